@@ -1,0 +1,27 @@
+"""The seams. Protocols only: this package imports models and errors, and nothing that talks to the outside.
+
+- :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
+- :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
+"""
+
+from __future__ import annotations
+
+from nexus.abc.provider import (
+    Instance,
+    ProcessHandle,
+    ProgressCallback,
+    Provider,
+    SupportsLogs,
+    SupportsPause,
+    SupportsStats,
+)
+
+__all__ = [
+    "Instance",
+    "ProcessHandle",
+    "ProgressCallback",
+    "Provider",
+    "SupportsLogs",
+    "SupportsPause",
+    "SupportsStats",
+]

@@ -1,0 +1,190 @@
+"""What a backend implements: a ``Provider`` makes, finds and removes instances; an ``Instance`` acts.
+
+A capability that not every backend has is a small protocol of its own on the instance, named in
+:class:`~nexus.models.instances.Capability`: ``isinstance`` says that the driver could, the probed set says that this host can.
+There is no optional method that raises ``NotImplementedError``.
+
+Requests are frozen objects with defaults, so a field added later does not break an older provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from nexus.models.execution import ExecEvent, SpawnRequest
+from nexus.models.ids import ExecId
+from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
+
+
+class ProgressCallback(Protocol):
+    """Told how a long step moves on. Called on the event loop; must return at once and never raise."""
+
+    def __call__(self, step: str, message: str, done: int | None = None, total: int | None = None, /) -> None:
+        """Take one report: the step's name, one line for people, and work done and in all where known."""
+
+
+@runtime_checkable
+class ProcessHandle(Protocol):
+    """One running command.
+
+    The contract, which ``nexus.testing.check_provider`` proves:
+
+    - :meth:`receive` gives ``Started``, then ``Output`` in order of arrival, then ``Exited`` exactly once, then raises
+      ``anyio.EndOfStream``. Not receiving stops the producer (back-pressure), it never loses bytes. A cancelled ``receive``
+      loses nothing.
+    - ``Exited`` comes when the leader has ended and all its output has been given, but at most 250 ms after the end: a
+      background child that keeps the pipe open does not hold it up.
+    - After ``timeout`` seconds the whole process group is ended (TERM, ``grace`` seconds, KILL) and ``Exited`` says ``timed_out``.
+    """
+
+    @property
+    def exec_id(self) -> ExecId:
+        """The command's id."""
+
+    async def receive(self) -> ExecEvent:
+        """Return the next event.
+
+        Raises:
+            anyio.EndOfStream: After ``Exited`` was returned.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Write to standard input; returns when the bytes are handed over.
+
+        Raises:
+            StdinClosed: When the command no longer reads, or standard input was not asked for.
+        """
+
+    async def close_stdin(self) -> None:
+        """Send end of file to standard input. Closing twice is fine."""
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command's whole process group. A command that has ended is fine."""
+
+    async def resize(self, rows: int, cols: int) -> None:
+        """Tell the command's terminal its new size in character cells. Without a terminal: nothing."""
+
+    async def aclose(self) -> None:
+        """Let go of the command: if it still runs its group is ended as at a time-out. Never raises for an ended command."""
+
+
+@runtime_checkable
+class Instance(Protocol):
+    """The place where one workspace runs. Getting one never starts or wakes anything."""
+
+    @property
+    def ref(self) -> InstanceRef:
+        """How to find it again."""
+
+    async def status(self) -> InstanceStatus:
+        """Return what the backend sees now; ``GONE`` when it was removed, ``UNKNOWN`` when the backend cannot be asked."""
+
+    async def start(self) -> None:
+        """Make it run. Running already: nothing. Paused: it is resumed.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+            PortInUse: When a published port is taken.
+        """
+
+    async def stop(self, *, grace: float = 10.0) -> None:
+        """End all its processes: TERM, ``grace`` seconds, KILL. Stopped already: nothing. Works on a paused one."""
+
+    async def spawn(self, request: SpawnRequest) -> ProcessHandle:
+        """Start a command.
+
+        Raises:
+            ExecStartError: When the program is not there (127) or cannot be executed (126), or the folder is missing.
+            WorkspaceStopped: When the instance does not run, or is paused.
+            WorkspaceGone: When it was removed.
+            Unsupported: When the request asks for something that this backend cannot do (user, terminal).
+        """
+
+
+@runtime_checkable
+class SupportsPause(Protocol):
+    """Capability ``pause``: processes are frozen in memory."""
+
+    async def pause(self) -> None:
+        """Freeze every process. Paused already: nothing.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+        """
+
+    async def resume(self) -> None:
+        """Let frozen processes go on. Running already: nothing.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+        """
+
+
+@runtime_checkable
+class SupportsLogs(Protocol):
+    """Capability ``logs``: what the instance's own main process printed."""
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
+        """Give the log in chunks: the last ``tail`` lines or all; with ``follow`` until the instance ends."""
+
+
+@runtime_checkable
+class SupportsStats(Protocol):
+    """Capability ``stats``."""
+
+    async def stats(self) -> ResourceStats:
+        """Return what the instance uses now.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+        """
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Makes, finds and removes instances. The constructor only stores; ``async with`` opens and closes connections.
+
+    Every call has a deadline of its own and raises ``ProviderUnavailable`` when the backend does not answer in time.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under."""
+
+    async def __aenter__(self) -> Self:
+        """Open. Succeeds even when the backend is down: :meth:`probe` tells."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close connections. Destroys nothing."""
+
+    async def probe(self) -> ProviderInfo:
+        """Return what the backend is and can do, in under a second and without a side effect. Never raises for a backend that is down."""
+
+    async def prepare(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> InstanceSpec:
+        """Have everything slow ready that does not need the worktree: pull or build the image.
+
+        Returns the spec to create from (an image that was built has its name filled in). Nothing to prepare: the spec itself.
+
+        Raises:
+            ImageNotFound, ImagePullFailed, BuildFailed: As they say.
+        """
+
+    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
+        """Make an instance, stopped. Called twice with the same ``spec.id``: the second call returns the first one's instance.
+
+        A call that fails or is cancelled leaves nothing behind, or something that carries our labels and that
+        :meth:`destroy` removes by the id alone.
+        """
+
+    async def attach(self, ref: InstanceRef) -> Instance:
+        """Return the instance. Never starts or wakes it, and asks nothing: a missing one shows in its ``status``."""
+
+    async def list(self, labels: Mapping[str, str] | None = None) -> tuple[InstanceStatus, ...]:
+        """Return everything of ours that carries all these labels, whoever's record knows it."""
+
+    async def destroy(self, ref: InstanceRef) -> None:
+        """Remove the instance and all that was made with it. Legal in every state; a missing one is fine. Idempotent."""

@@ -1,0 +1,77 @@
+"""What a program holds: the same calls in process (``WorkspaceManager``) and, later, over a socket.
+
+Everything here takes and returns values, names a workspace by its name or id, and can be sent over a wire. The handle
+:class:`nexus.Workspace` is a thin face over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol, runtime_checkable
+
+from nexus.abc.provider import ProcessHandle, ProgressCallback
+from nexus.models.execution import SpawnRequest
+from nexus.models.instances import ResourceStats
+from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
+from nexus.models.workspace import ListEntry, WorkspaceInfo
+
+
+@runtime_checkable
+class WorkspaceService(Protocol):
+    """Creates, finds and moves workspaces through their life.
+
+    Calls that change one workspace take its lock; a second caller waits for a bounded time and then gets ``Busy``, which names
+    the holder. Every call that names a workspace raises ``WorkspaceNotFound`` when there is none, and ``StateConflict`` when its
+    status does not allow the call.
+    """
+
+    async def create_workspace(
+        self, request: CreateRequest, *, progress: ProgressCallback | None = None
+    ) -> WorkspaceInfo:
+        """Create a workspace, and start it unless the request says otherwise. A failed or cancelled call undoes what it did."""
+
+    async def get(self, name: str) -> WorkspaceInfo:
+        """Return one workspace with the status its provider reports now."""
+
+    async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
+        """Return every workspace of the repository, by name; damaged records are entries of their own."""
+
+    async def current(self) -> str | None:
+        """Return the name of the current workspace."""
+
+    async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+        """Make it run. Running: nothing. Paused: it is resumed. Missing: the place is made again around the worktree."""
+
+    async def stop(self, name: str, *, grace: float = 10.0) -> WorkspaceInfo:
+        """End its processes: TERM, ``grace`` seconds, KILL. Stopped: nothing."""
+
+    async def pause(self, name: str) -> WorkspaceInfo:
+        """Freeze its processes. Paused: nothing."""
+
+    async def resume(self, name: str) -> WorkspaceInfo:
+        """Let frozen processes go on. Running: nothing."""
+
+    async def switch(self, name: str) -> SwitchOutcome:
+        """Wake this workspace, pause the current one, make this one current. When waking fails nothing has changed."""
+
+    async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
+        """Remove it with everything that was made for it. Legal in every status.
+
+        Raises:
+            UnsavedWork: When work would be lost. With ``force`` that work is first kept under a rescue ref.
+        """
+
+    async def sync(self, name: str) -> SyncOutcome:
+        """Fetch, and fast-forward its branch where that is possible."""
+
+    async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
+        """Finish or undo what crashes left, remove what is ours and has no record, destroy what has expired (never unsaved work)."""
+
+    async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
+        """Start a command inside."""
+
+    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
+        """Give the log of its main process in chunks."""
+
+    async def stats(self, name: str) -> ResourceStats:
+        """Return what it uses now."""

@@ -1,0 +1,71 @@
+"""What observers are told. Events are values; a failing observer never hurts the operation that sent them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from nexus.models.base import Model
+from nexus.models.ids import WorkspaceId
+from nexus.models.ports import PortChange
+from nexus.models.workspace import WorkspaceStatus
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Event(Model):
+    workspace: WorkspaceId
+    name: str
+    at: Annotated[datetime, Field(default_factory=_now)]
+
+
+class StatusChanged(_Event):
+    """A workspace went from one status to another."""
+
+    kind: Literal["status_changed"] = "status_changed"
+    previous: WorkspaceStatus | None
+    status: WorkspaceStatus
+    reason: str
+
+
+class PortChanged(_Event):
+    """A stolen port was replaced."""
+
+    kind: Literal["port_changed"] = "port_changed"
+    change: PortChange
+
+
+class Switched(_Event):
+    """This workspace is the current one now."""
+
+    kind: Literal["switched"] = "switched"
+    previous: str | None
+
+
+class Progress(_Event):
+    """A long step moved on."""
+
+    kind: Literal["progress"] = "progress"
+    step: str
+    """The step: ``worktree``, ``image``, ``create``, ``start`` …"""
+    message: str
+    done: int | None = None
+    total: int | None = None
+    """Work done and work in all, in the step's own unit; ``None`` where that is not known."""
+
+
+class Recovered(_Event):
+    """An operation that a crash had cut short was finished or undone."""
+
+    kind: Literal["recovered"] = "recovered"
+    operation: str
+    outcome: Literal["finished", "undone"]
+
+
+WorkspaceEvent: TypeAlias = Annotated[
+    StatusChanged | PortChanged | Switched | Progress | Recovered, Field(discriminator="kind")
+]

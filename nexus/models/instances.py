@@ -1,0 +1,121 @@
+"""What a manager asks of a provider, and what the provider answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from nexus.models.base import Model
+from nexus.models.ids import Name, NodeId, WorkspaceId
+from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
+from nexus.models.workspace import ProcessState, VolumeMount
+
+LABEL_WORKSPACE = "dev.nexus.workspace"
+"""Label that carries the workspace's id on everything a provider makes."""
+LABEL_NAME = "dev.nexus.name"
+LABEL_NODE = "dev.nexus.node"
+LABEL_REPOSITORY = "dev.nexus.repository"
+
+
+class Capability(StrEnum):
+    """What a provider, on this host and now, can do beyond creating, starting and running commands."""
+
+    PAUSE = "pause"
+    LOGS = "logs"
+    STATS = "stats"
+    PORTS = "ports"
+    """Ports inside are reachable by the host ports of the instance's mappings."""
+    PTY = "pty"
+    SIGNALS = "signals"
+    EXEC_USER = "exec-user"
+    RESOURCE_LIMITS = "resource-limits"
+    ISOLATION = "isolation"
+    """Programs inside cannot reach the host's files beyond what is mounted."""
+    HOST_TREE = "host-tree"
+    """The worktree is a folder of this host, so files are read and written there."""
+
+
+class ProviderInfo(Model):
+    """What :meth:`Provider.probe` found."""
+
+    name: str
+    available: bool
+    version: str | None = None
+    capabilities: frozenset[Capability] = frozenset()
+    detail: str = ""
+    """One sentence: what was found, or why it is not available."""
+    hint: str | None = None
+
+
+class InstanceSpec(Model):
+    """Everything a provider needs to make the place where a workspace runs."""
+
+    id: WorkspaceId
+    name: Name
+    node: NodeId
+    worktree: Path
+    """The work tree on this host."""
+    workdir: str
+    """Where commands start, as seen inside."""
+    image: str | None = None
+    dockerfile: Path | None = None
+    build_context: Path | None = None
+    env: Mapping[str, str] = {}
+    ports: tuple[PortMapping, ...] = ()
+    resources: ResourceAllocation = ResourceAllocation()
+    mounts: tuple[VolumeMount, ...] = ()
+    links: Mapping[str, str] = {}
+    """Symbolic links to make inside: path to target."""
+    labels: Mapping[str, str] = {}
+    options: Mapping[str, JsonValue] = {}
+    """The provider's own settings."""
+
+
+class InstanceRef(Model):
+    """How a provider finds an instance again, in another process and after a restart."""
+
+    id: WorkspaceId
+    name: str = ""
+    handle: str | None = None
+    """The provider's own name for it: a container id, a folder."""
+
+
+class InstanceState(StrEnum):
+    """What a provider sees of an instance."""
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FAILED = "failed"
+    """It ended by itself or cannot run."""
+    GONE = "gone"
+    """It does not exist."""
+    UNKNOWN = "unknown"
+    """The provider cannot be asked."""
+
+
+class InstanceStatus(Model):
+    """An instance as its provider sees it now."""
+
+    ref: InstanceRef
+    state: InstanceState
+    detail: str = ""
+    ports: tuple[PortMapping, ...] = ()
+    labels: Mapping[str, str] = {}
+    process: ProcessState | None = None
+
+
+class ResourceStats(Model):
+    """What an instance uses now."""
+
+    cpu_seconds: float
+    """Processor time used since it started."""
+    cpu_percent: float | None = None
+    """Share of one core since the previous reading, times 100; ``None`` on the first."""
+    memory_bytes: int
+    memory_limit: int | None = None
+    processes: int

@@ -1,0 +1,70 @@
+"""Ports of a workspace and the numbers of the host they are reached by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from nexus.models.base import Model
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+PortProtocol = Literal["tcp", "udp"]
+Visibility = Literal["private", "public", "org"]
+
+
+class PortRange(Model):
+    """A closed range of host ports."""
+
+    start: PortNumber
+    end: PortNumber
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PortRange:
+        if self.end < self.start:
+            msg = f"the range ends ({self.end}) before it starts ({self.start})"
+            raise ValueError(msg)
+        return self
+
+    def __contains__(self, port: object) -> bool:
+        return isinstance(port, int) and self.start <= port <= self.end
+
+
+class PortRequest(Model):
+    """A port that a workspace wants to be reachable by."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63)]
+    """The service: ``ssh``, ``web``, ``api``, ``database``, ``cache``, or any other name."""
+    container: PortNumber
+    """The number that the program inside listens on."""
+    host: PortNumber | None = None
+    """A fixed host port; chosen from the workspace's block when absent."""
+    protocol: PortProtocol = "tcp"
+    visibility: Visibility = "private"
+
+
+class PortMapping(Model):
+    """A port that is reachable from the host."""
+
+    name: str
+    protocol: PortProtocol = "tcp"
+    container_port: PortNumber
+    host_port: PortNumber
+    visibility: Visibility = "private"
+    fixed: bool = False
+    """Whether the configuration named the host port, so that it may never be replaced by another."""
+    url: str | None = None
+    """``http://127.0.0.1:32801`` for a TCP port; ``None`` where a URL makes no sense."""
+
+    @property
+    def bind_address(self) -> str:
+        """The host address to listen on: everywhere for ``public`` and ``org``, this machine only otherwise."""
+        return "127.0.0.1" if self.visibility == "private" else "0.0.0.0"  # noqa: S104 - asked for by name
+
+
+class PortChange(Model):
+    """A leased port that somebody else took while the workspace was down, and the one that replaces it."""
+
+    name: str
+    old: PortNumber
+    new: PortNumber

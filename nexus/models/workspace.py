@@ -1,0 +1,158 @@
+"""What a workspace is: its record on disk and the view that users get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+from pydantic import JsonValue
+
+from nexus.models.base import Model
+from nexus.models.ids import Name, WorkspaceId
+from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
+
+BackendType = Literal["docker", "sprite", "kubernetes", "local", "mock"]
+"""The backends Nexus knows by name; others register by entry point and are plain strings."""
+BACKEND_TYPES: Final[tuple[BackendType, ...]] = get_args(BackendType)
+
+RECORD_SCHEMA: Final = 1
+
+
+class WorkspaceStatus(StrEnum):
+    """Where a workspace is in its life."""
+
+    PENDING = "pending"
+    """Being created or initialised."""
+    STOPPED = "stopped"
+    """Made, not running."""
+    RUNNING = "running"
+    """Active and accessible."""
+    PAUSED = "paused"
+    """Frozen; its processes keep their memory."""
+    ERROR = "error"
+    """Failed; ``status_message`` says how."""
+    DESTROYING = "destroying"
+    """Being deleted."""
+    DESTROYED = "destroyed"
+    """Deleted."""
+
+
+class Repository(Model):
+    """The git repository a workspace belongs to."""
+
+    root: Path
+    """The main work tree."""
+    common_dir: Path
+    """The git directory that all worktrees share."""
+    remote: str | None = None
+    """Address of ``origin``, when there is one."""
+
+
+class VolumeMount(Model):
+    """Something of the host that is seen inside."""
+
+    source: str
+    """A host path, or the name of a volume."""
+    target: str
+    """Absolute path inside."""
+    kind: Literal["bind", "volume", "tmpfs"] = "bind"
+    read_only: bool = False
+
+
+class ProcessState(Model):
+    """What has to be known to find a local workspace's processes again: never the process id alone."""
+
+    pid: int
+    start_time: int
+    """Start of the process in clock ticks since boot (field 22 of ``/proc/<pid>/stat``)."""
+    boot_id: str
+    """The kernel's ``/proc/sys/kernel/random/boot_id``; start times of another boot mean nothing."""
+
+
+class WorkspaceRecord(Model):
+    """A workspace as ``.nexus/state/workspaces/<name>.json`` holds it. Never a secret, only references."""
+
+    schema_version: int = RECORD_SCHEMA
+
+    id: WorkspaceId
+    name: Name
+    display_name: str | None = None
+    description: str | None = None
+
+    status: WorkspaceStatus = WorkspaceStatus.PENDING
+    status_message: str | None = None
+
+    backend: str
+    """A :data:`BackendType` or the entry-point name of a third party's provider."""
+    backend_config: Mapping[str, JsonValue] = {}
+
+    repository: Repository
+    branch: str
+    branch_created: bool = True
+    """Whether we made the branch; a branch that was there before is never deleted."""
+    base_commit: str | None = None
+    """The commit the branch started from."""
+    worktree_path: Path
+
+    resources: ResourceAllocation = ResourceAllocation()
+    ports: Mapping[str, int] = {}
+    """Service name to host port."""
+    port_mappings: tuple[PortMapping, ...] = ()
+    container_id: str | None = None
+    """The provider's handle: a container id, or whatever else names the place."""
+    image: str | None = None
+    env_vars: Mapping[str, str] = {}
+    volumes: tuple[VolumeMount, ...] = ()
+
+    created_at: datetime
+    updated_at: datetime
+    last_active: datetime
+    expires_at: datetime | None = None
+    process_state: ProcessState | None = None
+
+    config: Mapping[str, JsonValue] = {}
+    """The effective settings at creation, as JSON."""
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+
+
+class WorkspaceInfo(Model):
+    """A workspace as users see it: the record, with the status that the provider reports now."""
+
+    id: WorkspaceId
+    name: Name
+    display_name: str | None = None
+    status: WorkspaceStatus
+    status_message: str | None = None
+    current: bool = False
+    """Whether this is the workspace that ``.nexus/current`` names."""
+    missing: bool = False
+    """Whether the place it ran in is gone; its worktree and branch are still there."""
+    backend: str
+    repository: Repository
+    branch: str
+    worktree_path: Path
+    resources: ResourceAllocation
+    ports: tuple[PortMapping, ...] = ()
+    image: str | None = None
+    created_at: datetime
+    updated_at: datetime
+    last_active_at: datetime
+    expires_at: datetime | None = None
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+
+
+class DamagedRecord(Model):
+    """A record file that cannot be understood. It is listed, never deleted behind the user's back."""
+
+    name: str
+    path: Path
+    reason: str
+
+
+ListEntry: TypeAlias = WorkspaceInfo | DamagedRecord
