@@ -1,5 +1,120 @@
-"""Development workspaces: a name, a git branch in its own worktree, and a place where that tree runs."""
+"""Development workspaces: a name, a git branch in its own worktree, and a place where that tree runs.
+
+::
+
+    async with nexus.open("~/code/app") as nx:              # WorkspaceManager
+        async with nx.create("try-1") as ws:                # Workspace; the block owns it
+            done = await ws.exec("pytest", "-q", timeout=300)
+        await nx.switch("feature-auth")
+
+The map: :func:`open` gives a :class:`WorkspaceManager` for a repository; ``create`` and ``attach`` give a :class:`Workspace`;
+``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files.
+:class:`ConfigStack` reads the five layers of configuration, :class:`PortAllocator` leases host ports, :class:`Provider` is what a
+backend implements, and :class:`NexusError` the root of every error. Everything else lives in :mod:`nexus.errors`,
+:mod:`nexus.models`, :mod:`nexus.abc`, :mod:`nexus.config` and :mod:`nexus.testing`.
+
+Names are loaded on first use, so ``import nexus`` costs little and loads no driver.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from nexus.abc import Instance, ProcessHandle, Provider
+    from nexus.abc.service import WorkspaceService
+    from nexus.app import open  # noqa: A004
+    from nexus.config import ConfigStack
+    from nexus.errors import NexusError
+    from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
+    from nexus.models.ids import slugify
+    from nexus.models.ports import PortMapping
+    from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
+    from nexus.ports import PortAllocator
+    from nexus.state import NodeRegistry
+    from nexus.workspace.files import FileSystem
+    from nexus.workspace.handle import Workspace
+    from nexus.workspace.manager import WorkspaceManager
+    from nexus.workspace.operation import Operation
+    from nexus.workspace.process import Process
+
+_HOMES = {
+    "ConfigStack": "nexus.config",
+    "ExecResult": "nexus.models.execution",
+    "Exited": "nexus.models.execution",
+    "FileSystem": "nexus.workspace.files",
+    "Gap": "nexus.models.execution",
+    "Instance": "nexus.abc",
+    "NexusError": "nexus.errors",
+    "NodeRegistry": "nexus.state",
+    "Operation": "nexus.workspace.operation",
+    "Output": "nexus.models.execution",
+    "OutputLimit": "nexus.models.execution",
+    "PortAllocator": "nexus.ports",
+    "PortMapping": "nexus.models.ports",
+    "Process": "nexus.workspace.process",
+    "ProcessHandle": "nexus.abc",
+    "Provider": "nexus.abc",
+    "Pty": "nexus.models.execution",
+    "Started": "nexus.models.execution",
+    "Stream": "nexus.models.execution",
+    "Workspace": "nexus.workspace.handle",
+    "WorkspaceInfo": "nexus.models.workspace",
+    "WorkspaceManager": "nexus.workspace.manager",
+    "WorkspaceService": "nexus.abc.service",
+    "WorkspaceStatus": "nexus.models.workspace",
+    "open": "nexus.app",
+    "slugify": "nexus.models.ids",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module 'nexus' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+__all__ = [
+    # Open a repository
+    "WorkspaceManager",
+    "WorkspaceService",
+    "open",
+    # Work in a workspace
+    "FileSystem",
+    "Operation",
+    "Process",
+    "Workspace",
+    "WorkspaceInfo",
+    "WorkspaceStatus",
+    # Commands
+    "ExecResult",
+    "Exited",
+    "Gap",
+    "Output",
+    "OutputLimit",
+    "Pty",
+    "Started",
+    "Stream",
+    # Configuration, ports, backends
+    "ConfigStack",
+    "Instance",
+    "NodeRegistry",
+    "PortAllocator",
+    "PortMapping",
+    "ProcessHandle",
+    "Provider",
+    # The rest
+    "NexusError",
+    "slugify",
+]

@@ -13,6 +13,7 @@ from nexus.abc.provider import (
     Provider,
     SupportsLogs,
     SupportsPause,
+    SupportsPortChange,
     SupportsStats,
 )
 

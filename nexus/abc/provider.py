@@ -9,13 +9,14 @@ Requests are frozen objects with defaults, so a field added later does not break
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
+from nexus.models.ports import PortMapping
 
 
 class ProgressCallback(Protocol):
@@ -123,10 +124,25 @@ class SupportsPause(Protocol):
 
 
 @runtime_checkable
+class SupportsPortChange(Protocol):
+    """Its host ports can be replaced while it is stopped, and nothing else about it changes."""
+
+    async def change_ports(self, ports: tuple[PortMapping, ...]) -> Instance:
+        """Publish these ports instead. Files that programs wrote inside are kept.
+
+        Returns:
+            The instance as it is from now on; its ``ref`` may have another handle.
+
+        Raises:
+            StateConflict: When it is running.
+        """
+
+
+@runtime_checkable
 class SupportsLogs(Protocol):
     """Capability ``logs``: what the instance's own main process printed."""
 
-    def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give the log in chunks: the last ``tail`` lines or all; with ``follow`` until the instance ends."""
 
 

@@ -6,7 +6,7 @@ Everything here takes and returns values, names a workspace by its name or id, a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
 from nexus.abc.provider import ProcessHandle, ProgressCallback
@@ -70,8 +70,11 @@ class WorkspaceService(Protocol):
     async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
         """Start a command inside."""
 
-    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
+    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give the log of its main process in chunks."""
 
     async def stats(self, name: str) -> ResourceStats:
         """Return what it uses now."""
+
+    def files(self, info: WorkspaceInfo) -> FileAccess:
+        """Return access to a workspace's files."""

@@ -1,0 +1,50 @@
+# One word per task. Everything is set up on first use in .venv; only Python 3.11+, git and make are needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick lint types bench docs build clean engine
+
+help:  ## show the words
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(STAMP): pyproject.toml
+	@sh tools/venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+setup: $(STAMP)  ## make the virtual environment
+
+demo: setup  ## a real repository, two workspaces, commands, a switch, a clean end
+	@$(BIN)/python -m examples.demo
+
+engine:  ## install Docker Engine from Debian's packages where this is root on Debian and there is none
+	@sh tools/engine.sh
+
+test: setup engine  ## every test; with a real engine where this is root on Debian
+	@$(BIN)/python -m pytest
+
+quick: setup  ## the tests that take less than a second each
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: setup  ## style, formatting, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: setup  ## mypy, strict
+	@$(BIN)/mypy
+
+bench: setup engine  ## every benchmark beside its limit or a peer, with the budget
+	@$(BIN)/python -m benchmarks
+
+docs: setup  ## write the generated pages again
+	@$(BIN)/python -m docs.generate
+
+build: setup  ## wheel and source archive
+	@$(BIN)/python -m build --outdir dist
+
+clean:  ## remove what make made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

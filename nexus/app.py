@@ -1,0 +1,72 @@
+"""The composition root: the one module that knows how all the parts fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from pydantic import JsonValue
+
+from nexus.config import ConfigStack
+from nexus.git import find_repository
+from nexus.providers.registry import ProviderRegistry
+from nexus.state import NodeRegistry
+from nexus.workspace.context import Context
+from nexus.workspace.manager import WorkspaceManager
+from nexus.workspace.recovery import recover
+
+
+def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports it bare
+    path: str | os.PathLike[str] = ".",
+    *,
+    config: ConfigStack | None = None,
+    flags: Mapping[str, JsonValue] | None = None,
+    env: Mapping[str, str] | None = None,
+    providers: ProviderRegistry | None = None,
+) -> WorkspaceManager:
+    """Return the manager of the repository that ``path`` is in. Nothing is read or connected before ``async with``.
+
+    Entering finds the repository, reads the configuration stack, opens the node's registry, and finishes or undoes what a crash
+    left half-made.
+
+    Args:
+        path: Any folder in the repository, or in one of its worktrees.
+        config: A configuration that was loaded already; read from its five layers when absent.
+        flags: Settings that rank above every file, by dotted key: ``{"backend": "local"}``.
+        env: The environment that ``NEXUS_*`` settings come from; this process's when absent.
+        providers: The backends to choose from; those that are installed when absent.
+
+    Returns:
+        A manager, to be entered.
+
+    Raises:
+        NotARepository, BareRepository, UnbornHead, ConfigError, StateError: On entering.
+    """
+    start = Path(path).expanduser()
+    environment = dict(os.environ if env is None else env)
+
+    @asynccontextmanager
+    async def connect() -> AsyncGenerator[Context, None]:
+        repository = await find_repository(start)
+        stack = config or await anyio.to_thread.run_sync(
+            lambda: ConfigStack.load(repository.root, flags=flags, env=environment)
+        )
+        registry = NodeRegistry(stack.settings.state_dir / "workspaces.db")
+        context = Context(
+            repository=repository,
+            stack=stack.with_flags(flags) if config is not None and flags else stack,
+            registry=registry,
+            node=await registry.node_id(),
+            providers=providers or ProviderRegistry.installed(),
+        )
+        try:
+            await recover(context)
+            yield context
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(10.0):
+                await context.aclose()
+
+    return WorkspaceManager(connect)

@@ -1,0 +1,80 @@
+"""Problems are collected, not raised one at a time: whoever corrects a file wants to see all of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from nexus.config.layers import Place, printable
+from nexus.errors import ConfigError
+
+_MOST = 100
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    place: Place
+    sentence: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.sentence}"
+
+
+class Problems:
+    """The problems found so far."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+    def add(self, place: Place, sentence: str, *, hint: str | None = None) -> None:
+        """Remember one problem; the same one twice counts once."""
+        problem = Problem(place, sentence, hint)
+        if problem not in self._found[-_MOST:]:
+            self._found.append(problem)
+
+    def ordered(self) -> list[Problem]:
+        """Return the problems, file by file in the order read, each file from top to bottom."""
+        rank = {source: index for index, source in enumerate(dict.fromkeys(item.place.source for item in self._found))}
+        return sorted(
+            self._found, key=lambda item: (rank[item.place.source], item.place.line or 0, item.place.column or 0)
+        )
+
+    def lines(self) -> tuple[str, ...]:
+        """Return one line for each problem, a bounded number of them."""
+        lines = [str(problem) for problem in self.ordered()]
+        left = len(lines) - _MOST
+        return (*lines[:_MOST], f"and {left} more problems") if left > 0 else tuple(lines)
+
+    def raise_any(self) -> None:
+        """Raise what was found; nothing when nothing was.
+
+        Raises:
+            ConfigError: With every problem.
+        """
+        if self._found:
+            first = self.ordered()[0]
+            raise ConfigError(str(first), problems=self.lines(), hint=first.hint)
+
+
+def quoted(name: str) -> str:
+    """Return a name from a file, in quotes, short, and harmless to a terminal."""
+    short = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
+    return f"'{printable(short)}'"
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """Return ``; perhaps you meant 'x'`` when one of the known names is close, an empty text otherwise."""
+    # Above this length similarity means nothing and costs much.
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6) if len(name) <= _LONGEST_NAME else []
+    return f"; perhaps you meant '{close[0]}'" if close else ""

@@ -1,0 +1,206 @@
+"""Workspace records on disk: one readable JSON file each, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from anyio import to_thread
+
+from nexus.errors import InvalidName, RecordDamaged, StateError, WorkspaceNotFound
+from nexus.models.ids import WorkspaceName, parse_name
+from nexus.models.workspace import DamagedRecord, WorkspaceRecord
+from nexus.state.files import UnfitFile, open_folder, read_small, remove, sweep, translated, write_atomic
+from nexus.state.migrations import MIGRATIONS, Step
+from nexus.state.records import MAX_RECORD_BYTES, UnreadableRecord, decode_record, encode_record, name_problem
+from nexus.state.threads import run_whole
+
+Listing: TypeAlias = tuple[tuple[WorkspaceRecord, ...], tuple[DamagedRecord, ...]]
+_RECORDS: Final = ("state", "workspaces")
+_SUFFIX: Final = ".json"
+_CURRENT: Final = "current"
+_MAX_CURRENT_BYTES: Final = 1024
+
+
+class FileStateStore:
+    """The records of one repository, in ``<root>/state/workspaces/<name>.json``, and its current workspace in ``<root>/current``.
+
+    The constructor only stores. Files are for their owner only (0600, folders 0700). No folder on the way and no record may be a
+    symbolic link: a clone could carry one. Calls of several processes may overlap; who may change a record is decided by locks
+    above this class.
+
+    Args:
+        root: ``<repository>/.nexus``. Made on the first write.
+        migrations: Steps for records of an older schema, by the version that they start from.
+    """
+
+    def __init__(self, root: Path, *, migrations: Mapping[int, Step] = MIGRATIONS) -> None:
+        self.root: Path = root
+        self._migrations = migrations
+
+    def path(self, name: str) -> Path:
+        """Return the file that holds, or would hold, the record of ``name``."""
+        return self.root.joinpath(*_RECORDS, name + _SUFFIX)
+
+    async def load(self, name: str) -> WorkspaceRecord:
+        """Return one record.
+
+        Raises:
+            InvalidName: When no workspace can have this name.
+            WorkspaceNotFound: When there is no such record.
+            RecordDamaged: When the file cannot be understood; ``details`` holds ``name``, ``path`` and ``reason``.
+            StateError: When the folder is not usable.
+
+        Cancellation:
+            Nothing is changed by this call.
+        """
+        return await to_thread.run_sync(self._load, parse_name(name))
+
+    async def load_all(self) -> Listing:
+        """Return all records and all damaged ones, each by name. A damaged file never fails the call.
+
+        Raises:
+            StateError: When the folder itself is not usable.
+
+        Cancellation:
+            Nothing is changed by this call, except that files left by killed writers may have been removed.
+        """
+        return await to_thread.run_sync(self._load_all)
+
+    async def save(self, record: WorkspaceRecord) -> None:
+        """Store a record in place of the former one of that name.
+
+        Raises:
+            StateError: When it cannot be written (``details`` holds the free space when the disk is full). The former record is intact.
+
+        Cancellation:
+            The former record or the new one is on the disk, whole.
+        """
+        await run_whole(partial(self._save, record))
+
+    async def delete(self, name: str) -> None:
+        """Remove a record, damaged or not. None there: nothing.
+
+        Raises:
+            InvalidName: When the name could lead out of the folder.
+            StateError: When it cannot be removed.
+
+        Cancellation:
+            The record is there or gone.
+        """
+        if name != Path(name).name or name_is_special(name):
+            raise InvalidName(f"{name!r} is not a workspace name")
+        await run_whole(partial(self._delete, name))
+
+    async def current(self) -> WorkspaceName | None:
+        """Return the name in ``<root>/current``; ``None`` when there is no such file or it holds no name."""
+        return await to_thread.run_sync(self._current)
+
+    async def set_current(self, name: str | None) -> None:
+        """Make ``name`` the current workspace, or none.
+
+        Raises:
+            InvalidName: When no workspace can have this name.
+            StateError: When it cannot be written. The former one is intact.
+
+        Cancellation:
+            The former name or the new one is on the disk.
+        """
+        await run_whole(partial(self._set_current, None if name is None else parse_name(name)))
+
+    def _load(self, name: WorkspaceName) -> WorkspaceRecord:
+        path = self.path(name)
+        try:
+            with open_folder(self.root, *_RECORDS) as folder:
+                return decode_record(name, read_small(folder, path.name, MAX_RECORD_BYTES), self._migrations)
+        except FileNotFoundError as error:
+            raise WorkspaceNotFound(
+                f"there is no workspace {name!r} in {self.root.parent}", details={"name": name}
+            ) from error
+        except (UnfitFile, UnreadableRecord) as error:
+            raise RecordDamaged(
+                f"the record of workspace {name!r} is damaged: {error}",
+                hint=f"look at {path}; destroying the workspace removes the file",
+                details={"name": name, "path": str(path), "reason": str(error)},
+            ) from error
+
+    def _load_all(self) -> Listing:
+        try:
+            with open_folder(self.root, *_RECORDS) as folder, translated("list the workspaces", self.root):
+                names = sorted(os.listdir(folder))
+                sweep(folder, names)
+                return self._read_each(folder, names)
+        except FileNotFoundError:
+            return (), ()
+
+    def _read_each(self, folder: int, names: list[str]) -> Listing:
+        records: list[WorkspaceRecord] = []
+        damaged: list[DamagedRecord] = []
+        for name in names:
+            stem = name.removesuffix(_SUFFIX)
+            if stem == name or name.startswith("."):
+                continue
+            try:
+                records.append(decode_record(stem, read_small(folder, name, MAX_RECORD_BYTES), self._migrations))
+            except FileNotFoundError:
+                continue  # deleted since the listing
+            except (UnfitFile, UnreadableRecord) as error:
+                damaged.append(self._damage(stem, str(error)))
+        records.sort(key=lambda record: record.name)  # "a-b.json" sorts before "a.json", "a" before "a-b"
+        return tuple(records), tuple(damaged)
+
+    def _damage(self, stem: str, reason: str) -> DamagedRecord:
+        # A name of other bytes than UTF-8 could be neither printed nor sent.
+        shown = os.fsencode(stem).decode("utf-8", "replace")
+        return DamagedRecord(name=shown, path=self.path(shown), reason=name_problem(stem) or reason)
+
+    def _save(self, record: WorkspaceRecord) -> None:
+        path = self.path(record.name)
+        try:
+            data = encode_record(record)
+        except ValueError as error:
+            raise StateError(
+                f"the record of workspace {record.name!r} cannot be stored: {error}", details={"name": record.name}
+            ) from error
+        with (
+            translated(f"store the record of workspace {record.name!r} ({len(data)} bytes)", path),
+            open_folder(self.root, *_RECORDS, create=True) as folder,
+        ):
+            write_atomic(folder, path.name, data)
+
+    def _delete(self, name: str) -> None:
+        path = self.path(name)
+        try:
+            with open_folder(self.root, *_RECORDS) as folder, translated(f"delete the record of {name!r}", path):
+                remove(folder, path.name)
+        except FileNotFoundError:
+            return
+
+    def _current(self) -> WorkspaceName | None:
+        try:
+            with open_folder(self.root) as folder:
+                return parse_name(read_small(folder, _CURRENT, _MAX_CURRENT_BYTES).decode("ascii").strip())
+        except (FileNotFoundError, UnfitFile, UnicodeDecodeError, InvalidName):
+            return None
+
+    def _set_current(self, name: WorkspaceName | None) -> None:
+        path = self.root / _CURRENT
+        try:
+            with (
+                open_folder(self.root, create=name is not None) as folder,
+                translated("change the current workspace", path),
+            ):
+                if name is None:
+                    remove(folder, _CURRENT)
+                else:
+                    write_atomic(folder, _CURRENT, f"{name}\n".encode())
+        except FileNotFoundError:
+            return
+
+
+def name_is_special(name: str) -> bool:
+    """Return whether this file name would not be that of one record: empty, hidden, or with a NUL."""
+    return not name or name.startswith(".") or "\0" in name

@@ -1,0 +1,158 @@
+"""Everything the operations on workspaces share: one repository's git, state, ports and providers, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from nexus.abc import Instance, ProgressCallback, Provider
+from nexus.config import ConfigStack, Settings
+from nexus.errors import NexusError, WorkspaceNotFound
+from nexus.git import Worktrees, container_mounts
+from nexus.models.events import Progress
+from nexus.models.ids import NodeId, WorkspaceId
+from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
+from nexus.models.workspace import Repository, WorkspaceRecord
+from nexus.ports import PortAllocator
+from nexus.providers.registry import ProviderRegistry
+from nexus.state import FileStateStore, Journal, NodeRegistry, lock
+from nexus.telemetry import EventBus
+from nexus.workspace.records import reference, specification
+
+LOCK_TIMEOUT = 60.0
+"""Seconds that a caller waits for another one's work on the same workspace or repository."""
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The parts that an open manager works with. Made by the manager; closed with it."""
+
+    repository: Repository
+    stack: ConfigStack
+    registry: NodeRegistry
+    node: NodeId
+    providers: ProviderRegistry
+    bus: EventBus = field(default_factory=EventBus)
+
+    def __post_init__(self) -> None:
+        self.home: Path = self.repository.root / ".nexus"
+        self.settings: Settings = self.stack.settings
+        self.store = FileStateStore(self.home)
+        self.journal = Journal(self.home)
+        self.worktrees = Worktrees(self.repository)
+        self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
+        self._open: dict[str, Provider] = {}
+        self._opening = anyio.Lock()
+        self._closing = AsyncExitStack()
+
+    async def aclose(self) -> None:
+        """Close the providers' connections. Workspaces go on running."""
+        self._open.clear()
+        await self._closing.aclose()
+
+    # Providers ------------------------------------------------------------------------------------------------------
+
+    async def provider(self, name: str) -> Provider:
+        """Return the provider of a backend, opened on first use.
+
+        Raises:
+            ProviderNotFound: When none is registered under this name or its driver is not installed.
+        """
+        async with self._opening:
+            if name not in self._open:
+                provider = self.providers.load(name, self.settings.backends.get(name, {}))
+                self._open[name] = await self._closing.enter_async_context(provider)
+            return self._open[name]
+
+    async def instance(self, record: WorkspaceRecord) -> Instance:
+        """Return a record's instance; nothing is started and nobody is asked."""
+        provider = await self.provider(record.backend)
+        return await provider.attach(reference(record))
+
+    async def seen(self, record: WorkspaceRecord) -> InstanceStatus:
+        """Return what the provider sees of a record's instance; ``UNKNOWN`` where it cannot be asked."""
+        try:
+            instance = await self.instance(record)
+            return await instance.status()
+        except NexusError as error:
+            return InstanceStatus(ref=InstanceRef(id=record.id), state=InstanceState.UNKNOWN, detail=error.message)
+
+    def specification(self, record: WorkspaceRecord) -> InstanceSpec:
+        """Return what to ask the provider for."""
+        return specification(record, self.node, container_mounts(self.repository, record.worktree_path))
+
+    # Locks ----------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def workspace_lock(self, name: str, purpose: str) -> AsyncGenerator[None, None]:
+        """Hold one workspace against every other process and task.
+
+        Raises:
+            Busy: When somebody else holds it for longer than a minute; the error names who.
+        """
+        async with lock(self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=LOCK_TIMEOUT):
+            yield
+
+    @asynccontextmanager
+    async def repository_lock(self, purpose: str) -> AsyncGenerator[None, None]:
+        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before."""
+        async with lock(self.home / "state" / "locks" / "repository.lock", purpose=purpose, timeout=LOCK_TIMEOUT):
+            yield
+
+    # Records --------------------------------------------------------------------------------------------------------
+
+    async def record(self, name: str) -> WorkspaceRecord:
+        """Return a workspace's record, by its name or id.
+
+        Raises:
+            WorkspaceNotFound: When there is none.
+            RecordDamaged: When its file cannot be understood.
+        """
+        try:
+            return await self.store.load(name)
+        except WorkspaceNotFound:
+            found, _ = await self.store.load_all()
+            for record in found:
+                if record.id == name:
+                    return record
+            raise
+
+    def last_active(self, identifier: WorkspaceId) -> datetime | None:
+        """Return when a command was last started in a workspace; ``None`` when none ever was."""
+        try:
+            return datetime.fromtimestamp(self._activity(identifier).stat().st_mtime, UTC)
+        except OSError:
+            return None
+
+    async def mark_active(self, identifier: WorkspaceId) -> None:
+        """Note that a command is started now. A file's time, not the record: no lock, no fsync on the path of a command."""
+        path = anyio.Path(self._activity(identifier))
+        try:
+            await path.touch()
+        except FileNotFoundError:
+            await path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            await path.touch()
+
+    async def forget_activity(self, identifier: WorkspaceId) -> None:
+        """Remove the note."""
+        await anyio.Path(self._activity(identifier)).unlink(missing_ok=True)
+
+    def _activity(self, identifier: WorkspaceId) -> Path:
+        return self.home / "state" / "activity" / identifier
+
+    # Telling --------------------------------------------------------------------------------------------------------
+
+    def reporter(self, record: WorkspaceRecord, progress: ProgressCallback | None) -> ProgressCallback:
+        """Return a callback that tells the caller and every subscriber."""
+
+        def report(step: str, message: str, done: int | None = None, total: int | None = None, /) -> None:
+            if progress is not None:
+                progress(step, message, done, total)
+            self.bus.publish(Progress(workspace=record.id, name=record.name, step=step, message=message, done=done, total=total))
+
+        return report

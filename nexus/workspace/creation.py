@@ -1,0 +1,277 @@
+"""Creating a workspace: journaled steps forward, and the same steps back when one fails."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from nexus.abc import ProgressCallback
+from nexus.errors import AlreadyExists, CleanupError, NexusError, RecordDamaged, WorkspaceNotFound
+from nexus.models.events import StatusChanged
+from nexus.models.requests import CreateRequest
+from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.state import Claim, JournalEntry, OpenJournal
+from nexus.workspace.context import Context
+from nexus.workspace.lifecycle import Event, after
+from nexus.workspace.plan import CreateStep, Operation, Undo, create_steps, undo_steps
+from nexus.workspace.records import draft, reference, touched, with_ports
+
+_log = logging.getLogger(__name__)
+
+UNDO_TIMEOUT = 60.0
+"""Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
+
+
+class Creation:
+    """One creation on its way. The record grows with each step; the journal knows how far it got."""
+
+    def __init__(self, context: Context, record: WorkspaceRecord, journal: OpenJournal, report: ProgressCallback) -> None:
+        self._context = context
+        self.journal = journal
+        self._report = report
+        self.record: WorkspaceRecord = record
+        self._writing = anyio.Lock()  # two steps run at once; the journal is written line by line
+
+    async def run(self, request: CreateRequest) -> WorkspaceRecord:
+        """Take every step; undo them all when one fails or the call is cancelled."""
+        try:
+            await self._step(CreateStep.CLAIM, self._claim)
+            await self._step(CreateStep.RECORD, self._save)
+            await self._step(CreateStep.PORTS, lambda: self._lease(request))
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._step, CreateStep.WORKTREE, lambda: self._check_out(request))
+                group.start_soon(self._step, CreateStep.IMAGE, self._prepare)
+            await self._step(CreateStep.INSTANCE, self._make)
+            if request.start:
+                await self._step(CreateStep.START, self.start)
+            await self.complete(started=request.start)
+        except BaseException as error:
+            await self._take_back(error)
+            raise _single(error) from None
+        return self.record
+
+    async def complete(self, *, started: bool) -> None:
+        """Write the final record and close the journal: from here on the workspace exists."""
+        status = after(WorkspaceStatus.PENDING, Event.START if started else Event.CREATED, name=self.record.name)
+        self.record = touched(self.record, status)
+        await self._context.store.save(self.record)
+        await self.journal.close()
+        self._context.bus.publish(
+            StatusChanged(
+                workspace=self.record.id,
+                name=self.record.name,
+                previous=WorkspaceStatus.PENDING,
+                status=status,
+                reason="created",
+            )
+        )
+
+    # Steps ----------------------------------------------------------------------------------------------------------
+
+    async def _step(self, step: CreateStep, act: Callable[[], Awaitable[None]]) -> None:
+        async with self._writing:
+            await self.journal.doing(step)
+        await act()
+        async with self._writing:
+            await self.journal.done(step, {"record": self.record.model_dump(mode="json")})
+
+    async def _claim(self) -> None:
+        record, limits = self.record, self._context.settings.limits
+        claim = Claim(
+            id=record.id,
+            name=record.name,
+            repository=record.repository.root,
+            user=user_name(),
+            backend=record.backend,
+            created_at=record.created_at,
+        )
+        await self._context.registry.claim(
+            claim, max_per_user=limits.max_workspaces_per_user, max_total=limits.max_workspaces_total
+        )
+
+    async def _save(self) -> None:
+        await self._context.store.save(self.record)
+
+    async def _lease(self, request: CreateRequest) -> None:
+        settings = self._context.stack.with_flags(request.settings).settings if request.settings else self._context.settings
+        mappings = await self._context.allocator.allocate(
+            self.record.id,
+            key=f"{self.record.repository.root}:{self.record.name}",
+            backend=self.record.backend,
+            requests=settings.ports,
+        )
+        self.record = with_ports(self.record, mappings)
+
+    async def _check_out(self, request: CreateRequest) -> None:
+        record, worktrees = self.record, self._context.worktrees
+        self._report("worktree", f"checking out {record.branch}")
+        async with self._context.repository_lock(f"creating workspace {record.name}"):
+            await worktrees.exclude()
+            tree = await worktrees.create(
+                record.name,
+                start=request.start_point,
+                reason=f"nexus:{record.id}",
+                adopt=request.adopt_branch,
+                progress=self._report,
+            )
+        self.record = self.record.model_copy(update={"branch_created": tree.branch_created, "base_commit": tree.head})
+
+    async def _prepare(self) -> None:
+        provider = await self._context.provider(self.record.backend)
+        spec = await provider.prepare(self._context.specification(self.record), progress=self._report)
+        self.record = self.record.model_copy(update={"image": spec.image})
+
+    async def _make(self) -> None:
+        provider = await self._context.provider(self.record.backend)
+        spec = self._context.specification(self.record)
+        self._report("create", f"making the {self.record.backend} instance")
+        instance = await provider.create(spec, progress=self._report)
+        self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})
+
+    async def start(self) -> None:
+        """Start the instance that was made."""
+        self._report("start", "starting")
+        instance = await self._context.instance(self.record)
+        await instance.start()
+        seen = await instance.status()
+        self.record = self.record.model_copy(update={"process_state": seen.process})
+
+    async def _take_back(self, error: BaseException) -> None:
+        """Undo in a shield of its own; what cannot be undone in time is left to the journal and said in a note."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(UNDO_TIMEOUT) as scope:
+            try:
+                await undo(self._context, self.journal, self.journal.entry, self.record)
+            except NexusError as left:
+                error.add_note(f"not everything could be undone: {left.message}; 'boulder doctor --fix' tries again")
+        if scope.cancelled_caught:
+            error.add_note("undoing took too long and was left to 'boulder doctor --fix'")
+
+
+async def begin(context: Context, request: CreateRequest, progress: ProgressCallback | None) -> Creation:
+    """Check what can be checked without a trace, then open the journal. The caller holds the workspace's lock.
+
+    Raises:
+        AlreadyExists: When a workspace, or the damaged record of one, has this name.
+        UnbornHead, RefNotFound: When there is no commit to start from.
+        ProviderNotFound: When the backend has no driver.
+    """
+    await _refuse_existing(context, request.name)
+    await drop_stale_claim(context, request.name)
+    stack = context.stack.with_flags(request.settings) if request.settings else context.stack
+    await context.provider(stack.settings.backend)
+    worktrees = context.worktrees
+    base = await worktrees.resolve(request.start_point)
+    record = draft(
+        request,
+        stack.settings,
+        context.repository,
+        branch=worktrees.branch(request.name),
+        base_commit=base,
+        worktree=worktrees.path(request.name),
+    )
+    journal = await context.journal.begin(
+        operation=Operation.CREATE,
+        workspace=record.id,
+        name=record.name,
+        plan=create_steps(start=request.start),
+        facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
+    )
+    return Creation(context, record, journal, context.reporter(record, progress))
+
+
+async def resume(context: Context, entry: JournalEntry) -> Creation:
+    """Take up a creation that a crash cut short, with the record as the journal last saw it."""
+    journal = await context.journal.reopen(entry)
+    record = WorkspaceRecord.model_validate(entry.facts["record"])
+    return Creation(context, record, journal, context.reporter(record, None))
+
+
+async def undo(context: Context, journal: OpenJournal, entry: JournalEntry, record: WorkspaceRecord) -> None:
+    """Take back every step that was begun, in reverse, and close the journal when all are.
+
+    Raises:
+        CleanupError: When something is left; the journal stays, so that it can be tried again.
+    """
+    left: list[str] = []
+    for taken in undo_steps(entry.started, entry.finished):
+        try:
+            await _undo_step(context, taken, record)
+        except NexusError as error:
+            _log.warning("undoing step %s of %s: %s", taken.step, record.name, error)
+            left.append(f"{taken.step}: {error.message}")
+    if left:
+        raise CleanupError("; ".join(left), details={"left": left})
+    await journal.close()
+
+
+async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> None:
+    match taken.step:
+        case CreateStep.INSTANCE:
+            provider = await context.provider(record.backend)
+            await provider.destroy(reference(record))
+        case CreateStep.WORKTREE:
+            await _undo_worktree(context, record, finished=taken.finished)
+        case CreateStep.PORTS:
+            await context.allocator.release(record.id)
+        case CreateStep.CLAIM:
+            await context.registry.unclaim(record.id)
+        case CreateStep.RECORD:
+            await context.store.delete(record.name)
+            await context.forget_activity(record.id)
+        case CreateStep.START | CreateStep.IMAGE:
+            pass  # removing the instance ends what was started; an image is a cache
+
+
+async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished: bool) -> None:
+    """Remove the tree and the branch that was made for it; whatever somebody wrote there meanwhile is kept under a rescue ref."""
+    async with context.repository_lock(f"undoing workspace {record.name}"):
+        if finished and not (await context.worktrees.report(record.name)).clean:
+            await context.worktrees.rescue(record.name)
+        tip = record.base_commit if record.branch_created else None
+        await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
+
+
+async def drop_stale_claim(context: Context, name: str) -> None:
+    """Remove a reservation of this name that has no record: its state was deleted by hand. The caller holds the lock."""
+    for claim in await context.registry.claims(repository=context.repository.root):
+        if claim.name == name:
+            await context.allocator.release(claim.id)
+            await context.registry.unclaim(claim.id)
+
+
+async def _refuse_existing(context: Context, name: str) -> None:
+    try:
+        existing = await context.store.load(name)
+    except WorkspaceNotFound:
+        return
+    except RecordDamaged as damaged:
+        raise AlreadyExists(
+            f"a damaged record of workspace {name!r} is in the way: {damaged.message}",
+            hint="run 'boulder doctor --fix' to rebuild it from what is there",
+            details={"name": name},
+        ) from damaged
+    raise AlreadyExists(
+        f"workspace {name!r} exists already ({existing.status})",
+        hint=f"use it with 'boulder ws up {name}', or choose another name",
+        details={"name": name, "id": existing.id},
+    )
+
+
+def user_name() -> str:
+    """Return the name of the user who runs this process; the number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return the one error inside a group: two steps run at once, but users see one sentence."""
+    while isinstance(error, BaseExceptionGroup):
+        kept = [inner for inner in error.exceptions if not isinstance(inner, anyio.get_cancelled_exc_class())]
+        error = (kept or list(error.exceptions))[0]
+    return error

@@ -1,0 +1,179 @@
+"""Destroying a workspace without losing work: stop it, look, keep what is unsaved or refuse, then remove step by step.
+
+Every step may be taken twice, so a destruction that a crash cut short is simply carried on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from nexus.errors import GitError, ProviderUnavailable, UnsavedWork, WorkspaceGone, WorkspaceStopped
+from nexus.git import WorkReport
+from nexus.models.events import StatusChanged
+from nexus.models.requests import DestroyOutcome
+from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.state import JournalEntry, OpenJournal
+from nexus.workspace.context import Context
+from nexus.workspace.lifecycle import Event, after
+from nexus.workspace.plan import DestroyStep, Operation
+from nexus.workspace.records import reference, touched
+
+
+async def refuse_unsaved(context: Context, record: WorkspaceRecord) -> None:
+    """Raise ``UnsavedWork`` when destroying would lose something, or when that cannot be found out."""
+    report = await context.worktrees.report(record.name)
+    if not report.clean:
+        raise _unsaved(record, report)
+
+
+async def destroy(context: Context, record: WorkspaceRecord, *, force: bool) -> DestroyOutcome:
+    """Destroy a workspace. The caller holds its lock.
+
+    Raises:
+        UnsavedWork: When work would be lost and ``force`` is off. Nothing has changed, or, when the work appeared while the
+            workspace was being stopped, it is stopped.
+        CleanupError: When something could not be removed; the workspace stays listed as ``destroying``.
+    """
+    if not force:
+        await refuse_unsaved(context, record)
+    previous = record.status
+    status = after(previous, Event.DESTROY, name=record.name)
+    journal = await context.journal.begin(
+        operation=Operation.DESTROY,
+        workspace=record.id,
+        name=record.name,
+        plan=tuple(DestroyStep),
+        facts={"record": record.model_dump(mode="json"), "force": force},
+    )
+    record = touched(record, status)
+    await context.store.save(record)
+    _announce(context, record, previous, "destroy was asked for")
+    return await carry_out(context, record, journal, force=force)
+
+
+async def resume(context: Context, entry: JournalEntry) -> DestroyOutcome:
+    """Carry on a destruction that a crash cut short. Work that appeared since is kept or refused as in the first try."""
+    journal = await context.journal.reopen(entry)
+    record = WorkspaceRecord.model_validate(entry.facts["record"])
+    return await carry_out(context, record, journal, force=bool(entry.facts.get("force")))
+
+
+async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJournal, *, force: bool) -> DestroyOutcome:
+    """Take the steps that are left. Each is skipped when the journal says that it was done."""
+    outcome = DestroyOutcome(name=record.name, rescued=_text(journal.entry.facts.get("rescued")))
+    done = frozenset(journal.entry.finished)
+
+    async def step(which: DestroyStep, act: Callable[[], Awaitable[None]]) -> None:
+        if which not in done:
+            await journal.doing(which)
+            await act()
+            await journal.done(which)
+
+    await step(DestroyStep.STOP, lambda: _stop(context, record))
+    if DestroyStep.RESCUE not in done:
+        await journal.doing(DestroyStep.RESCUE)
+        try:
+            rescued = await _rescue(context, record, force=force)
+        except UnsavedWork:
+            await _give_up(context, record, journal)
+            raise
+        await journal.done(DestroyStep.RESCUE, {"rescued": rescued})
+        outcome = outcome.model_copy(update={"rescued": rescued})
+    await step(DestroyStep.INSTANCE, lambda: _remove_instance(context, record))
+    if DestroyStep.WORKTREE not in done:
+        await journal.doing(DestroyStep.WORKTREE)
+        deleted = await _remove_worktree(context, record)
+        await journal.done(DestroyStep.WORKTREE)
+        outcome = outcome.model_copy(update={"branch_deleted": deleted})
+    await step(DestroyStep.PORTS, lambda: context.allocator.release(record.id))
+    await step(DestroyStep.CLAIM, lambda: context.registry.unclaim(record.id))
+    await step(DestroyStep.RECORD, lambda: _forget(context, record))
+    await journal.close()
+    _announce(context, touched(record, WorkspaceStatus.DESTROYED), record.status, "destroyed")
+    return outcome
+
+
+async def _stop(context: Context, record: WorkspaceRecord) -> None:
+    """End its processes. A provider that cannot be asked stops the whole destruction: never remove a tree in use."""
+    instance = await context.instance(record)
+    try:
+        await instance.stop()
+    except (WorkspaceGone, WorkspaceStopped):
+        return
+
+
+async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> str | None:
+    report = await context.worktrees.report(record.name)
+    if report.clean:
+        return None
+    if not force:
+        raise _unsaved(record, report)
+    try:
+        return await context.worktrees.rescue(record.name)
+    except GitError as error:
+        raise UnsavedWork(
+            f"workspace {record.name!r} holds work that could not be kept: {error.message}",
+            lost=report.lines(),
+            hint=error.hint or f"save it by hand from {record.worktree_path}, then try again",
+        ) from error
+
+
+async def _give_up(context: Context, record: WorkspaceRecord, journal: OpenJournal) -> None:
+    stopped = touched(record, WorkspaceStatus.STOPPED, "destroy was refused: it holds unsaved work")
+    await context.store.save(stopped)
+    await journal.close()
+    _announce(context, stopped, WorkspaceStatus.DESTROYING, "destroy was refused: unsaved work")
+
+
+async def _remove_instance(context: Context, record: WorkspaceRecord) -> None:
+    provider = await context.provider(record.backend)
+    try:
+        await provider.destroy(reference(record))
+    except ProviderUnavailable as error:
+        # Forgetting it now would leave an orphan that nobody lists: the record stays, and the next try carries on.
+        error.add_note(f"workspace {record.name!r} stays listed as destroying until its backend answers")
+        raise
+
+
+async def _remove_worktree(context: Context, record: WorkspaceRecord) -> bool:
+    """Remove the tree and, when we made it and its commits exist elsewhere, the branch."""
+    worktrees = context.worktrees
+    async with context.repository_lock(f"destroying workspace {record.name}"):
+        tree = await worktrees.get(record.name)
+        tip = tree.head if tree is not None else await _branch_tip(context, record)
+        return await worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
+
+
+async def _branch_tip(context: Context, record: WorkspaceRecord) -> str | None:
+    try:
+        return await context.worktrees.resolve(f"refs/heads/{record.branch}")
+    except GitError:
+        return None
+
+
+async def _forget(context: Context, record: WorkspaceRecord) -> None:
+    if await context.store.current() == record.name:
+        await context.store.set_current(None)
+    await context.forget_activity(record.id)
+    await context.store.delete(record.name)
+
+
+def _unsaved(record: WorkspaceRecord, report: WorkReport) -> UnsavedWork:
+    lines = report.lines()
+    return UnsavedWork(
+        f"workspace {record.name!r} holds work that exists nowhere else ({len(lines)} {'item' if len(lines) == 1 else 'items'})",
+        lost=lines,
+        hint=f"commit and push it from {record.worktree_path}, or use force (--force): it is then kept under refs/nexus/rescue/",
+    )
+
+
+def _announce(context: Context, record: WorkspaceRecord, previous: WorkspaceStatus, reason: str) -> None:
+    context.bus.publish(
+        StatusChanged(workspace=record.id, name=record.name, previous=previous, status=record.status, reason=reason)
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+

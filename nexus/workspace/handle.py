@@ -1,0 +1,266 @@
+"""``Workspace``: a handle. Cheap, owns nothing, acts through the service it came from, in process or remote."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import AsyncGenerator, Callable, Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from nexus.abc import ProgressCallback
+from nexus.errors import UnsavedWork
+from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
+from nexus.models.ids import WorkspaceId, WorkspaceName
+from nexus.models.instances import ResourceStats
+from nexus.models.ports import PortMapping
+from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
+from nexus.models.units import seconds
+from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
+from nexus.workspace.files import FileSystem
+from nexus.workspace.operation import Operation
+from nexus.workspace.process import Process, run
+from nexus.abc.service import WorkspaceService
+
+OnExit: TypeAlias = Literal["destroy", "stop", "keep"]
+"""What leaving a block that owns a workspace does."""
+
+
+class Workspace:
+    """One workspace. Two handles on the same workspace are equal.
+
+    ``info`` is what was last seen; the calls that change the workspace bring it up to date, :meth:`refresh` asks.
+    """
+
+    def __init__(self, service: WorkspaceService, info: WorkspaceInfo) -> None:
+        self._service = service
+        self._info = info
+
+    # Who it is ------------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> WorkspaceId:
+        """Its id, the same for ever."""
+        return self._info.id
+
+    @property
+    def name(self) -> WorkspaceName:
+        """Its name."""
+        return self._info.name
+
+    @property
+    def info(self) -> WorkspaceInfo:
+        """What was last seen of it."""
+        return self._info
+
+    @property
+    def ports(self) -> Mapping[str, PortMapping]:
+        """Its ports by name, as last seen: ``ws.ports["web"].url``."""
+        return MappingProxyType({mapping.name: mapping for mapping in self._info.ports})
+
+    @property
+    def fs(self) -> FileSystem:
+        """Its files."""
+        return self._service.files(self._info)
+
+    async def refresh(self) -> WorkspaceInfo:
+        """Ask for what it is now."""
+        self._info = await self._service.get(self.id)
+        return self._info
+
+    async def status(self) -> WorkspaceStatus:
+        """Return its status now."""
+        return (await self.refresh()).status
+
+    # Commands -------------------------------------------------------------------------------------------------------
+
+    async def exec(
+        self,
+        *argv: str,
+        timeout: float | timedelta | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        input: bytes | str | None = None,  # noqa: A002 - subprocess.run has taught everybody this name
+        check: bool = False,
+        on_event: Callable[[ExecEvent], None] | None = None,
+        limit: OutputLimit | None = None,
+    ) -> ExecResult:
+        """Run a command to its end. A status other than zero is a result, not an error, unless ``check`` says so.
+
+        Args:
+            argv: The program and its arguments; no shell is involved.
+            timeout: Seconds until the whole process group is killed.
+            cwd: Folder to run in; the work tree's root when absent, relative to it when relative.
+            env: Added to the workspace's environment.
+            user: User to run as, where the backend has users.
+            input: Given to standard input, which is at end of file otherwise.
+            check: Raise ``ExecFailed`` for a status other than zero.
+            on_event: Called with each event as it comes; must return at once.
+            limit: How much output the result keeps; 10 MiB per stream when absent.
+
+        Returns:
+            The status and the output.
+
+        Raises:
+            ExecTimeout: At the time limit; its ``result`` holds the output until then.
+            ExecFailed: With ``check``, for a status other than zero.
+            ExecStartError: When the program is not there or cannot be executed.
+            WorkspaceStopped, WorkspaceGone: When it does not run, or its place was removed.
+
+        Cancellation: The command's process group is killed before the call returns.
+        """
+        request = SpawnRequest(
+            argv=argv, cwd=cwd, env=env or {}, user=user, stdin=input is not None, timeout=seconds(timeout)
+        )
+        handle = await self._service.spawn(self.id, request)
+        return await run(handle, request, input=input, check=check, on_event=on_event, limit=limit or OutputLimit())
+
+    async def shell(
+        self,
+        script: str,
+        *,
+        shell: str = "sh",
+        timeout: float | timedelta | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        input: bytes | str | None = None,  # noqa: A002
+        check: bool = False,
+        on_event: Callable[[ExecEvent], None] | None = None,
+        limit: OutputLimit | None = None,
+    ) -> ExecResult:
+        """Run a shell script to its end; otherwise as :meth:`exec`.
+
+        Args:
+            script: Text for ``<shell> -c``.
+            shell: The shell, which has to be there.
+            timeout: As for :meth:`exec`, like all that follow.
+            cwd: See there.
+            env: See there.
+            user: See there.
+            input: See there.
+            check: See there.
+            on_event: See there.
+            limit: See there.
+        """
+        return await self.exec(
+            shell, "-c", script, timeout=timeout, cwd=cwd, env=env, user=user, input=input, check=check, on_event=on_event, limit=limit
+        )
+
+    def spawn(
+        self,
+        *argv: str,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        stdin: bool = False,
+        pty: Pty | None = None,
+        timeout: float | timedelta | None = None,
+        grace: float = 5.0,
+    ) -> Operation[Process]:
+        """Start a command and work with it while it runs.
+
+        As ``async with`` block it is ended on leaving: TERM, ``grace`` seconds, KILL, for the whole process group.
+
+        Args:
+            argv: The program and its arguments.
+            cwd: Folder to run in.
+            env: Added to the workspace's environment.
+            user: User to run as.
+            stdin: Whether you will write to it; otherwise its standard input is at end of file.
+            pty: Run it on a terminal of this size.
+            timeout: Seconds until it is killed.
+            grace: Seconds between TERM and KILL.
+
+        Returns:
+            An operation that gives the :class:`Process`.
+        """
+        request = SpawnRequest(
+            argv=argv, cwd=cwd, env=env or {}, user=user, stdin=stdin, pty=pty, timeout=seconds(timeout), grace=grace
+        )
+
+        async def begin() -> Process:
+            return Process(await self._service.spawn(self.id, request), request)
+
+        return Operation(begin, _end, what=f"spawn {argv[0] if argv else ''}")
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Give the log of its main process in chunks: the last ``tail`` lines or all, and with ``follow`` what comes."""
+        return self._service.logs(self.id, follow=follow, tail=tail)
+
+    async def stats(self) -> ResourceStats:
+        """Return what it uses now."""
+        return await self._service.stats(self.id)
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    async def start(self, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+        """Make it run."""
+        self._info = await self._service.start(self.id, progress=progress)
+        return self._info
+
+    async def stop(self, *, grace: float = 10.0) -> WorkspaceInfo:
+        """End its processes: TERM, ``grace`` seconds, KILL."""
+        self._info = await self._service.stop(self.id, grace=grace)
+        return self._info
+
+    async def pause(self) -> WorkspaceInfo:
+        """Freeze its processes."""
+        self._info = await self._service.pause(self.id)
+        return self._info
+
+    async def resume(self) -> WorkspaceInfo:
+        """Let frozen processes go on."""
+        self._info = await self._service.resume(self.id)
+        return self._info
+
+    async def switch(self) -> SwitchOutcome:
+        """Make it the current workspace."""
+        return await self._service.switch(self.id)
+
+    async def sync(self) -> SyncOutcome:
+        """Fetch, and fast-forward its branch where that is possible."""
+        return await self._service.sync(self.id)
+
+    async def destroy(self, *, force: bool = False) -> DestroyOutcome:
+        """Remove it; refuses with ``UnsavedWork`` while work would be lost. ``force`` keeps that work under a rescue ref."""
+        return await self._service.destroy(self.id, force=force)
+
+    # Showing --------------------------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workspace) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Workspace {self.name} {self._info.status} on {self._info.backend}>"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        rows = {
+            "status": str(self._info.status),
+            "backend": self._info.backend,
+            "branch": self._info.branch,
+            "tree": str(self._info.worktree_path),
+            **{f"port {mapping.name}": mapping.url or str(mapping.host_port) for mapping in self._info.ports},
+        }
+        cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items())
+        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+
+
+async def leave(workspace: Workspace, on_exit: OnExit) -> None:
+    """Do what leaving an owning block does."""
+    match on_exit:
+        case "destroy":
+            await workspace.destroy()
+        case "stop":
+            await workspace.stop()
+        case "keep":
+            pass
+
+
+async def _end(process: Process) -> None:
+    await process.aclose()

@@ -1,0 +1,322 @@
+"""The workspaces of one repository, in this process. A thin face: each call takes its lock and hands on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from anyio.lowlevel import current_token
+from pydantic import JsonValue, ValidationError
+from typing_extensions import override
+
+from nexus.abc import ProcessHandle, ProgressCallback, SupportsLogs, SupportsStats
+from nexus.abc.service import WorkspaceService
+from nexus.config import ConfigStack
+from nexus.errors import InvalidArgument, Unsupported, WrongLoop
+from nexus.models.events import WorkspaceEvent
+from nexus.models.execution import SpawnRequest
+from nexus.models.findings import Finding
+from nexus.models.ids import parse_name
+from nexus.models.instances import Capability, ProviderInfo, ResourceStats
+from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
+from nexus.models.workspace import ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
+from nexus.ports import PortAllocator
+from nexus.workspace import creation, destruction, doctor, observing, recovery, running, sweeping, switching
+from nexus.workspace.context import Context
+from nexus.workspace.files import FileSystem
+from nexus.workspace.handle import OnExit, Workspace, leave
+from nexus.workspace.operation import Operation
+from nexus.workspace.records import WORKSPACE_LINK, referenced_env
+
+
+class WorkspaceManager(WorkspaceService):
+    """Creates, finds and moves the workspaces of one repository. Made by :func:`nexus.open`; use it as a context manager.
+
+    Entering connects; leaving closes connections and nothing else: workspaces go on running. It belongs to the event loop it was
+    entered on and raises ``WrongLoop`` on any other.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Context]]) -> None:
+        self._connect = connect
+        self._connection: AbstractAsyncContextManager[Context] | None = None
+        self._context: Context | None = None
+        self._loop: object = None
+
+    async def __aenter__(self) -> Self:
+        if self._context is not None:
+            raise WrongLoop("this manager is open already", hint="open another one for the same repository; they work together")
+        self._connection = self._connect()
+        self._context = await self._connection.__aenter__()
+        self._loop = current_token()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection, self._connection, self._context = self._connection, None, None
+        if connection is not None:
+            await connection.__aexit__(kind, error, trace)
+
+    @property
+    def _open(self) -> Context:
+        if self._context is None:
+            raise WrongLoop("this manager is not open", hint="use it inside 'async with nexus.open(…) as nx'")
+        if self._loop is not current_token():
+            raise WrongLoop("this manager was opened on another event loop", hint="open one manager in each loop")
+        return self._context
+
+    # What it is about -----------------------------------------------------------------------------------------------
+
+    @property
+    def repository(self) -> Repository:
+        """The repository whose workspaces these are."""
+        return self._open.repository
+
+    @property
+    def config(self) -> ConfigStack:
+        """The configuration it was opened with."""
+        return self._open.stack
+
+    @property
+    def ports(self) -> PortAllocator:
+        """The node's port allocator, for programs that only want ports."""
+        return self._open.allocator
+
+    # Handles --------------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        name: str,
+        *,
+        backend: str | None = None,
+        image: str | None = None,
+        start_point: str = "HEAD",
+        adopt_branch: bool = False,
+        settings: Mapping[str, JsonValue] | None = None,
+        labels: Mapping[str, str] | None = None,
+        display_name: str | None = None,
+        ttl: float | timedelta | None = None,
+        start: bool = True,
+        on_exit: OnExit = "destroy",
+        progress: ProgressCallback | None = None,
+    ) -> Operation[Workspace]:
+        """Create a workspace.
+
+        ``await`` it to keep the workspace; use it as ``async with`` block to own it: leaving the block does what ``on_exit`` says,
+        and ``destroy`` never deletes unsaved work (``CleanupError`` then lists it, and the workspace stays).
+
+        Args:
+            name: Its name; see :func:`nexus.slugify` for text that is not one.
+            backend: ``docker``, ``local``, ``mock`` or a registered provider; the configured one when absent.
+            image: Image for backends that have images.
+            start_point: Branch, tag or commit that ``nexus/<name>`` starts from.
+            adopt_branch: Use the branch when it is there already.
+            settings: More settings for this workspace alone, by dotted key.
+            labels: Your own labels, to list by.
+            display_name: A name for people.
+            ttl: Seconds after which ``gc`` may destroy it.
+            start: Whether it runs when the call returns.
+            on_exit: What leaving an owning block does: ``destroy``, ``stop`` or ``keep``.
+            progress: Told how long steps move on.
+
+        Returns:
+            An operation that gives the :class:`Workspace`.
+
+        Raises:
+            InvalidName: At once, when the name breaks the rule.
+            AlreadyExists, QuotaExceeded, BranchInUse, PortInUse, ImageNotFound, ProviderUnavailable: When awaited.
+
+        Cancellation: A cancelled call undoes what it did before it returns.
+        """
+        flags = {**(settings or {})}
+        if backend is not None:
+            flags["backend"] = backend
+        if image is not None:
+            flags["image"] = image
+        try:
+            request = CreateRequest(
+                name=parse_name(name),
+                start_point=start_point,
+                adopt_branch=adopt_branch,
+                settings=flags,
+                labels=labels or {},
+                display_name=display_name,
+                ttl=timedelta(seconds=ttl) if isinstance(ttl, int | float) else ttl,
+                start=start,
+            )
+        except ValidationError as error:
+            raise InvalidArgument(f"workspace {name!r} cannot be asked for like this: {error.errors()[0]['msg']}") from error
+
+        async def make() -> Workspace:
+            return Workspace(self, await self.create_workspace(request, progress=progress))
+
+        return Operation(make, lambda workspace: leave(workspace, on_exit), what=f"create {name}")
+
+    async def attach(self, name: str) -> Workspace:
+        """Return a handle on a workspace, by its name or id. Never starts or wakes it, never owns it."""
+        return Workspace(self, await self.get(name))
+
+    async def ensure(
+        self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue
+    ) -> Workspace:
+        """Return a running workspace of this name: created when absent, started when it is not running.
+
+        Args:
+            name: Its name.
+            progress: Told how long steps move on.
+            options: Settings for a creation, by dotted key; without effect on a workspace that is there.
+        """
+        context = self._open
+        records, _ = await context.store.load_all()
+        if any(record.name == name for record in records):
+            return Workspace(self, await self.start(name, progress=progress))
+        return await self.create(name, settings=options, progress=progress)
+
+    # The service ----------------------------------------------------------------------------------------------------
+
+    @override
+    async def create_workspace(
+        self, request: CreateRequest, *, progress: ProgressCallback | None = None
+    ) -> WorkspaceInfo:
+        context = self._open
+        async with context.workspace_lock(request.name, f"creating workspace {request.name}"):
+            await recovery.recover_name(context, request.name)
+            work = await creation.begin(context, request, progress)
+            return await observing.look(context, await work.run(request))
+
+    @override
+    async def get(self, name: str) -> WorkspaceInfo:
+        context = self._open
+        return await observing.look(context, await context.record(name))
+
+    @override
+    async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
+        return await observing.list_all(self._open, where)
+
+    @override
+    async def current(self) -> str | None:
+        return await self._open.store.current()
+
+    @override
+    async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+        async with self._locked(name, "starting") as record:
+            return await self._after(await running.start(self._open, record, progress))
+
+    @override
+    async def stop(self, name: str, *, grace: float = 10.0) -> WorkspaceInfo:
+        async with self._locked(name, "stopping") as record:
+            return await self._after(await running.stop(self._open, record, grace=grace))
+
+    @override
+    async def pause(self, name: str) -> WorkspaceInfo:
+        async with self._locked(name, "pausing") as record:
+            return await self._after(await running.pause(self._open, record))
+
+    @override
+    async def resume(self, name: str) -> WorkspaceInfo:
+        async with self._locked(name, "resuming") as record:
+            return await self._after(await running.resume(self._open, record))
+
+    @override
+    async def switch(self, name: str) -> SwitchOutcome:
+        return await switching.switch(self._open, name)
+
+    @override
+    async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
+        async with self._locked(name, "destroying") as record:
+            return await destruction.destroy(self._open, record, force=force)
+
+    @override
+    async def sync(self, name: str) -> SyncOutcome:
+        context = self._open
+        async with self._locked(name, "syncing") as record, context.repository_lock(f"syncing workspace {record.name}"):
+            return await context.worktrees.sync(record.name)
+
+    @override
+    async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
+        return await sweeping.sweep(self._open, dry_run=dry_run)
+
+    @override
+    async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
+        context = self._open
+        record = await context.record(name)
+        references = referenced_env(record.env_vars)
+        if references:
+            # Resolved for this command only: a value behind a reference is never written anywhere.
+            request = replace(request, env={**context.stack.resolve_env(references), **request.env})
+        instance = await context.instance(record)
+        process = await instance.spawn(request)
+        await context.mark_active(record.id)
+        return process
+
+    @override
+    async def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
+        context = self._open
+        record = await context.record(name)
+        instance = await context.instance(record)
+        if not isinstance(instance, SupportsLogs):
+            raise _unsupported(record, Capability.LOGS)
+        async with aclosing(instance.logs(follow=follow, tail=tail)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    @override
+    async def stats(self, name: str) -> ResourceStats:
+        context = self._open
+        record = await context.record(name)
+        instance = await context.instance(record)
+        if not isinstance(instance, SupportsStats):
+            raise _unsupported(record, Capability.STATS)
+        return await instance.stats()
+
+    # In process only ------------------------------------------------------------------------------------------------
+
+    def files(self, info: WorkspaceInfo) -> FileSystem:
+        """Return the files of a workspace whose tree is a folder of this host."""
+        return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
+        """Subscribe: ``async with nx.events() as events: async for event in events: …``.
+
+        A subscriber that falls a thousand events behind is cut off, so that it knows.
+        """
+        return self._open.bus.subscribe()
+
+    def observe(self, observer: Callable[[WorkspaceEvent], None]) -> Callable[[], None]:
+        """Call ``observer`` with every event; the returned function ends that. One that raises is logged and dropped."""
+        return self._open.bus.observe(observer)
+
+    async def probe(self) -> tuple[ProviderInfo, ...]:
+        """Return what each backend on this machine is and can do."""
+        return await doctor.probe_all(self._open)
+
+    async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
+        """Look for everything that is wrong with this repository's workspaces and this node.
+
+        Args:
+            fix: Settle, rebuild and remove what can be, without losing work.
+        """
+        return await doctor.examine(self._open, fix=fix)
+
+    @asynccontextmanager
+    async def _locked(self, name: str, doing: str) -> AsyncGenerator[WorkspaceRecord, None]:
+        """Hold a workspace and give its record as it is under the lock; what a crash left of it is settled first."""
+        context = self._open
+        known = await context.record(name)
+        async with context.workspace_lock(known.name, f"{doing} workspace {known.name}"):
+            await recovery.recover_name(context, known.name)
+            yield await context.store.load(known.name)
+
+    async def _after(self, record: WorkspaceRecord) -> WorkspaceInfo:
+        return await observing.look(self._open, record)
+
+
+def _unsupported(record: WorkspaceRecord, capability: Capability) -> Unsupported:
+    return Unsupported(
+        f"the {record.backend} backend has no {capability}",
+        details={"capability": str(capability), "provider": record.backend},
+    )

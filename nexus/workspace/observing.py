@@ -1,0 +1,79 @@
+"""Looking: one workspace or all of them, with the status that the providers report now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import anyio
+
+from nexus.errors import NexusError
+from nexus.models.ids import WorkspaceId
+from nexus.models.instances import LABEL_NODE, LABEL_REPOSITORY, InstanceState, InstanceStatus
+from nexus.models.requests import ListFilter
+from nexus.models.workspace import ListEntry, WorkspaceInfo, WorkspaceRecord
+from nexus.workspace.context import Context
+from nexus.workspace.records import reference, view
+
+LIST_TIMEOUT = 10.0
+"""Seconds that one backend may take to say what it has; a silent one costs its workspaces their live status, not the list."""
+
+
+async def look(context: Context, record: WorkspaceRecord) -> WorkspaceInfo:
+    """Return one workspace as it is now."""
+    seen = await context.seen(record)
+    return view(record, seen, current=await context.store.current(), last_active=context.last_active(record.id))
+
+
+async def list_all(context: Context, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
+    """Return every workspace by name, each backend asked once; damaged records at the end."""
+    records, damaged = await context.store.load_all()
+    current = await context.store.current()
+    wanted = [record for record in records if where is None or _may_match(record, where)]
+    seen = await _seen(context, wanted)
+    infos = [
+        view(record, seen[record.id], current=current, last_active=context.last_active(record.id)) for record in wanted
+    ]
+    if where is not None and where.statuses:
+        infos = [info for info in infos if info.status in where.statuses]
+    return (*infos, *(damaged if where is None else ()))
+
+
+def _may_match(record: WorkspaceRecord, where: ListFilter) -> bool:
+    if where.backend is not None and record.backend != where.backend:
+        return False
+    return all(record.labels.get(key) == value for key, value in where.labels.items())
+
+
+async def _seen(context: Context, records: Sequence[WorkspaceRecord]) -> Mapping[WorkspaceId, InstanceStatus]:
+    by_backend: dict[str, list[WorkspaceRecord]] = defaultdict(list)
+    for record in records:
+        by_backend[record.backend].append(record)
+    seen: dict[WorkspaceId, InstanceStatus] = {}
+
+    async def ask(backend: str, owned: list[WorkspaceRecord]) -> None:
+        seen.update(await _ask(context, backend, owned))
+
+    async with anyio.create_task_group() as group:
+        for backend, owned in by_backend.items():
+            group.start_soon(ask, backend, owned)
+    return seen
+
+
+async def _ask(
+    context: Context, backend: str, records: Sequence[WorkspaceRecord]
+) -> Mapping[WorkspaceId, InstanceStatus]:
+    """Ask one backend for all its workspaces of this repository; what it does not name is gone."""
+    labels = {LABEL_NODE: context.node, LABEL_REPOSITORY: str(context.repository.root)}
+    try:
+        with anyio.fail_after(LIST_TIMEOUT):
+            provider = await context.provider(backend)
+            found = {status.ref.id: status for status in await provider.list(labels)}
+    except (NexusError, TimeoutError) as error:
+        detail = error.message if isinstance(error, NexusError) else f"the {backend} backend did not answer in time"
+        return {record.id: _absent(record, InstanceState.UNKNOWN, detail) for record in records}
+    return {record.id: found.get(record.id) or _absent(record, InstanceState.GONE, "") for record in records}
+
+
+def _absent(record: WorkspaceRecord, state: InstanceState, detail: str) -> InstanceStatus:
+    return InstanceStatus(ref=reference(record), state=state, detail=detail)

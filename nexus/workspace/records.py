@@ -1,0 +1,165 @@
+"""Records, and what is made from them: the user's view, the provider's specification. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nexus.config import Settings
+from nexus.models.ids import NodeId, new_workspace_id
+from nexus.models.instances import (
+    LABEL_NAME,
+    LABEL_NODE,
+    LABEL_REPOSITORY,
+    LABEL_WORKSPACE,
+    InstanceRef,
+    InstanceSpec,
+    InstanceStatus,
+)
+from nexus.models.ports import PortMapping
+from nexus.models.requests import CreateRequest
+from nexus.models.workspace import Repository, VolumeMount, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
+from nexus.workspace.lifecycle import observed
+
+WORKSPACE_LINK = "/workspace"
+"""Where the tree is found inside a container, besides its own path on the host."""
+
+_REFERENCE = "env:"
+
+
+def draft(
+    request: CreateRequest, settings: Settings, repository: Repository, *, branch: str, base_commit: str, worktree: Path
+) -> WorkspaceRecord:
+    """Return the record that a creation starts from."""
+    now = datetime.now(UTC)
+    identity = settings.workspace
+    return WorkspaceRecord(
+        id=new_workspace_id(),
+        name=request.name,
+        display_name=request.display_name or identity.display_name,
+        description=identity.description,
+        status=WorkspaceStatus.PENDING,
+        backend=settings.backend,
+        backend_config=dict(settings.backends.get(settings.backend, {})),
+        repository=repository,
+        branch=branch,
+        base_commit=base_commit,
+        worktree_path=worktree,
+        resources=settings.resources,
+        image=settings.image,
+        env_vars=dict(settings.env),
+        created_at=now,
+        updated_at=now,
+        last_active=now,
+        expires_at=now + request.ttl if request.ttl is not None else None,
+        config=settings_of(settings),
+        labels=dict(request.labels),
+    )
+
+
+def settings_of(settings: Settings) -> dict[str, str | None]:
+    """Return the settings that a record keeps because later steps depend on them."""
+    return {"dockerfile": str(settings.dockerfile) if settings.dockerfile else None}
+
+
+def with_ports(record: WorkspaceRecord, mappings: tuple[PortMapping, ...]) -> WorkspaceRecord:
+    """Return the record with these ports."""
+    return record.model_copy(
+        update={"port_mappings": mappings, "ports": {mapping.name: mapping.host_port for mapping in mappings}}
+    )
+
+
+def touched(record: WorkspaceRecord, status: WorkspaceStatus, message: str | None = None, **changes: object) -> WorkspaceRecord:
+    """Return the record in another status, as of now."""
+    now = datetime.now(UTC)
+    update = {"status": status, "status_message": message, "updated_at": now, **changes}
+    if status is WorkspaceStatus.RUNNING:
+        update["last_active"] = now
+    return record.model_copy(update=update)
+
+
+def reference(record: WorkspaceRecord) -> InstanceRef:
+    """Return how the provider finds the record's instance."""
+    return InstanceRef(id=record.id, name=record.name, handle=record.container_id)
+
+
+def own_labels(record: WorkspaceRecord, node: NodeId) -> dict[str, str]:
+    """Return the labels that everything made for this workspace carries."""
+    return {
+        LABEL_WORKSPACE: record.id,
+        LABEL_NAME: record.name,
+        LABEL_NODE: node,
+        LABEL_REPOSITORY: str(record.repository.root),
+    }
+
+
+def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMount, ...]) -> InstanceSpec:
+    """Return what the provider is asked to make. The same record always gives the same specification."""
+    dockerfile = record.config.get("dockerfile")
+    return InstanceSpec(
+        id=record.id,
+        name=record.name,
+        node=node,
+        worktree=record.worktree_path,
+        workdir=str(record.worktree_path),
+        image=record.image,
+        dockerfile=Path(str(dockerfile)) if dockerfile else None,
+        build_context=record.repository.root if dockerfile else None,
+        env={**plain_env(record.env_vars), **workspace_env(record)},
+        ports=record.port_mappings,
+        resources=record.resources,
+        mounts=mounts,
+        links={WORKSPACE_LINK: str(record.worktree_path)},
+        labels=own_labels(record, node),
+        options=record.backend_config,
+    )
+
+
+def plain_env(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are values. References are resolved for each command and stored nowhere."""
+    return {key: value for key, value in env.items() if not value.startswith(_REFERENCE)}
+
+
+def referenced_env(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are references."""
+    return {key: value for key, value in env.items() if value.startswith(_REFERENCE)}
+
+
+def workspace_env(record: WorkspaceRecord) -> dict[str, str]:
+    """Return what programs inside may want to know about where they are."""
+    return {
+        "NEXUS_WORKSPACE": record.name,
+        "NEXUS_WORKSPACE_ID": record.id,
+        "NEXUS_WORKSPACE_BRANCH": record.branch,
+    }
+
+
+def view(
+    record: WorkspaceRecord, seen: InstanceStatus, *, current: str | None, last_active: datetime | None = None
+) -> WorkspaceInfo:
+    """Return what users see: the record, joined with what the provider reports."""
+    status, message, missing = observed(record.status, record.status_message, seen)
+    active = record.last_active if last_active is None else max(record.last_active, last_active)
+    return WorkspaceInfo(
+        id=record.id,
+        name=record.name,
+        display_name=record.display_name,
+        status=status,
+        status_message=message,
+        current=record.name == current,
+        missing=missing,
+        backend=record.backend,
+        repository=record.repository,
+        branch=record.branch,
+        worktree_path=record.worktree_path,
+        resources=record.resources,
+        ports=record.port_mappings,
+        image=record.image,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        last_active_at=active,
+        expires_at=record.expires_at,
+        labels=record.labels,
+        annotations=record.annotations,
+    )

@@ -1,0 +1,83 @@
+"""What a crash leaves is a journal; here it is finished or undone. Called when a manager opens, by ``gc`` and by ``doctor``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import anyio
+
+from nexus.errors import NexusError, UnsavedWork
+from nexus.models.events import Recovered
+from nexus.models.requests import CreateRequest, GcAction
+from nexus.state import JournalEntry
+from nexus.workspace import creation, destruction
+from nexus.workspace.context import Context
+from nexus.workspace.plan import CreateStep, Operation, verdict
+
+_log = logging.getLogger(__name__)
+
+
+async def recover(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
+    """Settle every journal whose writer is gone. One that cannot be settled now is reported and stays."""
+    return tuple(
+        [await _report(context, entry, dry_run=dry_run) for entry in await context.journal.unfinished() if not entry.owner_alive]
+    )
+
+
+async def recover_name(context: Context, name: str) -> None:
+    """Settle the journals of one name. The caller holds its lock, so whoever wrote them has let go."""
+    for entry in await context.journal.unfinished():
+        if entry.name == name and not entry.damaged:
+            await _settle(context, entry)
+
+
+async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> GcAction:
+    what = f"an interrupted {entry.operation or 'operation'}"
+    if dry_run:
+        return GcAction(kind="journal", name=entry.name, action="would-remove", reason=what)
+    if entry.damaged:
+        # A header is written before the first effect: one that was never whole has nothing behind it.
+        await anyio.Path(entry.path).unlink(missing_ok=True)
+        return GcAction(kind="journal", name=entry.path.name, action="removed", reason=f"unreadable: {entry.damaged}")
+    try:
+        async with context.workspace_lock(entry.name, f"recovering {entry.name}"):
+            if not await anyio.Path(entry.path).exists():
+                return GcAction(kind="journal", name=entry.name, action="finished", reason="somebody else settled it")
+            outcome = await _settle(context, entry)
+    except UnsavedWork as error:
+        return GcAction(kind="journal", name=entry.name, action="kept", reason=error.message)
+    except NexusError as error:
+        _log.warning("recovering %s of %s: %s", entry.operation, entry.name, error)
+        return GcAction(kind="journal", name=entry.name, action="kept", reason=f"{what}: {error.message}")
+    return GcAction(kind="journal", name=entry.name, action=outcome, reason=what)
+
+
+async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", "undone"]:
+    outcome: Literal["finished", "undone"] = "finished"
+    if entry.operation == Operation.DESTROY:
+        await destruction.resume(context, entry)
+    elif verdict(entry.finished) == "finish" and await _finish(context, entry):
+        pass
+    else:
+        work = await creation.resume(context, entry)
+        await creation.undo(context, work.journal, entry, work.record)
+        outcome = "undone"
+    context.bus.publish(
+        Recovered(workspace=entry.workspace, name=entry.name, operation=entry.operation, outcome=outcome)
+    )
+    return outcome
+
+
+async def _finish(context: Context, entry: JournalEntry) -> bool:
+    """Take the steps a creation still lacks; say whether it could."""
+    request = CreateRequest.model_validate(entry.facts["request"])
+    work = await creation.resume(context, entry)
+    try:
+        if request.start and CreateStep.START not in entry.finished:
+            await work.start()
+        await work.complete(started=request.start)
+    except NexusError as error:
+        _log.info("finishing the creation of %s failed, undoing it: %s", entry.name, error)
+        return False
+    return True

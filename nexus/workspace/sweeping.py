@@ -1,0 +1,134 @@
+"""``gc``: everything of ours that no longer belongs to a workspace, and workspaces past their time. Never unsaved work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from nexus.errors import NexusError, UnsavedWork, WorkspaceNotFound
+from nexus.models.ids import WorkspaceId
+from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, InstanceStatus
+from nexus.models.requests import GcAction
+from nexus.models.workspace import WorkspaceRecord
+from nexus.workspace import destruction
+from nexus.workspace.context import Context
+from nexus.workspace.recovery import recover
+
+
+async def sweep(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
+    """Settle journals, then remove claims, instances, leases and worktrees without a record, then what has expired."""
+    actions = list(await recover(context, dry_run=dry_run))
+    for part in (_claims, _instances, _worktrees, _leases, _expired):
+        actions += [action async for action in part(context, dry_run)]
+    return tuple(actions)
+
+
+async def _claims(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    """Reservations of this repository whose record is gone."""
+    for claim in await context.registry.claims(repository=context.repository.root):
+        if await _has_record(context, claim.name):
+            continue
+        async with context.workspace_lock(claim.name, f"sweeping {claim.name}"):
+            # Asked again under the lock: a creation may have been between its claim and its record.
+            if await _has_record(context, claim.name):
+                continue
+            if not dry_run:
+                await context.allocator.release(claim.id)
+                await context.registry.unclaim(claim.id)
+        yield _action("claim", claim.name, dry_run, "reserved, but there is no such workspace")
+
+
+async def _instances(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    """Containers and process groups that carry this node's label and belong to nobody."""
+    claimed = {claim.id for claim in await context.registry.claims()}
+    for name in context.providers.names():
+        try:
+            provider = await context.provider(name)
+            found = await provider.list({LABEL_NODE: context.node})
+        except NexusError:
+            continue  # a backend that cannot be asked now has orphans another time
+        for status in found:
+            if status.ref.id in claimed or await _recorded(context, status):
+                continue
+            if not dry_run:
+                await provider.destroy(status.ref)
+            label = status.labels.get(LABEL_NAME, status.ref.id)
+            yield _action("orphan", label, dry_run, f"{name} instance without a workspace")
+
+
+async def _worktrees(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    """Our worktrees without a record: removed when nothing would be lost, else kept and named."""
+    for tree in await context.worktrees.list():
+        if await _has_record(context, tree.name):
+            continue
+        async with context.workspace_lock(tree.name, f"sweeping {tree.name}"):
+            if await _has_record(context, tree.name):
+                continue
+            report = await context.worktrees.report(tree.name)
+            if not report.clean:
+                reason = f"worktree without a workspace, but it holds unsaved work: {tree.path}"
+                yield GcAction(kind="orphan", name=tree.name, action="kept", reason=reason)
+                continue
+            if not dry_run:
+                async with context.repository_lock(f"sweeping {tree.name}"):
+                    await context.worktrees.remove(tree.name, expected_tip=tree.head, delete_branch=True)
+        yield _action("orphan", tree.name, dry_run, "worktree without a workspace")
+
+
+async def _leases(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    """Ports leased to workspaces that no repository of this node claims, and to programs that have ended."""
+    claimed = {str(claim.id) for claim in await context.registry.claims()}
+    orphans = {row.owner for row in await context.registry.leases() if row.process is None} - claimed
+    for owner in sorted(orphans):
+        if not dry_run:
+            await context.allocator.release(WorkspaceId(owner))
+        yield _action("lease", owner, dry_run, "ports leased to a workspace that is gone")
+    if not dry_run:
+        for port in await context.allocator.reclaim():
+            yield GcAction(kind="lease", name=str(port), action="removed", reason="leased to a program that has ended")
+
+
+async def _expired(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    records, _ = await context.store.load_all()
+    now = datetime.now(UTC)
+    for record in records:
+        if record.expires_at is not None and record.expires_at <= now:
+            yield await _expire(context, record, dry_run)
+
+
+async def _expire(context: Context, record: WorkspaceRecord, dry_run: bool) -> GcAction:
+    reason = f"expired {record.expires_at:%Y-%m-%d %H:%M} UTC"
+    if dry_run:
+        return _action("expired", record.name, dry_run, reason)
+    try:
+        async with context.workspace_lock(record.name, f"expiring {record.name}"):
+            await destruction.destroy(context, await context.store.load(record.name), force=False)
+    except UnsavedWork as error:
+        return GcAction(kind="expired", name=record.name, action="kept", reason=f"{reason}, but {error.message}")
+    except NexusError as error:
+        return GcAction(kind="expired", name=record.name, action="kept", reason=f"{reason}; {error.message}")
+    return _action("expired", record.name, dry_run, reason)
+
+
+async def _has_record(context: Context, name: str) -> bool:
+    """Whether there is a record of this name, readable or not: a damaged one still owns what it names."""
+    try:
+        await context.store.load(name)
+    except WorkspaceNotFound:
+        return False
+    except NexusError:
+        return True
+    return True
+
+
+async def _recorded(context: Context, status: InstanceStatus) -> bool:
+    """Whether a record knows the instance. Another repository's is not ours to judge: its folder may just not be mounted."""
+    if status.labels.get(LABEL_REPOSITORY) != str(context.repository.root):
+        return True
+    return await _has_record(context, status.labels.get(LABEL_NAME, ""))
+
+
+def _action(kind: str, name: str, dry_run: bool, reason: str) -> GcAction:
+    return GcAction.model_validate(
+        {"kind": kind, "name": name, "action": "would-remove" if dry_run else "removed", "reason": reason}
+    )

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Have Docker Engine's programs installed where that is possible without asking: root on Debian or Ubuntu.
+# Starting an engine is the tests' own work: they run one on a socket of its own and end it again.
+set -eu
+
+if docker version >/dev/null 2>&1; then exit 0; fi # an engine answers already
+missing=""
+command -v dockerd >/dev/null 2>&1 || [ -x /usr/sbin/dockerd ] || missing="docker.io"
+command -v iptables >/dev/null 2>&1 || [ -x /usr/sbin/iptables ] || missing="$missing iptables"
+[ -x /bin/busybox ] || missing="$missing busybox-static"
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing$missing${missing:+ }from the system's packages"
+    apt-get update -qq
+    # shellcheck disable=SC2086 - a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "no Docker engine here and no right to install one: its tests will be skipped, with the reason" >&2
+fi
