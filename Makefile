@@ -12,7 +12,7 @@ help:  ## show the words
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 $(STAMP): pyproject.toml
-	@sh tools/venv.sh $(PYTHON) $(VENV)
+	@sh .ci/venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
 setup: $(STAMP)  ## make the virtual environment
@@ -21,7 +21,7 @@ demo: setup  ## a real repository, two workspaces, commands, a switch, a clean e
 	@$(BIN)/python -m examples.demo
 
 engine:  ## install Docker Engine from Debian's packages where this is root on Debian and there is none
-	@sh tools/engine.sh
+	@sh .ci/engine.sh
 
 test: setup engine  ## every test; with a real engine where this is root on Debian
 	@$(BIN)/python -m pytest

@@ -24,5 +24,6 @@ __all__ = [
     "Provider",
     "SupportsLogs",
     "SupportsPause",
+    "SupportsPortChange",
     "SupportsStats",
 ]

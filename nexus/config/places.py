@@ -23,7 +23,7 @@ MAX_NODES: Final = 10_000
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # The characters that YAML allows in a stream, by escape elsewhere.
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_UNUSABLE: Final = re.compile("[\x00\ud800-\udfff]")
+UNUSABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]{1,30}|[0-9]{1,30}(?:\.[0-9]{0,30})?)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WORDS: Final[dict[str, JsonValue]] = {
@@ -33,7 +33,7 @@ _WORDS: Final[dict[str, JsonValue]] = {
 }
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """Reading cannot go on."""
 
     def __init__(self, place: Place, sentence: str, hint: str | None = None) -> None:
@@ -193,9 +193,9 @@ class _Builder:
         self._counted(place)
         self._untagged(event, place)
         text: str = event.value
-        if _UNUSABLE.search(text):
+        if UNUSABLE.search(text):
             self._problems.add(place, "a NUL character or half of a surrogate pair cannot be used")
-            text = _UNUSABLE.sub("", text)
+            text = UNUSABLE.sub("", text)
         unquoted = not event.style
         top = self._open[-1] if self._open else None
         if top is not None and top.wants_key:

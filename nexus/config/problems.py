@@ -74,7 +74,9 @@ def quoted(name: str) -> str:
 
 
 def perhaps(name: str, known: Iterable[str]) -> str:
-    """Return ``; perhaps you meant 'x'`` when one of the known names is close, an empty text otherwise."""
-    # Above this length similarity means nothing and costs much.
-    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6) if len(name) <= _LONGEST_NAME else []
-    return f"; perhaps you meant '{close[0]}'" if close else ""
+    """Return ``; perhaps you meant 'x'`` when one of the known names is close, whatever its case; else an empty text."""
+    if len(name) > _LONGEST_NAME:  # there similarity means nothing and costs much
+        return ""
+    by_lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; perhaps you meant '{by_lower[close[0]]}'" if close else ""

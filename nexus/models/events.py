@@ -20,7 +20,7 @@ def _now() -> datetime:
 class _Event(Model):
     workspace: WorkspaceId
     name: str
-    at: Annotated[datetime, Field(default_factory=_now)]
+    at: datetime = Field(default_factory=_now)
 
 
 class StatusChanged(_Event):

@@ -34,7 +34,7 @@ def migrate(document: Document, *, steps: Mapping[int, Step] = MIGRATIONS, targe
         target: The version that is wanted.
 
     Raises:
-        UnknownSchema: When the version is missing, newer than ``target``, or a step is missing.
+        UnknownSchema: When the version is missing, newer than ``target``, or a step is missing or fails.
     """
     version = document.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
@@ -47,5 +47,10 @@ def migrate(document: Document, *, steps: Mapping[int, Step] = MIGRATIONS, targe
         step = steps.get(number)
         if step is None:
             raise UnknownSchema(f"its schema_version is {version}, and nothing leads from {number} to {target}")
-        document = {**step(dict(document)), "schema_version": number + 1}
+        try:
+            document = {**step(dict(document)), "schema_version": number + 1}
+        except Exception as error:  # noqa: BLE001 - a damaged old record may surprise a step in any way, and must not end a listing
+            raise UnknownSchema(
+                f"its schema_version is {version}, and the step from {number} failed: {type(error).__name__}: {error}"
+            ) from error
     return document

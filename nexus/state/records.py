@@ -69,6 +69,8 @@ def _decode_slowly(data: bytes, steps: Mapping[int, Step]) -> WorkspaceRecord:
         raise UnreadableRecord(str(error)) from error
     except ValidationError as error:
         raise UnreadableRecord(f"it does not follow the schema: {_problems(error)}") from error
+    except ValueError as error:
+        raise UnreadableRecord("it holds text that has no UTF-8 form") from error
 
 
 def _document(data: bytes) -> Document:

@@ -123,14 +123,14 @@ class FileStateStore:
         except (UnfitFile, UnreadableRecord) as error:
             raise RecordDamaged(
                 f"the record of workspace {name!r} is damaged: {error}",
-                hint=f"look at {path}; destroying the workspace removes the file",
+                hint=f"look at {path}; it is left as it is",
                 details={"name": name, "path": str(path), "reason": str(error)},
             ) from error
 
     def _load_all(self) -> Listing:
         try:
             with open_folder(self.root, *_RECORDS) as folder, translated("list the workspaces", self.root):
-                names = sorted(os.listdir(folder))
+                names = sorted(os.listdir(folder))  # noqa: PTH208 - a descriptor, not a path
                 sweep(folder, names)
                 return self._read_each(folder, names)
         except FileNotFoundError:

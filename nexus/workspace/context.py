@@ -54,6 +54,7 @@ class Context:
         """Close the providers' connections. Workspaces go on running."""
         self._open.clear()
         await self._closing.aclose()
+        await self.registry.aclose()
 
     # Providers ------------------------------------------------------------------------------------------------------
 
@@ -95,7 +96,9 @@ class Context:
         Raises:
             Busy: When somebody else holds it for longer than a minute; the error names who.
         """
-        async with lock(self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=LOCK_TIMEOUT):
+        async with lock(
+            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=LOCK_TIMEOUT
+        ):
             yield
 
     @asynccontextmanager
@@ -153,6 +156,8 @@ class Context:
         def report(step: str, message: str, done: int | None = None, total: int | None = None, /) -> None:
             if progress is not None:
                 progress(step, message, done, total)
-            self.bus.publish(Progress(workspace=record.id, name=record.name, step=step, message=message, done=done, total=total))
+            self.bus.publish(
+                Progress(workspace=record.id, name=record.name, step=step, message=message, done=done, total=total)
+            )
 
         return report

@@ -29,7 +29,9 @@ UNDO_TIMEOUT = 60.0
 class Creation:
     """One creation on its way. The record grows with each step; the journal knows how far it got."""
 
-    def __init__(self, context: Context, record: WorkspaceRecord, journal: OpenJournal, report: ProgressCallback) -> None:
+    def __init__(
+        self, context: Context, record: WorkspaceRecord, journal: OpenJournal, report: ProgressCallback
+    ) -> None:
         self._context = context
         self.journal = journal
         self._report = report
@@ -49,7 +51,7 @@ class Creation:
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - also a cancelled creation takes back what it did
             await self._take_back(error)
             raise _single(error) from None
         return self.record
@@ -97,7 +99,9 @@ class Creation:
         await self._context.store.save(self.record)
 
     async def _lease(self, request: CreateRequest) -> None:
-        settings = self._context.stack.with_flags(request.settings).settings if request.settings else self._context.settings
+        settings = (
+            self._context.stack.with_flags(request.settings).settings if request.settings else self._context.settings
+        )
         mappings = await self._context.allocator.allocate(
             self.record.id,
             key=f"{self.record.repository.root}:{self.record.name}",

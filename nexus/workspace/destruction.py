@@ -175,5 +175,3 @@ def _announce(context: Context, record: WorkspaceRecord, previous: WorkspaceStat
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-

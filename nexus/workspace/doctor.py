@@ -118,10 +118,14 @@ async def _workspaces(context: Context, fix: bool) -> AsyncGenerator[Finding, No
             )
         elif entry.missing:
             hint = f"'boulder ws up {entry.name}' makes it again around the worktree"
-            yield Finding(check=f"workspace {entry.name}", level="warning", message=entry.status_message or "", hint=hint)
+            yield Finding(
+                check=f"workspace {entry.name}", level="warning", message=entry.status_message or "", hint=hint
+            )
         elif entry.status is WorkspaceStatus.ERROR:
             hint = f"'boulder ws up {entry.name}' tries again"
-            yield Finding(check=f"workspace {entry.name}", level="error", message=entry.status_message or "failed", hint=hint)
+            yield Finding(
+                check=f"workspace {entry.name}", level="error", message=entry.status_message or "failed", hint=hint
+            )
 
 
 async def _ports(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001

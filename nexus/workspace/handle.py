@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from nexus.abc import ProgressCallback
-from nexus.errors import UnsavedWork
+from nexus.abc.service import WorkspaceService
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
 from nexus.models.instances import ResourceStats
@@ -18,9 +18,8 @@ from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.units import seconds
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
 from nexus.workspace.files import FileSystem
-from nexus.workspace.operation import Operation
+from nexus.workspace.operation import Operation, OwnedExit
 from nexus.workspace.process import Process, run
-from nexus.abc.service import WorkspaceService
 
 OnExit: TypeAlias = Literal["destroy", "stop", "keep"]
 """What leaving a block that owns a workspace does."""
@@ -145,7 +144,17 @@ class Workspace:
             limit: See there.
         """
         return await self.exec(
-            shell, "-c", script, timeout=timeout, cwd=cwd, env=env, user=user, input=input, check=check, on_event=on_event, limit=limit
+            shell,
+            "-c",
+            script,
+            timeout=timeout,
+            cwd=cwd,
+            env=env,
+            user=user,
+            input=input,
+            check=check,
+            on_event=on_event,
+            limit=limit,
         )
 
     def spawn(
@@ -247,7 +256,9 @@ class Workspace:
             "tree": str(self._info.worktree_path),
             **{f"port {mapping.name}": mapping.url or str(mapping.host_port) for mapping in self._info.ports},
         }
-        cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items())
+        cells = "".join(
+            f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items()
+        )
         return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
 
 
@@ -262,5 +273,5 @@ async def leave(workspace: Workspace, on_exit: OnExit) -> None:
             pass
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, left: OwnedExit) -> None:  # noqa: ARG001 - ended however the block was left
     await process.aclose()

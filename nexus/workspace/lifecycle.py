@@ -1,4 +1,4 @@
-"""The life of a workspace as one table: status × event → status. Every decision about a status is made here.
+"""The life of a workspace as one table: status and event to status. Every decision about a status is made here.
 
 ``destroy`` is legal in every status: a workspace that cannot be deleted is the worst kind. An event that the table does not
 hold is refused with a sentence that names the events that are allowed.
@@ -55,6 +55,9 @@ TRANSITIONS: Final[Mapping[WorkspaceStatus, Mapping[Event, WorkspaceStatus]]] = 
 """``DESTROYING`` knows ``STOP`` because a destroy that finds unsaved work after stopping leaves a stopped workspace."""
 
 
+_GONE: Final = "the place it ran in was removed by somebody else; 'start' makes it again"
+
+
 def allowed(status: WorkspaceStatus) -> tuple[Event, ...]:
     """Return the events that are legal in a status."""
     return tuple(TRANSITIONS[status])
@@ -77,7 +80,9 @@ def after(status: WorkspaceStatus, event: Event, *, name: str) -> WorkspaceStatu
     return following
 
 
-def observed(recorded: WorkspaceStatus, message: str | None, seen: InstanceStatus) -> tuple[WorkspaceStatus, str | None, bool]:
+def observed(
+    recorded: WorkspaceStatus, message: str | None, seen: InstanceStatus
+) -> tuple[WorkspaceStatus, str | None, bool]:
     """Join what the record says with what the provider sees.
 
     The provider is right about whether it runs; the record is right about what we were doing to it.
@@ -87,25 +92,27 @@ def observed(recorded: WorkspaceStatus, message: str | None, seen: InstanceStatu
     """
     if recorded in {_PENDING, _DESTROYING, _DESTROYED}:
         return recorded, message, False
-    match seen.state:
-        case InstanceState.RUNNING:
-            return _RUNNING, message if recorded is _RUNNING else None, False
-        case InstanceState.PAUSED:
-            return _PAUSED, None, False
-        case InstanceState.STOPPED:
-            return (_ERROR if recorded is _ERROR else _STOPPED), message or seen.detail or None, False
-        case InstanceState.FAILED:
-            return _ERROR, seen.detail or message, False
-        case InstanceState.GONE:
-            sentence = seen.detail or "the place it ran in was removed by somebody else; 'start' makes it again"
-            return (_ERROR if recorded is _ERROR else _STOPPED), sentence, True
-        case InstanceState.UNKNOWN:
-            return recorded, f"last known status; {seen.detail or 'its provider cannot be asked now'}", False
+    stays = _ERROR if recorded is _ERROR else _STOPPED
+    answers: Mapping[InstanceState, tuple[WorkspaceStatus, str | None, bool]] = {
+        InstanceState.RUNNING: (_RUNNING, message if recorded is _RUNNING else None, False),
+        InstanceState.PAUSED: (_PAUSED, None, False),
+        InstanceState.STOPPED: (stays, message or seen.detail or None, False),
+        InstanceState.FAILED: (_ERROR, seen.detail or message, False),
+        InstanceState.GONE: (stays, seen.detail or _GONE, True),
+        InstanceState.UNKNOWN: (
+            recorded,
+            f"last known status; {seen.detail or 'its provider cannot be asked now'}",
+            False,
+        ),
+    }
+    return answers[seen.state]
 
 
 def diagram() -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2", "    [*] --> pending: create"]
     for status, events in TRANSITIONS.items():
-        lines += [f"    {status} --> {following}: {event}" for event, following in events.items() if following is not status]
+        lines += [
+            f"    {status} --> {following}: {event}" for event, following in events.items() if following is not status
+        ]
     return "\n".join([*lines, "    destroyed --> [*]", ""])

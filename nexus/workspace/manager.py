@@ -48,7 +48,9 @@ class WorkspaceManager(WorkspaceService):
 
     async def __aenter__(self) -> Self:
         if self._context is not None:
-            raise WrongLoop("this manager is open already", hint="open another one for the same repository; they work together")
+            raise WrongLoop(
+                "this manager is open already", hint="open another one for the same repository; they work together"
+            )
         self._connection = self._connect()
         self._context = await self._connection.__aenter__()
         self._loop = current_token()
@@ -132,7 +134,7 @@ class WorkspaceManager(WorkspaceService):
 
         Cancellation: A cancelled call undoes what it did before it returns.
         """
-        flags = {**(settings or {})}
+        flags: dict[str, JsonValue] = {**(settings or {})}
         if backend is not None:
             flags["backend"] = backend
         if image is not None:
@@ -149,20 +151,20 @@ class WorkspaceManager(WorkspaceService):
                 start=start,
             )
         except ValidationError as error:
-            raise InvalidArgument(f"workspace {name!r} cannot be asked for like this: {error.errors()[0]['msg']}") from error
+            raise InvalidArgument(
+                f"workspace {name!r} cannot be asked for like this: {error.errors()[0]['msg']}"
+            ) from error
 
         async def make() -> Workspace:
             return Workspace(self, await self.create_workspace(request, progress=progress))
 
-        return Operation(make, lambda workspace: leave(workspace, on_exit), what=f"create {name}")
+        return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"create {name}")
 
     async def attach(self, name: str) -> Workspace:
         """Return a handle on a workspace, by its name or id. Never starts or wakes it, never owns it."""
         return Workspace(self, await self.get(name))
 
-    async def ensure(
-        self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue
-    ) -> Workspace:
+    async def ensure(self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue) -> Workspace:
         """Return a running workspace of this name: created when absent, started when it is not running.
 
         Args:

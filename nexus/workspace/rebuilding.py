@@ -30,13 +30,17 @@ async def rebuild(context: Context, damaged: DamagedRecord) -> str:
     name = parse_name(damaged.name)
     async with context.workspace_lock(name, f"rebuilding {name}"):
         tree = await context.worktrees.get(name)
-        claim = next((c for c in await context.registry.claims(repository=context.repository.root) if c.name == name), None)
+        claim = next(
+            (c for c in await context.registry.claims(repository=context.repository.root) if c.name == name), None
+        )
         backend, status = await _instance(context, name, claim)
         await _set_aside(damaged)
         if tree is None and claim is None and status is None:
             return "nothing of it was left, so the record was set aside"
         identifier = _identity(damaged, tree, claim, status)
-        await context.store.save(await _record(context, name, identifier, tree, claim, backend, status))
+        await context.store.save(
+            await _record(context, name, identifier, tree=tree, claim=claim, backend=backend, status=status)
+        )
     return "rebuilt from its worktree, its claim and its instance"
 
 
@@ -63,13 +67,16 @@ def _identity(
     reason = tree.locked if tree is not None else None
     if reason and reason.startswith("nexus:"):
         return WorkspaceId(reason.removeprefix("nexus:"))
-    raise StateError(f"there is not enough left of {damaged.name!r} to rebuild its record", hint=f"look at {damaged.path}")
+    raise StateError(
+        f"there is not enough left of {damaged.name!r} to rebuild its record", hint=f"look at {damaged.path}"
+    )
 
 
 async def _record(
     context: Context,
     name: str,
     identifier: WorkspaceId,
+    *,
     tree: Worktree | None,
     claim: Claim | None,
     backend: str,

@@ -70,7 +70,9 @@ def with_ports(record: WorkspaceRecord, mappings: tuple[PortMapping, ...]) -> Wo
     )
 
 
-def touched(record: WorkspaceRecord, status: WorkspaceStatus, message: str | None = None, **changes: object) -> WorkspaceRecord:
+def touched(
+    record: WorkspaceRecord, status: WorkspaceStatus, message: str | None = None, **changes: object
+) -> WorkspaceRecord:
     """Return the record in another status, as of now."""
     now = datetime.now(UTC)
     update = {"status": status, "status_message": message, "updated_at": now, **changes}

@@ -21,7 +21,11 @@ _log = logging.getLogger(__name__)
 async def recover(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
     """Settle every journal whose writer is gone. One that cannot be settled now is reported and stays."""
     return tuple(
-        [await _report(context, entry, dry_run=dry_run) for entry in await context.journal.unfinished() if not entry.owner_alive]
+        [
+            await _report(context, entry, dry_run=dry_run)
+            for entry in await context.journal.unfinished()
+            if not entry.owner_alive
+        ]
     )
 
 
@@ -38,7 +42,7 @@ async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> Gc
         return GcAction(kind="journal", name=entry.name, action="would-remove", reason=what)
     if entry.damaged:
         # A header is written before the first effect: one that was never whole has nothing behind it.
-        await anyio.Path(entry.path).unlink(missing_ok=True)
+        await context.journal.discard(entry)
         return GcAction(kind="journal", name=entry.path.name, action="removed", reason=f"unreadable: {entry.damaged}")
     try:
         async with context.workspace_lock(entry.name, f"recovering {entry.name}"):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make a virtual environment with everything that developing Nexus needs: tools/venv.sh PYTHON FOLDER
+# Make a virtual environment with everything that developing Nexus needs: .ci/venv.sh PYTHON FOLDER
 set -eu
 python=$1
 folder=$2

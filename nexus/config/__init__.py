@@ -1,0 +1,48 @@
+"""Configuration in five layers, each value with the place it came from.
+
+::
+
+    stack = ConfigStack.load("~/code/app", flags={"backend": "docker"})
+    stack.settings.image
+    print(stack.explain("defaults.idle_timeout"))
+
+The files are described in ``docs/reference/configuration.md``, which :func:`configuration_reference` writes.
+"""
+
+from __future__ import annotations
+
+from nexus.config.assignments import parse_assignment
+from nexus.config.explain import Explanation, LayerValue
+from nexus.config.layers import LayerKind
+from nexus.config.reference import configuration_reference
+from nexus.config.schema import Level, json_schema
+from nexus.config.settings import (
+    KnownWorkspace,
+    Limits,
+    Preferences,
+    ResourceMaxima,
+    Settings,
+    Telemetry,
+    WorkspaceIdentity,
+)
+from nexus.config.stack import ConfigStack
+from nexus.config.template import write_project_template
+
+__all__ = [
+    "ConfigStack",
+    "Explanation",
+    "KnownWorkspace",
+    "LayerKind",
+    "LayerValue",
+    "Level",
+    "Limits",
+    "Preferences",
+    "ResourceMaxima",
+    "Settings",
+    "Telemetry",
+    "WorkspaceIdentity",
+    "configuration_reference",
+    "json_schema",
+    "parse_assignment",
+    "write_project_template",
+]

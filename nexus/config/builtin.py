@@ -1,0 +1,41 @@
+"""The lowest layer: what holds when nobody says anything."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+from nexus.config.assignments import tree_of
+from nexus.config.layers import Branch, Layer, LayerKind, Place
+from nexus.config.problems import Problems
+from nexus.config.schema import Effective
+from nexus.config.validation import normalise
+
+PLACE: Final = Place("built-in")
+
+
+@functools.cache
+def built_in() -> Layer:
+    """Return the built-in defaults."""
+    tree = tree_of(
+        {
+            "defaults": {
+                "backend": "docker",
+                "idle_timeout": "30m",
+                "image": "nexus-workspace:latest",
+                "resources": "medium",
+            },
+            "backends": {
+                "docker": {"network": "nexus-workspace", "stop_grace": "10s"},
+                "local": {"stop_grace": "10s"},
+                "sprite": {"api_endpoint": "https://api.sprites.dev"},
+            },
+            "multi_user": {"enabled": False},
+            "preferences": {"theme": "auto", "telemetry": {"enabled": True, "share_friction_data": False}},
+        },
+        PLACE,
+    )
+    problems = Problems()
+    layer = normalise(Effective, tree, problems) if isinstance(tree, Branch) else None
+    problems.raise_any()
+    return Layer(LayerKind.BUILT_IN, layer or Branch({}, PLACE))

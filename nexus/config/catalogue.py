@@ -1,0 +1,94 @@
+"""Which keys there are: read off the section models, for suggestions, environment names and the reference page."""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Final, Literal, Union
+
+from pydantic import BaseModel, BeforeValidator
+
+from nexus.config.layers import KeyPath
+from nexus.models.units import parse_size
+
+ANY_NAME: Final = "<name>"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: what kind of value it takes, and which keys are below it."""
+
+    kind: str
+    """In words: ``text``, ``duration``, ``size``, ``whole number``, ``map``, ``anything``, …"""
+    doc: str = ""
+    children: Mapping[str, Key] = field(default_factory=dict)
+    any_name: Key | None = None
+    """What stands below a name of the user's choice, where one may."""
+
+    def below(self, name: str) -> Key | None:
+        """Return the key of this name below, or ``None`` when there cannot be one."""
+        return self if self.kind == "anything" else self.children.get(name, self.any_name)
+
+    def find(self, path: KeyPath) -> Key | None:
+        """Return the key at ``path``."""
+        key: Key | None = self
+        for name in path:
+            key = key.below(name) if key is not None else None
+        return key
+
+    def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Key]]:
+        """Give every key below, top first; names of the user's choice are ``<name>``."""
+        below = dict(self.children)
+        if self.any_name is not None:
+            below[ANY_NAME] = self.any_name
+        for name, key in below.items():
+            yield (*path, name), key
+            yield from key.walk((*path, name))
+
+
+@functools.cache
+def catalogue(model: type[BaseModel]) -> Key:
+    """Return the keys of a section."""
+    children = {
+        info.alias or name: _read(info.annotation, tuple(info.metadata), info.description or "")
+        for name, info in model.model_fields.items()
+    }
+    free = _FREE if model.model_config.get("extra") == "allow" else None
+    return Key("map", (model.__doc__ or "").strip(), children, free)
+
+
+_FREE: Final = Key("anything", "A setting of the provider's own.")
+
+
+def _read(annotation: object, metadata: tuple[object, ...], doc: str) -> Key:
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is Annotated:
+        return _read(arguments[0], (*arguments[1:], *metadata), doc)
+    if origin in {Union, types.UnionType}:
+        kept = [argument for argument in arguments if argument is not type(None)]
+        return _read(kept[0], metadata, doc) if len(kept) == 1 else Key("anything", doc)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        found = catalogue(annotation)
+        return Key("map", doc or found.doc, found.children, found.any_name)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        below = _read(arguments[1], (), "")
+        return Key("anything", doc) if below.kind == "anything" else Key("map", doc, any_name=below)
+    return Key(_value_kind(annotation, metadata), doc)
+
+
+def _value_kind(annotation: object, metadata: tuple[object, ...]) -> str:
+    if typing.get_origin(annotation) is Literal:
+        return " \\| ".join(str(argument) for argument in typing.get_args(annotation))
+    if typing.get_origin(annotation) is tuple:
+        return "list"
+    if annotation is timedelta:
+        return "duration"
+    if any(isinstance(item, BeforeValidator) and item.func is parse_size for item in metadata):
+        return "size"
+    named = {str: "text", bool: "true \\| false", int: "whole number", float: "number"}
+    return named.get(annotation, "anything") if isinstance(annotation, type) else "anything"

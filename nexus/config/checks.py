@@ -1,0 +1,181 @@
+"""What has to hold for the merged result, whichever layer said what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from nexus.config.dormant import DORMANT
+from nexus.config.layers import Branch, Layer, LayerKind, Leaf, Place, child, join_key, key_place, leaves, placed
+from nexus.config.problems import Problems, perhaps, quoted
+from nexus.config.redact import reference_name
+from nexus.config.restrict import HOST_CODE, INSIDE
+from nexus.config.settings import Settings
+from nexus.models.ports import PortRange
+from nexus.models.units import format_size
+from nexus.models.workspace import BACKEND_TYPES
+
+RESERVED_PORTS: Final = PortRange(start=32768, end=32799)
+"""Host ports that Nexus keeps for itself."""
+_PRIVILEGED: Final = 1024
+_LOCAL: Final = "local"
+
+
+def check(settings: Settings, merged: Branch, layers: Sequence[Layer], problems: Problems) -> None:
+    """Find what does not fit together.
+
+    Args:
+        settings: The result.
+        merged: The layers as one tree, for places.
+        layers: The layers, from low to high.
+        problems: Gets what is wrong.
+    """
+    _check_resources(settings, merged, problems)
+    _check_ports(settings, merged, problems)
+    _check_dockerfile(settings, layers, problems)
+    if settings.backend == _LOCAL:
+        _check_host_code(layers, problems)
+
+
+def warnings(settings: Settings, merged: Branch, layers: Sequence[Layer], env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is allowed but worth knowing, one line each, with its place."""
+    lines: list[str] = []
+    for port in settings.ports:
+        if port.host is not None and port.host < _PRIVILEGED:
+            key = ("ports", port.name, "host")
+            lines.append(f"{placed(merged, key)}: {quoted(join_key(key))} is below 1024, which usually needs root")
+    lines.extend(_backend_warnings(settings, merged, layers))
+    options = child(merged, "backends", settings.backend)
+    for path, leaf in leaves(options, ("backends", settings.backend)) if options is not None else ():
+        name = reference_name(leaf.value) if isinstance(leaf, Leaf) and isinstance(leaf.value, str) else None
+        if name is not None and name not in env:
+            lines.append(f"{leaf.place}: {quoted(join_key(path))} refers to the variable {name}, which is not set")
+    return tuple(lines)
+
+
+def dormant_warnings(file: Branch) -> list[str]:
+    """Return a line for each section that is used and that nothing acts on yet.
+
+    Args:
+        file: A file in its own spelling, or a layer.
+    """
+    lines: list[str] = []
+    for path in DORMANT:
+        parent = child(file, *path[:-1])
+        if isinstance(parent, Branch) and path[-1] in parent.children:
+            place = key_place(parent, path[-1])
+            lines.append(f"{place}: {quoted(join_key(path))} is accepted but not acted on yet")
+    return lines
+
+
+def winner(layers: Sequence[Layer], *path: str) -> tuple[Layer, Leaf] | None:
+    """Return the highest layer that gives the key a value or removes it."""
+    for layer in reversed(layers):
+        leaf = child(layer.root, *path)
+        if isinstance(leaf, Leaf):
+            return layer, leaf
+    return None
+
+
+def _backend_warnings(settings: Settings, merged: Branch, layers: Sequence[Layer]) -> list[str]:
+    lines: list[str] = []
+    chosen = winner(layers, "defaults", "backend")
+    place = chosen[1].place if chosen else merged.place
+    if settings.backend == _LOCAL and chosen is not None and chosen[0].kind is LayerKind.PROJECT:
+        lines.append(
+            f"{place}: the project's file chooses the backend 'local', whose commands run on this host, not isolated"
+        )
+    for name in {settings.backend, *settings.backends} - set(BACKEND_TYPES):
+        guess = perhaps(name, BACKEND_TYPES)
+        if guess and name not in (settings.backends if name == settings.backend else {settings.backend}):
+            where = place if name == settings.backend else placed(merged, ("backends", name))
+            lines.append(f"{where}: no backend named {quoted(name)} comes with Nexus{guess}")
+    return lines
+
+
+def _check_resources(settings: Settings, merged: Branch, problems: Problems) -> None:
+    given, most = settings.resources, settings.limits.max_resources
+    base = ("defaults", "resources")
+    if given.cpu.limit is not None and given.cpu.limit < given.cpu.cores:
+        place = placed(merged, (*base, "cpu", "limit"))
+        problems.add(
+            place, f"the limit of {given.cpu.limit:g} cores is below the {given.cpu.cores:g} that are asked for"
+        )
+    if given.memory.limit is not None and given.memory.limit < given.memory.bytes:
+        place = placed(merged, (*base, "memory", "limit"))
+        asked = format_size(given.memory.bytes)
+        problems.add(
+            place, f"the memory limit of {format_size(given.memory.limit)} is below the {asked} that are asked for"
+        )
+    amounts = (
+        ("cpu", "cores", given.cpu.cores, most.cpu, "{:g} cores".format),
+        ("cpu", "limit", given.cpu.limit, most.cpu, "{:g} cores".format),
+        ("memory", "bytes", given.memory.bytes, most.memory, format_size),
+        ("memory", "limit", given.memory.limit, most.memory, format_size),
+        ("storage", "bytes", given.storage.bytes, most.storage, format_size),
+    )
+    for kind, name, amount, maximum, show in amounts:
+        if amount is not None and maximum is not None and amount > maximum:
+            rule = placed(merged, ("limits", "max_resources", kind))
+            problems.add(
+                placed(merged, (*base, kind, name)),
+                f"{kind}: {show(amount)} is more than the node allows, {show(maximum)} ({rule})",
+                hint=f"ask for at most {show(maximum)}",
+            )
+
+
+def _check_ports(settings: Settings, merged: Branch, problems: Problems) -> None:
+    reserved = f"{RESERVED_PORTS.start}-{RESERVED_PORTS.end}"
+    chosen = settings.port_range
+    if chosen is not None and chosen.start <= RESERVED_PORTS.end and chosen.end >= RESERVED_PORTS.start:
+        place = placed(merged, ("defaults", "port_range", "start"))
+        problems.add(
+            place, f"the port range {chosen.start}-{chosen.end} overlaps {reserved}, which Nexus keeps for itself"
+        )
+    taken: dict[tuple[int, str], tuple[str, Place]] = {}
+    for port in settings.ports:
+        if port.host is None:
+            continue
+        key = ("ports", port.name, "host")
+        place = placed(merged, key)
+        if port.host in RESERVED_PORTS:
+            problems.add(place, f"{quoted(join_key(key))} is {port.host}; Nexus keeps {reserved} for itself")
+        other = taken.setdefault((port.host, port.protocol), (port.name, place))
+        if other[0] != port.name:
+            problems.add(
+                place, f"host port {port.host} is given to {quoted(port.name)} and to '{other[0]}' ({other[1]})"
+            )
+
+
+def _check_dockerfile(settings: Settings, layers: Sequence[Layer], problems: Problems) -> None:
+    """Follow the links of a project's dockerfile: its last step must still be inside the project."""
+    found = winner(layers, "defaults", "dockerfile")
+    if settings.dockerfile is None or found is None or found[0].kind is not LayerKind.PROJECT:
+        return
+    try:
+        real = Path(os.path.realpath(settings.dockerfile))
+    except (OSError, ValueError) as error:
+        problems.add(found[1].place, f"'backend.docker.dockerfile' cannot be followed: {error}")
+        return
+    if not real.is_relative_to(settings.project_root):
+        problems.add(
+            found[1].place, f"'backend.docker.dockerfile' {INSIDE}; a symbolic link leads to {quoted(str(real))}"
+        )
+
+
+def _check_host_code(layers: Sequence[Layer], problems: Problems) -> None:
+    project = next((layer for layer in layers if layer.kind is LayerKind.PROJECT), None)
+    section = child(project.root, "env") if project is not None else None
+    if not isinstance(section, Branch):
+        return
+    for name, node in section.children.items():
+        chosen = winner(layers, "env", name)
+        if HOST_CODE.fullmatch(name) and chosen is not None and chosen[1] is node and chosen[1].value is not None:
+            problems.add(
+                key_place(section, name),
+                f"a project's file cannot set 'env.{name}' while the backend is 'local': it would run the clone's code in every "
+                "command on this host",
+                hint=f"set it in your own file: project_overrides.<project>.env.{name}",
+            )

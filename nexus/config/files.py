@@ -1,0 +1,131 @@
+"""The three files, read, checked one by one, and turned into layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus.config import sources
+from nexus.config.checks import dormant_warnings
+from nexus.config.effective import node_tree, project_tree, user_tree
+from nexus.config.layers import Branch, Layer, LayerKind, Leaf, child, join_key
+from nexus.config.merge import merge_branches
+from nexus.config.problems import Problems, quoted
+from nexus.config.restrict import restrict
+from nexus.config.schema import NodeFile, ProjectFile, UserFile
+from nexus.config.validation import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the files of one project say."""
+
+    root: Path
+    """The project's root."""
+    home: Path | None
+    layers: tuple[Layer, ...]
+    """From low to high; a file that is not there has none."""
+    paths: tuple[tuple[LayerKind, Path], ...]
+    """Where each file was looked for."""
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Files that were passed over."""
+
+
+def load_files(
+    project: Path | str,
+    *,
+    env: Mapping[str, str] | None,
+    node_file: Path | None,
+    user_file: Path | None,
+    problems: Problems,
+) -> Files:
+    """Read and check the node's, the user's and the project's file.
+
+    Args:
+        project: A folder of the project.
+        env: The environment, ``None`` for the process's own; ``HOME`` is read.
+        node_file: Read in place of the node's usual files.
+        user_file: Read in place of ``~/.nexus/config.yaml``.
+        problems: Gets what is wrong in any of them.
+
+    Raises:
+        ConfigError: When ``project`` is no folder.
+    """
+    home = sources.home_folder(env)
+    node_path, notes = sources.node_source(node_file)
+    if user_file is None and home is not None:
+        user_file = home / sources.FILE
+    start = Path(project)
+    root = sources.project_root(start, user_file)
+    project_path: Path | None = root / sources.FILE
+    if sources.same_file(root / sources.FILE, user_file):
+        project_path = None
+
+    node = sources.read_file(node_path, problems) if node_path is not None else None
+    user = sources.read_file(user_file, problems) if user_file is not None else None
+    own = sources.read_file(project_path, problems, project=root, start=start) if project_path is not None else None
+    warnings = [line for file in (node, user, own) if file is not None for line in dormant_warnings(file)]
+
+    node = normalise(NodeFile, node, problems) if node is not None else None
+    user = normalise(UserFile, user, problems) if user is not None else None
+    own = normalise(ProjectFile, restrict(own, problems), problems) if own is not None else None
+
+    layers: list[Layer] = []
+    if node is not None:
+        layers.append(Layer(LayerKind.NODE, node_tree(node)))
+    if user is not None:
+        _check_overrides(user, problems)
+        layers.append(Layer(LayerKind.USER, user_tree(user)))
+    if own is not None:
+        layers.append(Layer(LayerKind.PROJECT, project_tree(own, problems)))
+    if user is not None and (override := _override(user, own, root, home, problems)) is not None:
+        layers.append(Layer(LayerKind.OVERRIDE, override))
+    looked = ((LayerKind.NODE, node_path), (LayerKind.USER, user_file), (LayerKind.PROJECT, project_path))
+    paths = tuple((kind, path) for kind, path in looked if path is not None)
+    return Files(root, home, tuple(layers), paths, (*notes, *warnings), notes)
+
+
+def _check_overrides(user: Branch, problems: Problems) -> None:
+    overrides = child(user, "project_overrides")
+    for name, override in overrides.children.items() if isinstance(overrides, Branch) else ():
+        env = child(override, "env")
+        if env is not None and not isinstance(child(user, "workspaces", name, "path"), Leaf):
+            key = quoted(join_key(("project_overrides", name, "env")))
+            problems.add(
+                env.place,
+                f"{key} needs 'workspaces.{join_key((name,))}.path': any clone can call itself {quoted(name)} and would be given "
+                "these variables",
+                hint="name the project's folder under 'workspaces' in the same file",
+            )
+
+
+def _override(user: Branch, own: Branch | None, root: Path, home: Path | None, problems: Problems) -> Branch | None:
+    """Return what the user says for this project, ``None`` when nothing.
+
+    An entry with a folder under ``workspaces`` is for that folder alone. Any other is for the project that has its name: the
+    folder's, or what the project calls itself. When several fit, the more certain one ranks higher.
+    """
+    overrides, known = child(user, "project_overrides"), child(user, "workspaces")
+    if not isinstance(overrides, Branch):
+        return None
+    called = child(own, "workspace", "name") if own is not None else None
+    names = [root.name, *([str(called.value)] if isinstance(called, Leaf) else [])]
+    with_folder = [name for name in overrides.children if isinstance(child(known, name, "path"), Leaf)]
+    fitting = [name for name in dict.fromkeys(names) if name not in with_folder]
+    fitting += [name for name in with_folder if _is_folder(child(known, name, "path"), root, home)]
+    result: Branch | None = None
+    for name in fitting:
+        override = overrides.children.get(name)
+        if isinstance(override, Branch):
+            tree = project_tree(override, problems)
+            result = tree if result is None else merge_branches(result, tree)
+    return result
+
+
+def _is_folder(node: object, root: Path, home: Path | None) -> bool:
+    if not (isinstance(node, Leaf) and isinstance(node.value, str)):
+        return False
+    path = sources.expand_home(node.value, home)
+    return path is not None and sources.same_file(path, root)

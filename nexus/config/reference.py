@@ -1,0 +1,136 @@
+"""The reference page of every key, written from the section models so that it cannot fall behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from nexus.config.assignments import NOT_SETTINGS, NOT_SETTINGS_PREFIX, PREFIX, SHORT_NAMES
+from nexus.config.builtin import built_in
+from nexus.config.catalogue import ANY_NAME, catalogue
+from nexus.config.checks import RESERVED_PORTS
+from nexus.config.dormant import DORMANT
+from nexus.config.effective import RENAMED
+from nexus.config.explain import show_value
+from nexus.config.layers import KeyPath, Leaf, child, join_key
+from nexus.config.restrict import HOST_CODE, REFUSED
+from nexus.config.schema import FILES, Effective
+from nexus.config.sources import MAX_BYTES, NODE_FILES
+
+_INTRODUCTION: Final = f"""\
+# Configuration
+
+<!-- Written by nexus.config.configuration_reference(); change the models, not this page. -->
+
+Five layers, each overriding those before it: the node's file, the user's file, the project's file, flags, environment.
+Below them are built-in defaults. What the user's file says under `project_overrides` for one project ranks above that
+project's own file and below flags.
+
+| layer | place |
+|---|---|
+| node | {" or ".join(f"`{path}`" for path in NODE_FILES)}; when both exist the first counts |
+| user | `~/.nexus/config.yaml` |
+| project | `<project>/.nexus/config.yaml`; in a worktree below `.nexus/worktrees/` that of the main checkout |
+| project_overrides | the user's file |
+| flags | `--set KEY=VALUE`, and the short names below |
+| environment | `NEXUS_*` |
+
+Maps merge, lists replace, scalars override, `null` removes what lower layers say. `boulder config explain KEY` shows every
+layer's value with file, line and column, and which one holds.
+
+- **duration**: `30m`, `1h30m`, `45s`, or a number of seconds. **size**: `8G`, `512MiB`, or a number of bytes; units are powers
+  of 1024. **resources**: `small`, `medium`, `large`, `xlarge`, or `cpu`, `memory` and `storage`; `cpu: 4` means
+  `cpu: {{cores: 4}}`, `memory: 8G` means `memory: {{bytes: 8G}}`. **port**: `web: 3000` means `web: {{container: 3000}}`.
+- Files are UTF-8 YAML (1.2 core schema) of at most {MAX_BYTES // 1024} KiB, without tags and merge keys. Keys that are not
+  below are errors.
+- `env:NAME` as a value of `env` or of a backend's option refers to an environment variable. It is resolved when needed and
+  never stored.
+- A name with a dot in it stands in double quotes: `workspaces."next.js".path`.
+- Host ports {RESERVED_PORTS.start}-{RESERVED_PORTS.end} are kept by Nexus: neither a fixed port nor `port_range` may use them.
+"""
+
+_PROJECT_RULES: Final = """\
+## What a project's file cannot say
+
+It arrives with a clone and is not trusted. Besides the keys above that it does not have, these are refused:
+
+- a `dockerfile`, a secret's `path` or the source of a service's volume outside the project: absolute, with `..` or `~`, or (for
+  the dockerfile) through a symbolic link;
+- a reference `env:NAME` under `env`: it would hand the clone any variable of yours. Put it under `project_overrides` in your
+  own file, together with the project's folder under `workspaces`;
+- variables that begin with `NEXUS_`;
+- a secret with `source: command`;
+- with the backend `local`, variables that make programs run code: {variables};
+- the file itself being a symbolic link out of the project, or belonging to another user than the folder.
+"""
+
+
+def configuration_reference() -> str:
+    """Return ``docs/reference/configuration.md``."""
+    parts = [_INTRODUCTION]
+    for level, file in FILES.items():
+        parts.append(f"## The {level} file\n\n{(file.__doc__ or '').strip()}\n")
+        rows = ((f"`{_dotted(path)}`", key.kind, _note(path, key.doc)) for path, key in catalogue(file).walk())
+        parts.append(_table(("key", "value", "meaning"), rows))
+    variables = ", ".join(f"`{name.replace('.*', '*')}`" for name in HOST_CODE.pattern.split("|"))
+    parts.append(_PROJECT_RULES.format(variables=variables))
+    parts.append(
+        _table(("refused key", "because"), ((f"`{_dotted(path)}`", reason) for path, reason in REFUSED.items()))
+    )
+    parts.append(_effective())
+    parts.append(_names())
+    return "\n".join(parts)
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(name if name == ANY_NAME else join_key((name,)) for name in path)
+
+
+def _note(path: KeyPath, doc: str) -> str:
+    return f"{doc} *Accepted, not acted on yet.*".strip() if path in DORMANT else doc
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines.extend("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join(lines) + "\n"
+
+
+def _effective() -> str:
+    renamed = _table(
+        ("in a project's file or an override", "effective key"),
+        ((f"`{_dotted(spelled)}`", f"`{_dotted(key)}`") for spelled, key in RENAMED.items()),
+    )
+    rows = []
+    for path, key in catalogue(Effective).walk():
+        leaf = child(built_in().root, *path)
+        default = f"`{show_value(leaf.value)}`" if isinstance(leaf, Leaf) and leaf.value is not None else ""
+        if key.kind != "map":
+            rows.append((f"`{_dotted(path)}`", key.kind, default))
+    return (
+        "## Effective keys\n\n"
+        "Flags, the environment, `explain` and `get` use these. A project's file spells some of them differently; there "
+        "`secrets.<name>` is `secrets.named.<name>`. `limits.default_resources` of the node is its `defaults.resources` where it "
+        "names none. A layer that names an image and no dockerfile unsets the dockerfile of lower layers. "
+        "`limits` and `multi_user` are the node file's alone.\n\n"
+        f"{renamed}\n{_table(('key', 'value', 'built-in'), rows)}"
+    )
+
+
+def _names() -> str:
+    short = _table(
+        ("flag", "variable", "key"),
+        (
+            (f"`--{name.replace('_', '-')}`", f"`{PREFIX}{name.upper()}`", f"`{_dotted(path)}`")
+            for name, path in SHORT_NAMES.items()
+        ),
+    )
+    others = ", ".join(f"`{name}`" for name in sorted(NOT_SETTINGS))
+    return (
+        "## Flags and variables\n\n"
+        f"{short}\n"
+        f"Any other key is `{PREFIX}` and its names in upper case, joined by `__`: `NEXUS_DEFAULTS__IMAGE`, "
+        "`NEXUS_PORTS__WEB__HOST`, `NEXUS_ENV__NODE_ENV`. An empty variable counts as unset; a `NEXUS_` variable that is no key "
+        f"is an error, except {others} and `{NOT_SETTINGS_PREFIX}*` without `__`, which are not settings: the folder of the "
+        "state, what tests may not skip, and what a program inside a workspace is told.\n"
+    )

@@ -1,0 +1,160 @@
+"""What each of the three files may say, and what the merged result is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from pydantic import JsonValue, TypeAdapter
+
+from nexus.config.dormant import (
+    DaemonSection,
+    Hooks,
+    MultiUser,
+    NamedSecrets,
+    Scripts,
+    Secrets,
+    Services,
+)
+from nexus.config.sections import (
+    AnyProjectBackend,
+    AnyResources,
+    Backends,
+    Defaults,
+    EffectiveDefaults,
+    EntryName,
+    Env,
+    KnownProjects,
+    NodeLimits,
+    Ports,
+    UserDefaults,
+    UserPreferences,
+    Workspace,
+)
+from nexus.models.base import Model
+
+Level = Literal["node", "user", "project"]
+
+
+class NodeFile(Model):
+    """/etc/nexus/config.yaml: settings of a node, for all its users."""
+
+    daemon: DaemonSection | None = None
+    """The daemon."""
+    limits: NodeLimits | None = None
+    """Limits of the node."""
+    backends: Backends | None = None
+    """Each backend's own settings."""
+    multi_user: MultiUser | None = None
+    """A node that several users share."""
+    defaults: Defaults | None = None
+    """What workspaces of this node get unless a user or project says otherwise."""
+
+
+class Override(Model):
+    """What a user says for one project alone. It ranks above the project's own file."""
+
+    defaults: Defaults | None = None
+    """What its workspaces get."""
+    backend: AnyProjectBackend | None = None
+    """Where its workspaces run."""
+    resources: AnyResources | None = None
+    """How much of the machine they may use."""
+    ports: Ports | None = None
+    """Ports they are reachable by."""
+    env: Env | None = None
+    """Their environment; needs an entry in `workspaces`, so that no other project can claim the name."""
+
+
+class UserFile(Model):
+    """~/.nexus/config.yaml: a user's own settings."""
+
+    preferences: UserPreferences | None = None
+    """Personal preferences."""
+    defaults: UserDefaults | None = None
+    """What this user's workspaces get unless a project says otherwise."""
+    backends: Backends | None = None
+    """Each backend's own settings."""
+    workspaces: KnownProjects | None = None
+    """The user's projects, by a name of the user's choice."""
+    project_overrides: Mapping[EntryName, Override | None] | None = None
+    """What the user says for single projects, by name."""
+    secrets: Secrets | None = None
+    """The user's secrets, by reference."""
+
+
+class ProjectFile(Model):
+    """<project>/.nexus/config.yaml: what a project says about its workspaces. It comes with a clone and is not trusted."""
+
+    workspace: Workspace | None = None
+    """What the project is called."""
+    backend: AnyProjectBackend | None = None
+    """Where its workspaces run."""
+    ports: Ports | None = None
+    """Ports that its workspaces are reachable by."""
+    env: Env | None = None
+    """Environment of its workspaces."""
+    resources: AnyResources | None = None
+    """How much of the machine they may use."""
+    defaults: Defaults | None = None
+    """What its workspaces get."""
+    services: Services | None = None
+    """Programs that run beside the workspace."""
+    scripts: Scripts | None = None
+    """Scripts around the start."""
+    hooks: Hooks | None = None
+    """Commands at moments of a workspace's life."""
+    secrets: NamedSecrets | None = None
+    """Secrets by the name of their variable."""
+
+
+class Effective(Model):
+    """Every key of the merged result. Flags and environment variables use these keys."""
+
+    defaults: EffectiveDefaults | None = None
+    """What workspaces get."""
+    backends: Backends | None = None
+    """Each backend's own settings."""
+    limits: NodeLimits | None = None
+    """Limits of the node."""
+    multi_user: MultiUser | None = None
+    """A node that several users share."""
+    daemon: DaemonSection | None = None
+    """The daemon."""
+    preferences: UserPreferences | None = None
+    """Personal preferences."""
+    workspaces: KnownProjects | None = None
+    """The user's projects."""
+    workspace: Workspace | None = None
+    """What the project is called."""
+    ports: Ports | None = None
+    """Ports that workspaces are reachable by."""
+    env: Env | None = None
+    """Environment of workspaces."""
+    services: Services | None = None
+    """Programs that run beside the workspace."""
+    scripts: Scripts | None = None
+    """Scripts around the start."""
+    hooks: Hooks | None = None
+    """Commands at moments of a workspace's life."""
+    secrets: Secrets | None = None
+    """Secrets, by reference."""
+
+
+FILES: Final[Mapping[Level, type[NodeFile | UserFile | ProjectFile]]] = {
+    "node": NodeFile,
+    "user": UserFile,
+    "project": ProjectFile,
+}
+
+
+def json_schema(level: Level) -> dict[str, JsonValue]:
+    """Return the JSON Schema (draft 2020-12) of one of the three files, for editors.
+
+    Args:
+        level: Which file: ``node``, ``user`` or ``project``.
+    """
+    schema = FILES[level].model_json_schema(mode="validation", by_alias=True)
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"Nexus {level} file"}
+    checked: dict[str, JsonValue] = TypeAdapter(dict[str, JsonValue]).validate_python(described)
+    return checked

@@ -1,0 +1,262 @@
+"""Filling a new worktree in one pass, and knowing its index when done.
+
+A file comes from the main checkout where that checkout's index proves that it still holds the wanted content; else from the
+object database. Folders are made first and symbolic links last, and nothing that exists is ever opened for writing: there is no
+moment at which a link could lead a write out of the tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from dulwich.config import Config
+
+from nexus.errors import GitError
+from nexus.git import beneath
+from nexus.git.attributes import Attributes
+from nexus.git.copying import Copier, create
+from nexus.git.eol import PLAIN, smudge
+from nexus.git.index_file import EXECUTABLE, LINK, SUBMODULE, IndexEntry, IndexFile, entry_for
+from nexus.git.objects import Blobs
+from nexus.git.threads import Stop
+from nexus.git.trees import TreeFile, folders_of, shown
+from nexus.models.workspace import Repository
+
+Report: TypeAlias = "Callable[[int, int], None]"
+"""Told how many files of how many are written."""
+
+_BATCH: Final = 256
+_MAX_THREADS: Final = 8
+_SHOWN: Final = 3
+
+
+class Checkout(NamedTuple):
+    """What is now in the tree."""
+
+    entries: list[IndexEntry]
+    notes: tuple[str, ...]
+
+
+class Source(NamedTuple):
+    """The checkout that files may be copied from."""
+
+    root: Path
+    index: IndexFile
+
+
+class _Batch(NamedTuple):
+    folder: bytes
+    files: list[TreeFile]
+
+
+def check_out(
+    repository: Repository,
+    files: list[TreeFile],
+    target: Path,
+    *,
+    config: Config,
+    source: Source | None,
+    stop: Stop,
+    report: Report | None = None,
+) -> Checkout:
+    """Write files into an empty folder.
+
+    Args:
+        repository: Where their objects are.
+        files: The files of one commit, sorted by path.
+        target: The folder; has nothing in it but ``.git``.
+        config: The configuration.
+        source: A checkout to copy from.
+        stop: Asked between batches.
+        report: Told how it goes.
+
+    Returns:
+        The index entries, and what was left unconverted.
+
+    Raises:
+        GitError: When a path is hostile, an object is missing, or the file system refuses.
+        Stopped: When asked to stop. What was written is left for the caller to remove.
+    """
+    folders = folders_of(files)
+    root = os.fsencode(target)
+    with Blobs(repository) as blobs:
+        attributes = _attributes_of(files, blobs, config, repository)
+        work = _Work(root, blobs, attributes, config, source)
+        try:
+            for folder in folders:
+                (target / os.fsdecode(folder)).mkdir()
+            plain = [file for file in files if file.mode != SUBMODULE and not work.is_link(file)]
+            entries = _in_parallel(work, plain, stop, report)
+            for file in files:
+                if file.mode == SUBMODULE:
+                    (target / os.fsdecode(file.path)).mkdir()
+                    entries.append(entry_for(*file, None))
+                elif work.is_link(file):
+                    entries.append(work.link(file))
+        except OSError as error:
+            raise _told(error, target) from error
+    return Checkout(entries, work.notes())
+
+
+def _told(error: OSError, target: Path) -> GitError:
+    where = shown(os.fsencode(error.filename)) if error.filename is not None else str(target)
+    if error.errno == errno.EEXIST:
+        return GitError(
+            f"two files of the commit have one name on this file system: {where}",
+            hint="the file system takes upper and lower case for the same; check out on one that does not",
+            details={"path": where},
+        )
+    return GitError(f"{where} cannot be written: {error.strerror}", details={"path": where})
+
+
+def _attributes_of(
+    files: Iterable[TreeFile], blobs: Blobs, config: Config, repository: Repository
+) -> Attributes | None:
+    """Return the attributes of the commit; ``None`` when they convert nothing."""
+    named = {
+        file.path.rpartition(b"/")[0]: file
+        for file in files
+        if file.path.endswith(b".gitattributes")
+        and file.path.rpartition(b"/")[2] == b".gitattributes"
+        and file.mode not in {LINK, SUBMODULE}
+    }
+
+    def read(folder: bytes) -> bytes | None:
+        file = named.get(folder)
+        return None if file is None else blobs.read(file.sha, shown(file.path))
+
+    attributes = Attributes(read, config, repository)
+    return None if attributes.all_plain(set(named)) else attributes
+
+
+def _in_parallel(work: _Work, files: list[TreeFile], stop: Stop, report: Report | None) -> list[IndexEntry]:
+    entries: list[IndexEntry] = []
+    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads, thread_name_prefix="nexus-checkout") as pool:
+        waiting: set[Future[list[IndexEntry]]] = {pool.submit(work.write, group) for group in _groups(files)}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    entries.extend(future.result())
+                stop.check()
+                if report is not None and done:
+                    report(len(entries), len(files))
+        except BaseException:
+            work.stopped = True
+            pool.shutdown(cancel_futures=True)
+            raise
+    return entries
+
+
+def _groups(files: list[TreeFile]) -> Iterator[list[_Batch]]:
+    """Cut the files into pieces of about equal size, keeping a folder's files together."""
+    group: list[_Batch] = []
+    size = 0
+    for file in files:
+        folder = file.path.rpartition(b"/")[0]
+        if not group or group[-1].folder != folder:
+            group.append(_Batch(folder, []))
+        group[-1].files.append(file)
+        size += 1
+        if size == _BATCH:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+class _Work:
+    """What the threads share."""
+
+    def __init__(
+        self, root: bytes, blobs: Blobs, attributes: Attributes | None, config: Config, source: Source | None
+    ) -> None:
+        self._root = root
+        self._blobs = blobs
+        self._attributes = attributes
+        self._links = config.get_boolean((b"core",), b"symlinks", True) is not False
+        self._executables = config.get_boolean((b"core",), b"filemode", True) is not False
+        self._from = None if source is None else os.fsencode(source.root)
+        self._written_ns = 0 if source is None else source.index.written_ns
+        self._known = (
+            {} if source is None else {entry.path: entry for entry in source.index.entries if entry.stage == 0}
+        )
+        self._copier = Copier()
+        # Older than the index will be, so that git need not suspect the file of having changed since.
+        self._mtime_ns = (int(time.time()) - 2) * 1_000_000_000
+        self._left: dict[str, list[str]] = {}
+        self.stopped = False
+
+    def is_link(self, file: TreeFile) -> bool:
+        """Return whether a file becomes a symbolic link; without ``core.symlinks`` links are files that hold the target."""
+        return file.mode == LINK and self._links
+
+    def write(self, group: list[_Batch]) -> list[IndexEntry]:
+        """Write some files; run by the threads."""
+        entries: list[IndexEntry] = []
+        for folder, files in group:
+            if self.stopped:
+                break
+            with ExitStack() as descriptors:
+                target = self._open(self._root, folder, descriptors)
+                if target is None:
+                    raise GitError(f"{shown(folder)} vanished while it was filled")
+                source = None if self._from is None else self._open(self._from, folder, descriptors)
+                entries.extend(self._one(file, source, target) for file in files)
+        return entries
+
+    def _open(self, root: bytes, folder: bytes, descriptors: ExitStack) -> int | None:
+        try:
+            descriptor = os.open(b"%s/%s" % (root, folder), beneath.FOLDER)
+        except OSError:
+            return None
+        descriptors.callback(os.close, descriptor)
+        return descriptor
+
+    def _one(self, file: TreeFile, source: int | None, target: int) -> IndexEntry:
+        path, mode, sha = file
+        name = path.rpartition(b"/")[2]
+        bits = 0o777 if mode == EXECUTABLE and self._executables else 0o666
+        if source is not None and mode != LINK:
+            known = self._known.get(path)
+            if known is not None and known.sha == sha and known.mode == mode:
+                status = self._copier.copy(name, known, self._written_ns, source=source, target=target, mode=bits)
+                if status is not None:
+                    return entry_for(path, mode, sha, status)
+        content = self._blobs.read(sha, shown(path))
+        if self._attributes is not None and mode != LINK:
+            how = self._attributes.conversion(path)
+            if how is not PLAIN:
+                content = smudge(content, how, sha)
+                if how.program is not None:
+                    self._left.setdefault(how.program, []).append(shown(path))
+        return entry_for(path, mode, sha, create(name, content, target, bits, self._mtime_ns))
+
+    def link(self, file: TreeFile) -> IndexEntry:
+        """Make a symbolic link, as the last thing: nothing is written after it."""
+        path = b"%s/%s" % (self._root, file.path)
+        target = self._blobs.read(file.sha, shown(file.path))
+        try:
+            os.symlink(target, path)  # noqa: PTH211  both are bytes, which a Path cannot be
+        except ValueError as error:
+            raise GitError(f"the symbolic link {shown(file.path)!r} has a target that no system takes") from error
+        times = (self._mtime_ns, self._mtime_ns)
+        os.utime(path, ns=times, follow_symlinks=False)
+        return entry_for(*file, os.lstat(path))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return, for people, what a program would have had to convert."""
+        return tuple(_note(program, sorted(paths)) for program, paths in sorted(self._left.items()))
+
+
+def _note(program: str, paths: list[str]) -> str:
+    names = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    return f"left as stored, because {program} is not run on the host: {names}"

@@ -1,0 +1,222 @@
+"""Making a worktree: branch, locked entry, tree, index. Whatever fails, what was made is taken back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from dulwich.objects import Commit, ObjectID
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+
+from nexus.errors import BranchInUse, GitError
+from nexus.git import beneath, layout, reflog
+from nexus.git.checkout import Report, Source, check_out
+from nexus.git.deleting import delete_tree, move_away
+from nexus.git.excluding import exclude
+from nexus.git.index_file import EMPTY, IndexFile, format_index, read_index
+from nexus.git.layout import Worktree
+from nexus.git.listing import get_worktree
+from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
+from nexus.git.repository import opened, read_config
+from nexus.git.threads import Stop
+from nexus.git.trees import TreeFile, flatten
+from nexus.models.workspace import Repository
+
+BASE_FILE: Final = "nexus-base"
+"""In our entry: the branch that the worktree started from, for :meth:`Worktrees.sync`."""
+
+
+class Made(NamedTuple):
+    """What was made."""
+
+    worktree: Worktree
+    tip: str
+    branch_made: bool
+
+
+class Order(NamedTuple):
+    """What to make."""
+
+    name: str
+    start: str
+    reason: str
+    adopt: bool
+
+
+def create_worktree(repository: Repository, order: Order, stop: Stop, report: Report | None) -> Made:
+    """Make a worktree, blocking. See :meth:`nexus.git.Worktrees.create`."""
+    _check_reason(order.reason)
+    name, ref = order.name, layout.branch_ref(order.name)
+    tree, admin = layout.worktree_path(repository, name), layout.admin_path(repository, name)
+    with opened(repository) as repo, ExitStack() as undo:
+        refs = Refs(repository.common_dir)
+        tip, made = _tip(repo, refs, order, ref)
+        _require_free(repository, tree, admin)
+        exclude(repository)
+        _make_shadowed(repository)
+        if made:
+            _make_branch(repo, repository, ref, tip, order.start)
+            undo.callback(_drop_branch, repo, repository, ref, tip)
+        base = branch_for(repo, refs, order.start) if made else None
+        _make_entry(repository, order, tip, base)
+        undo.callback(_drop_entry, repository, admin)
+        stop.check()
+        tree.mkdir()
+        undo.callback(_drop_tree, repository, tree, name)
+        (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
+        files, source = _files_of(repo, repository, tip)
+        done = check_out(
+            repository, files, tree, config=read_config(repository), source=source, stop=stop, report=report
+        )
+        _write_index(admin, format_index(done.entries))
+        stop.check()
+        undo.pop_all()
+    found = get_worktree(repository, name)
+    if found is None:
+        raise GitError(f"the worktree {name!r} vanished while it was made")
+    return Made(found.model_copy(update={"notes": done.notes}), tip, made)
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.startswith(layout.LOCK_PREFIX) or "\n" in reason:
+        raise GitError(f"a lock reason must be one line that starts with {layout.LOCK_PREFIX!r}, not {reason!r}")
+
+
+def _tip(repo: Repo, refs: Refs, order: Order, ref: str) -> tuple[str, bool]:
+    """Return the commit to check out, and whether the branch has to be made for it."""
+    branch = layout.branch_name(order.name)
+    existing = refs.get(os.fsencode(ref))
+    if existing is None:
+        start = resolve(repo, refs, order.start)
+        require_room(refs, ref)
+        return start, True
+    if not order.adopt:
+        raise BranchInUse(
+            f"the branch {branch!r} exists already",
+            hint="adopt it, or choose another name",
+            details={"branch": branch, "tip": existing.decode()},
+        )
+    holder = checked_out(Path(repo.commondir()), ref)
+    if holder is not None:
+        raise BranchInUse(
+            f"the branch {branch!r} is checked out elsewhere",
+            hint=f"`git worktree list` shows where; git keeps that in {holder}",
+            details={"branch": branch, "holder": str(holder)},
+        )
+    return resolve(repo, refs, ref), False
+
+
+def _require_free(repository: Repository, tree: Path, admin: Path) -> None:
+    beneath.require_real_folders(repository.root, ".nexus", "worktrees")
+    beneath.require_real_folders(repository.root, ".nexus", "trash")
+    for path, what in ((tree, "a folder"), (admin, "an entry of git's")):
+        if beneath.exists(path):
+            raise GitError(
+                f"{what} is in the way: {path}",
+                hint="it belongs to a worktree of this name, or was left by one; remove that first",
+                details={"path": str(path)},
+            )
+
+
+def _make_shadowed(repository: Repository) -> None:
+    """Make what containers see read-only: nothing can be mounted over a path that does not exist."""
+    common = repository.common_dir
+    beneath.require_real_folders(common, "worktrees")
+    for folder in layout.SHADOWED_FOLDERS:
+        (common / folder).mkdir(exist_ok=True)
+    if read_config(repository).get_boolean((b"extensions",), b"worktreeConfig", False):
+        (common / "config.worktree").touch()
+
+
+def _make_branch(repo: Repo, repository: Repository, ref: str, tip: str, start: str) -> None:
+    require_real_path(repository.common_dir, ref)
+    try:
+        added = repo.refs.add_if_new(Ref(os.fsencode(ref)), ObjectID(tip.encode()))
+    except OSError as error:
+        raise GitError(f"the branch {ref} cannot be made: {error.strerror}", details={"ref": ref}) from error
+    if not added:
+        raise BranchInUse(f"somebody else has just made the branch {ref}", hint="choose another name")
+    reflog.append(repository.common_dir, ref, None, tip, f"branch: Created from {start}")
+
+
+def _drop_branch(repo: Repo, repository: Repository, ref: str, tip: str) -> None:
+    """Remove the branch that this call made; one that has moved since is somebody's work and stays."""
+    if repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(tip.encode())):
+        reflog.forget(repository.common_dir, ref)
+
+
+def draft_path(repository: Repository, name: str) -> Path:
+    """Return where git's entry is put together; a crash can leave it behind."""
+    return repository.common_dir / f"nexus-new-{name}"
+
+
+def _make_entry(repository: Repository, order: Order, tip: str, base: str | None) -> None:
+    """Make git's entry beside its place and rename it there: git never sees one that is not locked yet."""
+    tree, admin = layout.worktree_path(repository, order.name), layout.admin_path(repository, order.name)
+    draft = draft_path(repository, order.name)
+    if beneath.exists(draft):
+        _remove(draft)
+    try:
+        draft.mkdir()
+        (draft / "locked").write_bytes(os.fsencode(f"{order.reason}\n"))
+        (draft / "commondir").write_bytes(b"../..\n")
+        (draft / "gitdir").write_bytes(b"%s\n" % os.fsencode(tree / ".git"))
+        (draft / "HEAD").write_bytes(b"ref: %s\n" % os.fsencode(layout.branch_ref(order.name)))
+        if base is not None:
+            (draft / BASE_FILE).write_bytes(b"%s\n" % os.fsencode(base))
+        reflog.append(draft, "HEAD", None, tip, f"checkout: moving to {layout.branch_name(order.name)}")
+        draft.rename(admin)
+    except OSError as error:
+        _remove(draft)
+        raise GitError(f"{admin} cannot be made: {error.strerror}", details={"path": str(admin)}) from error
+
+
+def _remove(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
+def _drop_entry(repository: Repository, admin: Path) -> None:
+    _remove(admin)
+    with suppress(OSError):
+        (repository.common_dir / "worktrees").rmdir()
+
+
+def _drop_tree(repository: Repository, tree: Path, name: str) -> None:
+    trash = layout.trash_folder(repository)
+    with suppress(FileNotFoundError):
+        delete_tree(move_away(tree, trash, name), trash)
+
+
+def _files_of(repo: Repo, repository: Repository, tip: str) -> tuple[list[TreeFile], Source | None]:
+    """Return the files of a commit, and the main checkout to copy them from where its index can be trusted."""
+    commit = repo.object_store[ObjectID(tip.encode())]
+    if not isinstance(commit, Commit):
+        raise GitError(f"{tip} is not a commit")
+    tree = bytes.fromhex(commit.tree.decode())
+    index = _main_index(repository)
+    source = Source(repository.root, index) if index.entries else None
+    if index.tree == tree and index.incomplete is None:
+        # Git noted that the main checkout's index is exactly this tree: no tree object has to be read.
+        return [TreeFile(entry.path, entry.mode, entry.sha) for entry in index.entries], source
+    return flatten(repo.object_store, tree), source
+
+
+def _main_index(repository: Repository) -> IndexFile:
+    """Return the main checkout's index; one that cannot be read is no source, and no reason to fail."""
+    try:
+        return read_index(repository.common_dir / "index")
+    except GitError:
+        return EMPTY
+
+
+def _write_index(admin: Path, content: bytes) -> None:
+    lock = admin / "index.lock"
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    lock.rename(admin / "index")

@@ -1,0 +1,177 @@
+"""Finding untracked files, as ``git status`` would: what is neither in the index nor ignored.
+
+Ignore files are git's: the user's own, ``info/exclude``, and every ``.gitignore`` from the top down to the file's folder; the
+deepest file that says something decides, in it the last line. No symbolic link is followed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from dulwich.config import Config
+from dulwich.ignore import Pattern, read_ignore_patterns
+from dulwich.wildmatch import MalformedPattern
+
+from nexus.git import beneath
+from nexus.git.threads import Stop
+from nexus.models.workspace import Repository
+
+_LIMIT: Final = 100 << 20
+_Level: TypeAlias = "tuple[int, tuple[Pattern, ...]]"
+"""How many characters of a path to drop before the patterns apply, and the patterns, the last one first."""
+
+
+class Untracked(NamedTuple):
+    """What a walk found. Paths are relative to the tree; a nested repository's ends in ``/``."""
+
+    files: list[bytes]
+    repositories: list[bytes]
+    others: list[bytes]
+    """Sockets, pipes and devices: git never stores those."""
+    folders: set[bytes]
+    """Every real folder that was walked."""
+    unreadable: list[str]
+
+
+class Ignore(NamedTuple):
+    """The rules that hold everywhere in a tree."""
+
+    levels: tuple[_Level, ...]
+    ignore_case: bool
+
+    @classmethod
+    def read(cls, repository: Repository, config: Config) -> Ignore:
+        """Read the user's own ignore file and ``info/exclude``."""
+        ignore_case = bool(config.get_boolean((b"core",), b"ignorecase", False))
+        files = (_user_file(config), repository.common_dir / "info" / "exclude")
+        levels = [(0, _patterns(_trusted(file), ignore_case=ignore_case)) for file in files]
+        return cls(tuple(level for level in levels if level[1]), ignore_case)
+
+
+def walk(root: Path, tracked: set[bytes], ignore: Ignore, stop: Stop) -> Untracked:
+    """Walk a tree.
+
+    Args:
+        root: The tree.
+        tracked: Every path in the index, and every folder of one.
+        ignore: The rules from outside the tree.
+        stop: Asked in every folder.
+    """
+    found = Untracked([], [], [], set(), [])
+    top = os.open(root, beneath.FOLDER)
+    try:
+        waiting: list[tuple[bytes, tuple[_Level, ...]]] = [(b"", ignore.levels)]
+        while waiting:
+            stop.check()
+            at, levels = waiting.pop()
+            entries = _entries(root, at, found)
+            if entries is None:
+                continue
+            if at and any(name == b".git" for name, _ in entries):
+                found.repositories.append(at + b"/")
+                if at not in tracked:
+                    continue
+            found.folders.add(at)
+            levels = _deeper(top, at, levels, entries, ignore_case=ignore.ignore_case)
+            waiting.extend((path, levels) for path in _sort_out(at, entries, levels, tracked, found))
+    finally:
+        os.close(top)
+    found.files.sort()
+    return found
+
+
+def _entries(root: Path, at: bytes, found: Untracked) -> list[tuple[bytes, os.DirEntry[bytes]]] | None:
+    try:
+        with os.scandir(b"%s/%s" % (os.fsencode(root), at)) as entries:
+            return [(entry.name, entry) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        found.unreadable.append(f"{at.decode('utf-8', 'backslashreplace')}/: {error.strerror}")
+        return None
+
+
+def _sort_out(
+    at: bytes,
+    entries: list[tuple[bytes, os.DirEntry[bytes]]],
+    levels: Sequence[_Level],
+    tracked: set[bytes],
+    found: Untracked,
+) -> Iterator[bytes]:
+    """Note the untracked files of a folder, and give the folders to walk next."""
+    for name, entry in entries:
+        if name == b".git":
+            continue
+        path = b"%s/%s" % (at, name) if at else name
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if path in tracked:
+            if is_folder:
+                yield path
+            continue
+        if _ignored(path, levels, is_folder=is_folder):
+            continue
+        if is_folder:
+            yield path
+        elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
+            found.files.append(path)
+        else:
+            found.others.append(path)
+
+
+def _deeper(
+    top: int,
+    at: bytes,
+    levels: tuple[_Level, ...],
+    entries: list[tuple[bytes, os.DirEntry[bytes]]],
+    *,
+    ignore_case: bool,
+) -> tuple[_Level, ...]:
+    if not any(name == b".gitignore" for name, _ in entries):
+        return levels
+    try:
+        content = beneath.read_file(top, b"%s/.gitignore" % at if at else b".gitignore", limit=_LIMIT)
+    except OSError:
+        # One that cannot be read ignores nothing, so more is kept.
+        return levels
+    patterns = _patterns(content, ignore_case=ignore_case)
+    return (*levels, (len(at) + 1 if at else 0, patterns)) if patterns else levels
+
+
+def _ignored(path: bytes, levels: Sequence[_Level], *, is_folder: bool) -> bool:
+    for drop, patterns in reversed(levels):
+        name = path[drop:]
+        for pattern in patterns:
+            if pattern.matches(name, is_folder):
+                return pattern.is_exclude
+    return False
+
+
+def _patterns(content: bytes | None, *, ignore_case: bool) -> tuple[Pattern, ...]:
+    found: list[Pattern] = []
+    for text in read_ignore_patterns(io.BytesIO(content or b"")):
+        try:
+            found.append(Pattern(text, ignore_case))
+        except MalformedPattern:
+            continue
+    return tuple(reversed(found))
+
+
+def _user_file(config: Config) -> Path | None:
+    try:
+        return Path(os.fsdecode(config.get((b"core",), b"excludesFile"))).expanduser()
+    except RuntimeError:
+        return None
+    except KeyError:
+        base = os.environ.get("XDG_CONFIG_HOME")
+        return (Path(base) if base else Path.home() / ".config") / "git" / "ignore"
+
+
+def _trusted(file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else beneath.read_regular(file.resolve(), limit=_LIMIT)
+    except (OSError, RuntimeError):
+        return None

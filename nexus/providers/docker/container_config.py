@@ -1,0 +1,186 @@
+"""From a workspace's specification to what the engine is asked to make. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from nexus.errors import InvalidArgument
+from nexus.models.ids import WorkspaceId
+from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceSpec
+from nexus.models.workspace import VolumeMount
+from nexus.providers.docker.client import EngineInfo
+from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
+from nexus.providers.docker.options import DockerOptions
+
+HOME: Final = "/home/nexus"
+"""Home of a user that the image does not know."""
+DROPPED: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP")
+"""What is left out of the engine's own default set: nobody makes devices or forges packets in a workspace."""
+
+# Stays until it is told to end, then ends everything else first: TERM for all, and waits for them as long as the engine lets it
+# (it kills after the grace). Waiting in `wait` lets the trap run at once. An image without `sleep` waits on its open input.
+KEEP_ALIVE: Final = """\
+trap : TERM INT HUP
+echo "nexus: started"
+hold() { while sleep 2147483647; do :; done 2>/dev/null; read -r _; }
+hold <&0 &
+wait $!
+trap '' TERM INT HUP
+echo "nexus: stopping"
+kill -s TERM -- -1 2>/dev/null
+others() {
+  for p in /proc/[0-9]*; do
+    case ${p#/proc/} in 1|$$) continue ;; esac
+    read -r line 2>/dev/null <"$p/stat" || continue
+    line=${line##*) }
+    set -- $line
+    case $1 in Z|X) continue ;; esac
+    [ "$2" = "$$" ] || return 0
+  done
+  return 1
+}
+while others; do sleep 0.05 2>/dev/null || sleep 1 2>/dev/null || break; done
+echo "nexus: stopped"
+exit 0
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who runs inside."""
+
+    user: str | None
+    """``uid:gid``; ``None`` for the image's own user."""
+    uid: int = 0
+    gid: int = 0
+
+    @property
+    def home(self) -> str | None:
+        """A home folder that has to be made; ``None`` where the image has one."""
+        return HOME if self.user is not None and self.uid != 0 else None
+
+
+def choose_identity(setting: str, *, rootless: bool, uid: int, gid: int) -> Identity:
+    """Return who runs inside, so that files made there belong to the right user outside.
+
+    Args:
+        setting: The option ``user``: ``host``, ``image`` or ``uid:gid``.
+        rootless: Whether the engine runs as the host's user: then root inside *is* that user outside.
+        uid: The host user's id.
+        gid: The host user's group.
+    """
+    if setting == "image":
+        return Identity(user=None)
+    if setting != "host":
+        left, _, right = setting.partition(":")
+        return Identity(user=setting, uid=int(left), gid=int(right))
+    if rootless:
+        return Identity(user="0:0")
+    return Identity(user=f"{uid}:{gid}", uid=uid, gid=gid)
+
+
+def container_name(name: str, number: WorkspaceId) -> str:
+    """Return the name of a workspace's container."""
+    return f"nexus-{name}-{number[:8]}"
+
+
+def own_labels(spec: InstanceSpec) -> dict[str, str]:
+    """Return the labels that everything made for a workspace carries."""
+    return {
+        **spec.labels,
+        LABEL_WORKSPACE: spec.id,
+        LABEL_NAME: spec.name,
+        LABEL_NODE: spec.node,
+    }
+
+
+def container_body(
+    spec: InstanceSpec, options: DockerOptions, info: EngineInfo, identity: Identity, *, network: str, shell: bool = True
+) -> dict[str, JsonValue]:
+    """Return the body of ``POST /containers/create``.
+
+    Args:
+        spec: What is asked for; its image is there.
+        options: The backend's settings.
+        info: What the engine can give.
+        identity: Who runs inside.
+        network: The name of the workspace's network.
+        shell: Whether the image has ``/bin/sh``; without one its own command has to keep it alive.
+
+    Raises:
+        InvalidArgument: When no image is named, or a mount cannot be made.
+    """
+    if spec.image is None:
+        raise InvalidArgument("a docker workspace needs an image", hint="set defaults.image, or a dockerfile")
+    labels = {**own_labels(spec), LABEL_PORTS: ports_label(spec.ports), LABEL_SHELL: "sh" if shell else "none"}
+    env = dict(spec.env)
+    if identity.home is not None:
+        env.setdefault("HOME", identity.home)
+    body: dict[str, JsonValue] = {
+        "Image": spec.image,
+        "Hostname": spec.name,
+        "WorkingDir": spec.workdir,
+        "Env": [f"{name}={value}" for name, value in env.items()],
+        "Labels": {**labels},
+        "OpenStdin": True,
+        "ExposedPorts": {f"{port.container_port}/{port.protocol}": {} for port in spec.ports},
+        "HostConfig": _host_config(spec, options, info, network),
+    }
+    if identity.user is not None:
+        body["User"] = identity.user
+    if shell:
+        body |= {"Entrypoint": ["/bin/sh", "-c", KEEP_ALIVE, "nexus"], "Cmd": []}
+    return body
+
+
+def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, network: str) -> dict[str, JsonValue]:
+    memory = spec.resources.memory
+    limit = spec.resources.memory_limit
+    # More cores than there are is refused by the engine, and cannot be had anyway.
+    cores = min(spec.resources.cpu_limit, info.ncpu) if info.ncpu else spec.resources.cpu_limit
+    security: list[JsonValue] = ["no-new-privileges"]
+    if info.selinux:
+        security.append("label=disable")
+    body: dict[str, JsonValue] = {
+        "Init": True,
+        "NetworkMode": network,
+        "Memory": limit,
+        "NanoCpus": round(cores * 1_000_000_000),
+        "PidsLimit": options.pids_limit,
+        "SecurityOpt": security,
+        "CapDrop": list(DROPPED),
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+        "PortBindings": _bindings(spec),
+        "Mounts": [_mount(mount, own_labels(spec)) for mount in spec.mounts],
+    }
+    if memory.bytes < limit:
+        body["MemoryReservation"] = memory.bytes
+    if memory.swap is not None:
+        body["MemorySwap"] = limit + memory.swap
+    return body
+
+
+def _bindings(spec: InstanceSpec) -> dict[str, JsonValue]:
+    bindings: dict[str, list[JsonValue]] = {}
+    for port in spec.ports:
+        entry: JsonValue = {"HostIp": port.bind_address, "HostPort": str(port.host_port)}
+        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
+    return {**bindings}
+
+
+def _mount(mount: VolumeMount, labels: Mapping[str, str]) -> dict[str, JsonValue]:
+    if not mount.target.startswith("/") or mount.target == "/":
+        raise InvalidArgument(f"mount target {mount.target!r} is not an absolute path inside the workspace")
+    body: dict[str, JsonValue] = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.kind == "bind":
+        if not mount.source.startswith("/"):
+            raise InvalidArgument(f"bind mount source {mount.source!r} is not an absolute path of the host")
+        return {**body, "Source": mount.source, "BindOptions": {"Propagation": "rprivate"}}
+    if mount.kind == "volume":
+        return {**body, "Source": mount.source, "VolumeOptions": {"Labels": {**labels}}}
+    return body

@@ -1,0 +1,139 @@
+"""What the engine's description of a container means. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from nexus.models.ids import WorkspaceId
+from nexus.models.instances import LABEL_NAME, LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus
+from nexus.models.ports import PortMapping
+from nexus.providers.docker.client import Answer
+
+LABEL_PORTS: Final = "dev.nexus.docker.ports"
+"""Label that keeps the names of the published ports, which the engine has no place for."""
+LABEL_SHELL: Final = "dev.nexus.docker.shell"
+"""Label with ``none`` for an image without ``/bin/sh``."""
+
+_ORDERLY: Final = frozenset({0, 130, 137, 143, 255})
+"""Statuses of a container that was stopped: by itself on TERM, by INT, by KILL, by TERM, by the end of its engine."""
+_PORTS: Final = TypeAdapter(tuple[PortMapping, ...])
+_EXITED: Final = re.compile(r"Exited \((\d+)\)")
+
+
+class State(Answer):
+    """The ``State`` of a container."""
+
+    status: str = ""
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = Field(default=False, alias="OOMKilled")
+
+
+class Config(Answer):
+    """The ``Config`` of a container."""
+
+    labels: Mapping[str, str] | None = None
+    env: tuple[str, ...] | None = None
+    working_dir: str = ""
+    user: str = ""
+
+
+class Container(Answer):
+    """A container, as ``GET /containers/{id}/json`` describes it."""
+
+    id: str
+    name: str = ""
+    state: State = State()
+    config: Config = Config()
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+        return self.config.labels or {}
+
+    @property
+    def env_names(self) -> tuple[str, ...]:
+        """The names of the variables in its environment."""
+        return tuple(entry.partition("=")[0] for entry in self.config.env or ())
+
+
+class Listed(Answer):
+    """A container, as ``GET /containers/json`` lists it."""
+
+    id: str
+    state: str = ""
+    status: str = ""
+    labels: Mapping[str, str] | None = None
+
+
+def status_of(container: Container) -> InstanceStatus:
+    """Return a container as its workspace's status."""
+    state = container.state
+    code = state.exit_code if state.status == "exited" else None
+    return _status(container.id, container.labels, state.status, code, error=state.error, oom=state.oom_killed)
+
+
+def status_listed(listed: Listed) -> InstanceStatus:
+    """Return a listed container as its workspace's status. A list knows less than a description: no reason, no memory."""
+    match = _EXITED.match(listed.status)
+    return _status(listed.id, listed.labels or {}, listed.state, int(match[1]) if match else None)
+
+
+def _status(
+    number: str, labels: Mapping[str, str], state: str, code: int | None, *, error: str = "", oom: bool = False
+) -> InstanceStatus:
+    seen, detail = _read_state(state, code, error=error, oom=oom)
+    ref = InstanceRef(id=WorkspaceId(labels.get(LABEL_WORKSPACE, "")), name=labels.get(LABEL_NAME, ""), handle=number)
+    return InstanceStatus(ref=ref, state=seen, detail=detail, ports=ports_of(labels), labels=labels)
+
+
+def _read_state(state: str, code: int | None, *, error: str, oom: bool) -> tuple[InstanceState, str]:
+    memory = "something inside was ended for want of memory" if oom else ""
+    match state:
+        case "running" | "restarting":
+            return InstanceState.RUNNING, memory
+        case "paused":
+            return InstanceState.PAUSED, memory
+        case "created":
+            return (InstanceState.FAILED, f"it could not start: {error}") if error else (InstanceState.STOPPED, "not started yet")
+        case "exited":
+            return _read_end(code, error=error, oom=oom)
+        case "removing":
+            return InstanceState.GONE, "it is being removed"
+        case "dead":
+            return InstanceState.FAILED, f"the engine could not remove it: {error or 'no reason given'}"
+        case _:
+            return InstanceState.UNKNOWN, f"the engine says {state!r}"
+
+
+def _read_end(code: int | None, *, error: str, oom: bool) -> tuple[InstanceState, str]:
+    if error:
+        return InstanceState.FAILED, f"it could not start: {error}"
+    if oom and code == 137:
+        return InstanceState.FAILED, "its main process was ended for want of memory (status 137)"
+    if code is None or code in {0, 143}:
+        return InstanceState.STOPPED, "something inside was ended for want of memory" if oom else ""
+    if code in _ORDERLY:
+        return InstanceState.STOPPED, f"its main process was killed, or its engine ended (status {code})"
+    return InstanceState.FAILED, f"its main process ended by itself with status {code}"
+
+
+def ports_of(labels: Mapping[str, str]) -> tuple[PortMapping, ...]:
+    """Return the published ports that a label remembers; none when somebody wrote nonsense into it."""
+    text = labels.get(LABEL_PORTS)
+    if not text:
+        return ()
+    try:
+        return _PORTS.validate_json(text)
+    except ValidationError:
+        return ()
+
+
+def ports_label(ports: tuple[PortMapping, ...]) -> str:
+    """Return the text that :func:`ports_of` reads back."""
+    return json.dumps([port.model_dump(mode="json", exclude_defaults=True) for port in ports], separators=(",", ":"))

@@ -1,0 +1,155 @@
+"""Starting a command in a container."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from nexus.errors import ExecStartError, InvalidArgument, Unsupported
+from nexus.models.execution import SpawnRequest
+from nexus.models.ids import new_exec_id
+from nexus.providers.docker.client import Address, Engine
+from nexus.providers.docker.exec_control import ExecControl, Target, create_exec
+from nexus.providers.docker.exec_output import OutputAssembler
+from nexus.providers.docker.exec_script import environment, passes_shell, wrap
+from nexus.providers.docker.exec_stream import Hijacked, hijack
+from nexus.providers.docker.failures import EngineRefused, start_failure
+from nexus.providers.docker.process import DockerProcess
+from nexus.providers.docker.shielding import finish
+
+_START_DEADLINE: Final = 60.0
+_UNDO_LIMIT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command is to run."""
+
+    container: str
+    workdir: str
+    shell: bool
+    """Whether a shell inside can stand above the command and pass everything on."""
+
+
+async def spawn(
+    engine: Engine,
+    place: Place,
+    request: SpawnRequest,
+    *,
+    turn: asyncio.Semaphore,
+    keep: Callable[[DockerProcess], None],
+    gone: Callable[[DockerProcess], None],
+) -> DockerProcess:
+    """Start a command and wait until it runs.
+
+    Cancelled: a command that has started meanwhile is ended with its group before the cancellation goes on.
+
+    Args:
+        engine: The engine.
+        place: Where.
+        request: What.
+        turn: How many commands may be starting at once; engines get slower, not faster, with more.
+        keep: Told of the command as soon as there is something to end.
+        gone: Told when there no longer is.
+
+    Raises:
+        ExecStartError: When it cannot be started.
+        Unsupported: When the request cannot be met on this connection.
+        EngineRefused: When the container is not running or not there.
+    """
+    address = await engine.address()
+    _check(address, request)
+    exec_id = new_exec_id()
+    shell = place.shell and passes_shell(request.env)
+    user = request.user or ""
+    async with turn:
+        try:
+            number = await create_exec(
+                engine, place.container, _body(request, place, exec_id if shell else None), deadline=_START_DEADLINE
+            )
+            control = ExecControl(engine, Target(place.container, user), number)
+            stream = await _open(address, number, request)
+        except EngineRefused as exc:
+            raise _explain(exc, request) from exc
+        process = DockerProcess(
+            exec_id=exec_id,
+            request=request,
+            stream=stream,
+            control=control,
+            assembler=OutputAssembler(framed=request.pty is None, nonce=exec_id if shell else None),
+            reports=shell,
+            gone=gone,
+        )
+        keep(process)
+        try:
+            await process.begin(deadline=_START_DEADLINE)
+        except ExecStartError:
+            stream.close()
+            gone(process)
+            raise
+        except BaseException:
+            await finish(process.abandon(), limit=_UNDO_LIMIT)
+            raise
+    return process
+
+
+def _check(address: Address, request: SpawnRequest) -> None:
+    if request.stdin and request.pty is None and address.ssl is not None:
+        raise Unsupported(
+            "standard input cannot be ended on a TLS connection to an engine",
+            hint="forward the engine's socket with ssh and use that",
+            details={"capability": "stdin", "provider": "docker"},
+        )
+
+
+def _body(request: SpawnRequest, place: Place, nonce: str | None) -> dict[str, JsonValue]:
+    body: dict[str, JsonValue] = {
+        "AttachStdin": request.stdin,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": request.pty is not None,
+        "User": request.user or "",
+    }
+    if nonce is not None:
+        wrapped = wrap(request, nonce)
+        return {**body, "Cmd": list(wrapped.argv), "Env": list(wrapped.env)}
+    words = (*request.argv, *request.env.values(), request.cwd or "")
+    if not all(word.isascii() or _encodes(word) for word in words):
+        raise InvalidArgument(
+            "words that are no UTF-8 need a shell inside the workspace to pass them on", hint="use an image that has /bin/sh"
+        )
+    folder = request.cwd or place.workdir
+    return {
+        **body,
+        "Cmd": list(request.argv),
+        "Env": list(environment(request)),
+        "WorkingDir": folder if folder.startswith("/") else f"{place.workdir.rstrip('/')}/{folder}",
+    }
+
+
+def _encodes(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def _open(address: Address, number: str, request: SpawnRequest) -> Hijacked:
+    body: dict[str, JsonValue] = {"Detach": False, "Tty": request.pty is not None}
+    return await hijack(
+        address, f"exec/{number}/start", body, doing=f"start {request.argv[0]}", deadline=_START_DEADLINE
+    )
+
+
+def _explain(refusal: EngineRefused, request: SpawnRequest) -> Exception:
+    """Return the error for a refusal: what the runtime says of the command, or the refusal itself for the caller to read."""
+    text = refusal.text
+    about_command = ("exec failed", "starting container process", "unable to find user", "matching entries in passwd")
+    if any(words in text for words in about_command):
+        return start_failure(request.argv, text, None, request.cwd)
+    return refusal

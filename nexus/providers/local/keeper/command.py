@@ -1,0 +1,267 @@
+"""One command: its output on its way to whoever asked for it, its time limit, and the end of its whole group."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import termios
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from nexus.providers.local.keeper import child, frames, tree
+from nexus.providers.local.keeper.connection import Connection
+from nexus.providers.local.keeper.log import Log
+from nexus.providers.local.keeper.loop import Loop, Timer
+from nexus.providers.local.keeper.stdin import Stdin
+
+LINGER: Final = 0.25
+"""Seconds after the leader's end that a background child may still hold up the end by keeping a pipe open."""
+_TICK: Final = 0.02
+_UNKILLABLE: Final = 5.0
+"""Seconds after KILL until the end is told although a process of the group (asleep in the kernel) is still there."""
+
+
+class Terms(NamedTuple):
+    """How a command ends when it does not end by itself."""
+
+    timeout: float | None
+    grace: float
+
+
+class Command:
+    """A command that was started.
+
+    It ends when its leader has ended and everything it printed was passed on; output of children that live on goes to the log
+    from then on. When its connection goes away first, its group is ended.
+
+    Args:
+        loop: The keeper's loop.
+        log: Where output goes that nobody takes.
+        connection: Who asked.
+        made: What was started.
+        terms: When and how to end it.
+        on_end: Called once with descriptors that background children still write to.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        log: Log,
+        connection: Connection,
+        made: child.Child,
+        *,
+        terms: Terms,
+        on_end: Callable[[Command, list[int]], None],
+    ) -> None:
+        self.pid = made.pid
+        self.terminal = made.terminal
+        self._loop = loop
+        self._log = log
+        self._connection = connection
+        self._terms = terms
+        self._on_end = on_end
+        self._sources = dict(made.outputs)
+        self._left: dict[int, int] | None = None
+        """After the leader's end and a while: how much of each pipe is still to be passed on."""
+        self._status: int | None = None
+        self._ending = False
+        self._killing = False
+        self._gave_up = False
+        self._timed_out = False
+        self._ended = False
+        self._timers: list[Timer] = []
+        self._limit = loop.call_later(terms.timeout, self._out_of_time) if terms.timeout is not None else None
+        self._paused = False
+        self._remaining: float | None = None
+        self._tick: Timer | None = None
+        self._stdin: Stdin | None = None
+        if made.stdin is not None:
+            self._stdin = Stdin(
+                loop,
+                made.stdin,
+                terminal=made.terminal is not None,
+                on_flow=lambda flowing: connection.listen(on=flowing),
+                on_closed=connection.turn_deaf,
+            )
+        connection.on_gone = self._left_alone
+        connection.on_room = self._watch
+        connection.send(frames.STARTED, json.dumps({"pid": made.pid}).encode("ascii"))
+        self._watch()
+
+    def feed(self, data: bytes) -> None:
+        """Hand bytes to its standard input."""
+        if self._stdin is not None:
+            self._stdin.feed(data)
+
+    def end_input(self) -> None:
+        """Send end of file to its standard input."""
+        if self._stdin is not None:
+            self._stdin.end()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size. Without a terminal: nothing."""
+        if self.terminal is not None and not self._ended:
+            child.resize(self.terminal, rows, columns)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its whole group."""
+        if self._status is None:
+            # Until it is waited for, the leader keeps the group's number from being given to anybody else.
+            with contextlib.suppress(PermissionError):  # every member took another user's rights
+                os.killpg(self.pid, number)
+        else:
+            for process in self._group():
+                tree.send(process, number)
+
+    def end(self) -> None:
+        """End its group: TERM, and KILL after the grace. A command that has ended, or is being ended: nothing."""
+        if self._status is not None or self._ending:
+            return
+        self._ending = True
+        self.signal(signal.SIGTERM)
+        if self.terminal is not None:
+            self.signal(signal.SIGHUP)  # what closing a terminal says; interactive shells ignore TERM
+        if not self._paused:
+            self.signal(signal.SIGCONT)
+        self._later(self._terms.grace, self._kill)
+
+    def pause(self) -> None:
+        """Stop the clock of its time limit."""
+        self._paused = True
+        if self._limit is not None and self._limit.live:
+            self._limit.cancel()
+            self._remaining = max(0.0, self._limit.remaining)
+
+    def resume(self) -> None:
+        """Let the clock of its time limit go on."""
+        self._paused = False
+        if self._remaining is not None and self._status is None:
+            self._limit = self._loop.call_later(self._remaining, self._out_of_time)
+        self._remaining = None
+
+    def leader_ended(self, status: int) -> None:
+        """Take the wait status of its leader."""
+        self._status = status
+        if self._limit is not None:
+            self._limit.cancel()
+        self._later(LINGER, self._measure)
+        self._settle()
+
+    def _out_of_time(self) -> None:
+        self._timed_out = not self._ending
+        self.end()
+
+    def _left_alone(self) -> None:
+        self.end()
+        if self._stdin is not None:
+            self._stdin.close()
+        self._watch()
+        self._settle()
+
+    def _kill(self) -> None:
+        self._killing = True
+        self.signal(signal.SIGKILL)
+        self._later(_UNKILLABLE, self._give_up)
+        self._settle()
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        self._settle()
+
+    def _measure(self) -> None:
+        """Pass on what is in the pipes by now, which holds all that the leader wrote, and nothing that comes later."""
+        self._left = {source: _waiting(source) for source in self._sources}
+        self._watch()
+        self._settle()
+
+    def _watch(self) -> None:
+        """Read from the pipes as long as the other side takes what comes out."""
+        for source in self._sources:
+            if self._connection.room and (self._left is None or self._left[source]):
+                self._loop.watch(source, select.EPOLLIN, partial(self._read, source))
+            else:
+                self._loop.forget(source)
+
+    def _read(self, source: int, _mask: int) -> None:
+        size = frames.CHUNK if self._left is None else min(frames.CHUNK, self._left[source])
+        try:
+            data = os.read(source, size) if size else b""
+        except BlockingIOError:
+            return
+        except OSError:  # a terminal whose last program has closed it says EIO
+            data = b""
+        if size and not data:
+            self._loop.forget(source)
+            os.close(source)
+            del self._sources[source]
+            if source == self.terminal:
+                self.terminal = None
+        elif self._connection.closed:
+            self._log.write(data)
+        else:
+            self._connection.send(self._sources[source], data)
+        if self._left is not None:
+            self._left[source] = self._left.get(source, 0) - len(data)
+        if not self._ended:
+            self._watch()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Tell the end as soon as there is nothing left to wait for."""
+        if self._status is None or self._ended:
+            return
+        if any(self._left is None or self._left[source] > 0 for source in self._sources):
+            return
+        if self._ending and not self._gave_up and (remaining := self._group()):
+            if self._killing:
+                for process in remaining:
+                    tree.send(process, signal.SIGKILL)
+            if self._tick is None or not self._tick.live:
+                self._tick = self._loop.call_later(_TICK, self._settle)
+            return
+        self._finish(self._status)
+
+    def _group(self) -> list[tree.Process]:
+        """Return what lives of its group: descendants of this keeper, so a number given to strangers since then is no danger."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return []
+        except PermissionError:
+            pass  # a member took another user's rights
+        return [p for p in tree.descendants(os.getpid()) if p.group == self.pid and not p.ended]
+
+    def _finish(self, status: int) -> None:
+        self._ended = True
+        for timer in (*self._timers, self._tick, self._limit):
+            if timer is not None:
+                timer.cancel()
+        if self._stdin is not None:
+            self._stdin.close()
+        for source in self._sources:
+            self._loop.forget(source)
+        code = os.waitstatus_to_exitcode(status)
+        report = {
+            "exit_code": code if code >= 0 else 128 - code,
+            "signal": -code if code < 0 else None,
+            "timed_out": self._timed_out,
+        }
+        self._connection.on_gone = self._connection.on_room = None
+        self._connection.send(frames.EXITED, json.dumps(report).encode("ascii"))
+        self._connection.finish()
+        self._on_end(self, list(self._sources))
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(seconds, action))
+
+
+def _waiting(descriptor: int) -> int:
+    """Return how many bytes can be read at once."""
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0]
+    return count

@@ -1,0 +1,90 @@
+"""The keeper's socket: who may connect, and how it is put back when somebody has cleared the folder away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from nexus.providers.local.keeper.loop import Loop
+
+_BACKLOG: Final = 1024
+_RETRY: Final = 0.1
+_MOST: Final = 107
+"""Longest path that fits into ``sun_path``, its final NUL left out."""
+
+
+def address(path: str) -> tuple[str, int | None]:
+    """Return an address for a socket at ``path`` however long that is, and a descriptor to close afterwards."""
+    if len(os.fsencode(path)) <= _MOST:
+        return path, None
+    parent, _, name = path.rpartition("/")
+    folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{folder}/{name}", folder
+
+
+class Door:
+    """Listens at ``path``, for this user alone.
+
+    The folder's owner and mode were checked by the one who started this keeper; a peer's user is checked again here.
+    """
+
+    def __init__(self, loop: Loop, path: str, on_connect: Callable[[socket.socket], None]) -> None:
+        self._loop = loop
+        self._path = path
+        self._on_connect = on_connect
+        self._listener: socket.socket | None = None
+
+    def open(self) -> None:
+        """Listen; opened again, at a new socket under the same path."""
+        self.close()
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._path.rpartition("/")[0], 0o700)  # noqa: PTH102 - pathlib costs the keeper 5 ms
+        name, folder = address(self._path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(name)
+        finally:
+            os.umask(before)
+            if folder is not None:
+                os.close(folder)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        self._listener = listener
+        self._watch()
+
+    def close(self) -> None:
+        """Take nobody in any more, and take the socket away."""
+        if self._listener is not None:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        with contextlib.suppress(OSError):  # it is this workspace's alone; a killed keeper may have left one
+            os.unlink(self._path)  # noqa: PTH108 - see above
+
+    def _watch(self) -> None:
+        if self._listener is not None:
+            self._loop.watch(self._listener.fileno(), select.EPOLLIN, self._accept)
+
+    def _accept(self, _mask: int) -> None:
+        if self._listener is None:
+            return
+        try:
+            peer, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:
+            # Out of descriptors: whoever waits goes on waiting, and this loop does not spin meanwhile.
+            self._loop.forget(self._listener.fileno())
+            self._loop.call_later(_RETRY, self._watch)
+            return
+        _pid, user, _group = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if user == os.getuid():
+            self._on_connect(peer)
+        else:
+            peer.close()

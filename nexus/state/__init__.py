@@ -1,0 +1,37 @@
+"""State on disk: workspace records, the journal of unfinished operations, locks, and the node's registry of names and ports.
+
+- :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
+- :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
+- :func:`lock` excludes other tasks and processes, and tells those who wait whom they wait for.
+- :class:`NodeRegistry` hands out names and ports between all processes of the machine.
+"""
+
+from __future__ import annotations
+
+from nexus.state.journal import Journal, OpenJournal
+from nexus.state.journal_entry import JournalEntry
+from nexus.state.locks import LockHolder, lock
+from nexus.state.migrations import MIGRATIONS, Document, Step, UnknownSchema, migrate
+from nexus.state.registry import NodeRegistry
+from nexus.state.rows import Claim, Decision, LeaseRow, PortKey, RestoreReport
+from nexus.state.store import FileStateStore
+
+__all__ = [
+    "MIGRATIONS",
+    "Claim",
+    "Decision",
+    "Document",
+    "FileStateStore",
+    "Journal",
+    "JournalEntry",
+    "LeaseRow",
+    "LockHolder",
+    "NodeRegistry",
+    "OpenJournal",
+    "PortKey",
+    "RestoreReport",
+    "Step",
+    "UnknownSchema",
+    "lock",
+    "migrate",
+]

@@ -1,0 +1,121 @@
+"""SIGKILL at every journal step of a real process; then look: it lists, it converges, nothing is half-made, nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import nexus
+from nexus.workspace.plan import CreateStep, DestroyStep
+from tests.integration.conftest import Bench, leftovers, make_bench
+
+CHILD = textwrap.dedent(
+    """
+    import json, os, signal, sys
+    import anyio
+    import nexus
+    from nexus.state import OpenJournal
+
+    what, step, moment, repository, flags = sys.argv[1:]
+    before, after = OpenJournal.doing, OpenJournal.done
+
+    async def doing(self, name):
+        await before(self, name)
+        if name == step and moment == "begun":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def done(self, name, facts=None):
+        if name == step and moment == "acted":
+            os.kill(os.getpid(), signal.SIGKILL)
+        await after(self, name, facts)
+        if name == step and moment == "written":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    OpenJournal.doing, OpenJournal.done = doing, done
+
+    async def main():
+        async with nexus.open(repository, flags=json.loads(flags)) as nx:
+            if what == "create":
+                await nx.create("victim")
+            else:
+                await nx.destroy("victim", force=True)
+
+    anyio.run(main)
+    """
+)
+MOMENTS = ("begun", "acted", "written")
+
+
+@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
+    """A real backend; the mock lives in one process and cannot survive a kill."""
+    return make_bench(request.param, repository, tmp_path, request)
+
+
+def kill_at(victim: Bench, what: str, step: str, moment: str) -> None:
+    import json
+
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, what, step, moment, str(victim.repository), json.dumps(victim.flags)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("step", list(CreateStep))
+async def test_a_creation_killed_at_any_step_is_finished_or_undone(
+    victim: Bench, step: CreateStep, moment: str
+) -> None:
+    kill_at(victim, "create", step, moment)
+    async with victim.open() as nx:
+        listed = [entry.name for entry in await nx.list()]
+        if listed:
+            # Finished: it is whole, and can be used and destroyed like any other.
+            assert listed == ["victim"]
+            ws = await nx.attach("victim")
+            assert (await ws.exec("echo", "alive")).stdout == "alive\n"
+            await ws.destroy()
+    assert await leftovers(victim) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("step", list(DestroyStep))
+async def test_a_destruction_killed_at_any_step_loses_no_work_and_is_carried_on(
+    victim: Bench, step: DestroyStep, moment: str
+) -> None:
+    async with victim.open() as nx:
+        ws = await nx.create("victim")
+        await ws.fs.write_text("idea.txt", "precious\n")
+    kill_at(victim, "destroy", step, moment)
+    async with victim.open() as nx:
+        assert await nx.list() == ()
+    refs = subprocess.run(
+        ["git", "for-each-ref", "--format=%(refname)", "refs/nexus/rescue/"],
+        cwd=victim.repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    kept = {
+        subprocess.run(["git", "show", f"{ref}:idea.txt"], cwd=victim.repository, capture_output=True, text=True).stdout
+        for ref in refs
+    }
+    assert kept == {"precious\n"}
+    assert await leftovers(victim) == []
+
+
+async def test_the_same_name_can_be_created_again_after_a_kill(victim: Bench) -> None:
+    kill_at(victim, "create", CreateStep.INSTANCE, "begun")
+    async with victim.open() as nx, nx.create("victim") as ws:
+        assert isinstance(ws, nexus.Workspace)
+    assert await leftovers(victim) == []
