@@ -51,13 +51,11 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
     @asynccontextmanager
     async def connect() -> AsyncGenerator[Context, None]:
         repository = await find_repository(start)
-        stack = config or await anyio.to_thread.run_sync(
-            lambda: ConfigStack.load(repository.root, flags=flags, env=environment)
-        )
+        stack = await anyio.to_thread.run_sync(_stack, repository.root, config, flags, environment)
         registry = NodeRegistry(stack.settings.state_dir / "workspaces.db")
         context = Context(
             repository=repository,
-            stack=stack.with_flags(flags) if config is not None and flags else stack,
+            stack=stack,
             registry=registry,
             node=await registry.node_id(),
             providers=providers or ProviderRegistry.installed(),
@@ -70,3 +68,12 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
                 await context.aclose()
 
     return WorkspaceManager(connect)
+
+
+def _stack(
+    root: Path, config: ConfigStack | None, flags: Mapping[str, JsonValue] | None, env: Mapping[str, str]
+) -> ConfigStack:
+    """Read the configuration, or put the flags on top of the one that was given."""
+    if config is None:
+        return ConfigStack.load(root, flags=flags, env=env)
+    return config.with_flags(flags) if flags else config

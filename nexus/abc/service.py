@@ -42,8 +42,8 @@ class WorkspaceService(Protocol):
     async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
         """Make it run. Running: nothing. Paused: it is resumed. Missing: the place is made again around the worktree."""
 
-    async def stop(self, name: str, *, grace: float = 10.0) -> WorkspaceInfo:
-        """End its processes: TERM, ``grace`` seconds, KILL. Stopped: nothing."""
+    async def stop(self, name: str, *, grace: float | None = None) -> WorkspaceInfo:
+        """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL. Stopped: nothing."""
 
     async def pause(self, name: str) -> WorkspaceInfo:
         """Freeze its processes. Paused: nothing."""

@@ -110,20 +110,25 @@ def _check_resources(settings: Settings, merged: Branch, problems: Problems) -> 
             place, f"the memory limit of {format_size(given.memory.limit)} is below the {asked} that are asked for"
         )
     amounts = (
-        ("cpu", "cores", given.cpu.cores, most.cpu, "{:g} cores".format),
-        ("cpu", "limit", given.cpu.limit, most.cpu, "{:g} cores".format),
-        ("memory", "bytes", given.memory.bytes, most.memory, format_size),
-        ("memory", "limit", given.memory.limit, most.memory, format_size),
-        ("storage", "bytes", given.storage.bytes, most.storage, format_size),
+        ("cpu", "cores", given.cpu.cores, most.cpu),
+        ("cpu", "limit", given.cpu.limit, most.cpu),
+        ("memory", "bytes", given.memory.bytes, most.memory),
+        ("memory", "limit", given.memory.limit, most.memory),
+        ("storage", "bytes", given.storage.bytes, most.storage),
     )
-    for kind, name, amount, maximum, show in amounts:
+    for kind, name, amount, maximum in amounts:
         if amount is not None and maximum is not None and amount > maximum:
+            allowed = _amount(kind, maximum)
             rule = placed(merged, ("limits", "max_resources", kind))
             problems.add(
                 placed(merged, (*base, kind, name)),
-                f"{kind}: {show(amount)} is more than the node allows, {show(maximum)} ({rule})",
-                hint=f"ask for at most {show(maximum)}",
+                f"{kind}: {_amount(kind, amount)} is more than the node allows, {allowed} ({rule})",
+                hint=f"ask for at most {allowed}",
             )
+
+
+def _amount(kind: str, amount: float) -> str:
+    return f"{amount:g} cores" if kind == "cpu" else format_size(int(amount))
 
 
 def _check_ports(settings: Settings, merged: Branch, problems: Problems) -> None:

@@ -44,7 +44,7 @@ class Explanation:
     def __str__(self) -> str:
         rows = [("", "LAYER", "PLACE", "VALUE")]
         for entry in self.layers:
-            shown = "null (removed)" if entry.value is None else show_value(entry.value)
+            shown = "null (removed)" if entry.value is None else show_value(_without_nulls(entry.value))
             note = f"  ({printable(entry.note)})" if entry.note else ""
             rows.append(("*" if entry.wins else "", entry.layer.value, entry.place, shown + note))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -55,6 +55,13 @@ class Explanation:
             else f"{printable(self.key)} is not set"
         )
         return "\n".join((head, *(table if self.layers else ()), *map(printable, self.notes)))
+
+
+def _without_nulls(value: JsonValue) -> JsonValue:
+    # A class or a short form sets to nothing what it does not say; in a line for people that is noise.
+    if isinstance(value, dict):
+        return {name: _without_nulls(below) for name, below in value.items() if below is not None}
+    return value
 
 
 def show_value(value: JsonValue) -> str:

@@ -177,7 +177,8 @@ class _Builder:
 
     def _at(self, event: yaml.Event) -> Place:
         mark = event.start_mark
-        return Place(self._source, mark.line + 1, mark.column + 1)
+        # Every parser of PyYAML sets the mark; only its types leave it open.
+        return Place(self._source, mark.line + 1, mark.column + 1) if mark is not None else Place(self._source, 1, 1)
 
     def _counted(self, place: Place, number: int = 1) -> None:
         self._count += number

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from nexus.config.layers import Place, printable
 from nexus.errors import ConfigError
 
-_MOST = 100
+MOST = 100
+"""Problems that are told one by one."""
 _LONGEST_NAME = 60
 
 
@@ -30,9 +31,10 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
+        self._untold = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def __len__(self) -> int:
+        return len(self._found)
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
@@ -40,8 +42,12 @@ class Problems:
     def add(self, place: Place, sentence: str, *, hint: str | None = None) -> None:
         """Remember one problem; the same one twice counts once."""
         problem = Problem(place, sentence, hint)
-        if problem not in self._found[-_MOST:]:
+        if problem not in self._found[-MOST:]:
             self._found.append(problem)
+
+    def leave_out(self, number: int) -> None:
+        """Count problems that are not worth working out: there are more than anybody reads."""
+        self._untold += number
 
     def ordered(self) -> list[Problem]:
         """Return the problems, file by file in the order read, each file from top to bottom."""
@@ -53,8 +59,8 @@ class Problems:
     def lines(self) -> tuple[str, ...]:
         """Return one line for each problem, a bounded number of them."""
         lines = [str(problem) for problem in self.ordered()]
-        left = len(lines) - _MOST
-        return (*lines[:_MOST], f"and {left} more problems") if left > 0 else tuple(lines)
+        left = len(lines[MOST:]) + self._untold
+        return (*lines[:MOST], f"and {left} more problems") if left else tuple(lines)
 
     def raise_any(self) -> None:
         """Raise what was found; nothing when nothing was.

@@ -70,7 +70,7 @@ def configuration_reference() -> str:
     parts = [_INTRODUCTION]
     for level, file in FILES.items():
         parts.append(f"## The {level} file\n\n{(file.__doc__ or '').strip()}\n")
-        rows = ((f"`{_dotted(path)}`", key.kind, _note(path, key.doc)) for path, key in catalogue(file).walk())
+        rows = ((f"`{_dotted(path)}`", key.kind, _note(path, key.doc)) for path, key in _rows(catalogue(file)))
         parts.append(_table(("key", "value", "meaning"), rows))
     variables = ", ".join(f"`{name.replace('.*', '*')}`" for name in HOST_CODE.pattern.split("|"))
     parts.append(_PROJECT_RULES.format(variables=variables))

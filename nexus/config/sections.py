@@ -95,7 +95,7 @@ VariableName = Annotated[
     _matching(r"[A-Za-z_][A-Za-z0-9_]{0,254}", "must be a variable's name: letters, digits and '_', no digit first"),
 ]
 EntryName = Annotated[str, Field(min_length=1, max_length=255)]
-EnvValue = Annotated[str, Field(max_length=131_072)]
+EnvValue = Annotated[str, Field(max_length=131_072, description="Its text, or a reference `env:NAME`.")]
 """The value of an environment variable, or a reference ``env:NAME``. Linux takes at most 128 KiB."""
 
 
@@ -221,6 +221,14 @@ class DockerOptions(Model):
     """Storage driver that the engine is expected to use."""
     subnet_pool: Network | None = None
     """IPv4 network that the workspaces' own networks are cut from; the provider's own choice when absent."""
+    user: Text | None = None
+    """Who runs inside: `host` (you), `image` (the image's user), or a fixed `uid:gid`."""
+    pids_limit: Annotated[int, Field(ge=16)] | None = None
+    """How many processes a workspace may have."""
+    pull_timeout: PositiveDuration | None = None
+    """Time that pulling an image may take."""
+    build_timeout: PositiveDuration | None = None
+    """Time that building an image may take."""
     stop_grace: PositiveDuration | None = None
     """Time between asking processes to end and killing them."""
 
@@ -228,6 +236,12 @@ class DockerOptions(Model):
 class LocalOptions(Model):
     """The local backend."""
 
+    state_dir: Text | None = None
+    """Absolute path of the folder that remembers local workspaces."""
+    runtime_dir: Text | None = None
+    """Absolute path of the folder for sockets."""
+    pass_env: tuple[Text, ...] | None = None
+    """Names of variables of yours that commands see as well; your environment is not passed on otherwise."""
     stop_grace: PositiveDuration | None = None
     """Time between asking processes to end and killing them."""
 
@@ -252,7 +266,7 @@ class Backends(Model):
     """Each backend's own settings; a provider that is not known by name here gets its map as it stands."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, FreeOptions | None]
+    __pydantic_extra__: dict[str, FreeOptions | None]  # type: ignore[mutable-override]  # this is how pydantic is told
 
     docker: DockerOptions | None = None
     """The docker backend."""

@@ -114,7 +114,7 @@ def build_settings(
         home: The home folder, where there is one.
         problems: Gets what does not fit together; the result is ``None`` then.
     """
-    before = len(list(problems))
+    before = len(problems)
     multi_user = _value(merged, "multi_user", "enabled") is True
     values: dict[str, object] = {
         "backend": _value(merged, "defaults", "backend"),
@@ -136,7 +136,7 @@ def build_settings(
     }
     if values["backend"] is None:
         problems.add(merged.place, "'defaults.backend' has no value: null removed it, and every workspace needs one")
-    if len(list(problems)) > before:
+    if len(problems) > before:
         return None
     try:
         return Settings.model_validate(values)

@@ -179,21 +179,44 @@ class ConfigStack:
             ConfigError: When a variable that is referred to is not set; each is named with its place.
         """
         problems = Problems()
-        resolved: dict[str, str] = {}
-        for name, value in (self.settings.env if values is None else values).items():
-            source = reference_name(value)
-            found = value if source is None else self._env.get(source)
-            if found is None:
-                place = placed(self._merged, ("env", name))
-                problems.add(
-                    place,
-                    f"{quoted(join_key(('env', name)))} refers to the variable {source}, which is not set",
-                    hint=f"set {source} in the environment, or give 'env.{name}' another value",
-                )
-            else:
-                resolved[name] = found
+        given = self.settings.env if values is None else values
+        resolved = {name: self._resolved(("env", name), value, problems) for name, value in given.items()}
         problems.raise_any()
-        return resolved
+        return {name: value for name, value in resolved.items() if isinstance(value, str)}
+
+    def backend_options(self, backend: str) -> dict[str, JsonValue]:
+        """Return a backend's options with every reference ``env:NAME`` replaced by what the environment holds.
+
+        ``settings.backends`` keeps the references, so that it can be written down; this is for opening the provider.
+
+        Args:
+            backend: The backend's name.
+
+        Raises:
+            ConfigError: When a variable that is referred to is not set; each is named with its place.
+        """
+        problems = Problems()
+        resolved = self._resolved(("backends", backend), dict(self.settings.backends.get(backend, {})), problems)
+        problems.raise_any()
+        return resolved if isinstance(resolved, dict) else {}
+
+    def _resolved(self, path: KeyPath, value: JsonValue, problems: Problems) -> JsonValue:
+        match value:
+            case dict():
+                return {name: self._resolved((*path, name), below, problems) for name, below in value.items()}
+            case list():
+                return [self._resolved(path, below, problems) for below in value]
+            case str() if (source := reference_name(value)) is not None:
+                found = self._env.get(source)
+                if found is None:
+                    problems.add(
+                        placed(self._merged, path),
+                        f"{quoted(join_key(path))} refers to the variable {source}, which is not set",
+                        hint=f"set {source} in the environment, or give {quoted(join_key(path))} another value",
+                    )
+                return found
+            case _:
+                return value
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return all effective values under their keys, as JSON, with what looks like a secret hidden."""

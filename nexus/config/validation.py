@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from nexus.config.catalogue import catalogue
 from nexus.config.layers import Branch, Items, KeyPath, Leaf, Node, Place, join_key, key_place, plain, printable
-from nexus.config.problems import Problems, perhaps, quoted
+from nexus.config.problems import MOST, Problems, perhaps, quoted
 from nexus.config.redact import HIDDEN, looks_secret
 from nexus.config.schema import FILES
 from nexus.errors import NexusError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _LONGEST_VALUE: Final = 40
+_LONGEST_SENTENCE: Final = 300
 _ENV_MAPS: Final[tuple[KeyPath, ...]] = (("env",), ("services", "*", "env"), ("project_overrides", "*", "env"))
 _EXPECTED: Final = {
     "string_type": "text",
@@ -61,8 +62,10 @@ def normalise(model: type[BaseModel], written: Branch, problems: Problems) -> Br
     try:
         parsed = model.model_validate(plain(written))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        details = error.errors(include_url=False)
+        for detail in details[:MOST]:
             _report(model, written, detail, problems)
+        problems.leave_out(len(details[MOST:]))
         return None
     values: dict[str, JsonValue] = parsed.model_dump(mode="json", by_alias=True, exclude_unset=True)
     grafted = _graft(values, written)
@@ -150,28 +153,24 @@ def _sentence(detail: ErrorDetails, node: Node, path: KeyPath) -> tuple[str, str
     context = detail.get("ctx", {})
     if kind == "value_error":
         cause = context.get("error")
-        message = cause.message if isinstance(cause, NexusError) else str(cause)
+        message = (cause.message if isinstance(cause, NexusError) else str(cause))[:_LONGEST_SENTENCE]
         hint = cause.hint if isinstance(cause, NexusError) else None
         return (message if message.startswith("must ") else f"cannot be used: {printable(message)}"), hint
     found = _found(node, path)
     if kind == "literal_error":
         choices = str(context.get("expected", ""))
-        guess = (
-            perhaps(node.value, choices.replace("'", "").replace(" or ", ", ").split(", ")) if _is_text(node) else ""
-        )
+        written = node.value if isinstance(node, Leaf) else None
+        known = choices.replace("'", "").replace(" or ", ", ").split(", ")
+        guess = perhaps(written, known) if isinstance(written, str) else ""
         return f"must be {choices}, not {found}{guess}", None
     if kind in _EXPECTED:
         return f"must be {_EXPECTED[kind]}, not {found}", None
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        return f"must be {words} {context.get(limit)}, not {found}", None
+        return f"must be {words} {context[limit]:.12g}, not {found}", None
     if kind == "missing":
         return f"lacks {quoted(str(detail['loc'][-1]))}", None
     return f"cannot be used: {detail['msg'][:1].lower()}{detail['msg'][1:]}", None
-
-
-def _is_text(node: Node) -> bool:
-    return isinstance(node, Leaf) and isinstance(node.value, str)
 
 
 def _found(node: Node, path: KeyPath) -> str:

@@ -27,7 +27,7 @@ from nexus.git.trees import TreeFile, flatten
 from nexus.models.workspace import Repository
 
 BASE_FILE: Final = "nexus-base"
-"""In our entry: the branch that the worktree started from, for :meth:`Worktrees.sync`."""
+"""In our entry: the full name of the branch that the worktree started from, for :meth:`Worktrees.sync`."""
 
 
 class Made(NamedTuple):
@@ -61,7 +61,7 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
-        base = branch_for(repo, refs, order.start) if made else None
+        base = branch_for(repository.common_dir, refs, order.start) if made else None
         _make_entry(repository, order, tip, base)
         undo.callback(_drop_entry, repository, admin)
         stop.check()
@@ -154,7 +154,7 @@ def draft_path(repository: Repository, name: str) -> Path:
     return repository.common_dir / f"nexus-new-{name}"
 
 
-def _make_entry(repository: Repository, order: Order, tip: str, base: str | None) -> None:
+def _make_entry(repository: Repository, order: Order, tip: str, base: bytes | None) -> None:
     """Make git's entry beside its place and rename it there: git never sees one that is not locked yet."""
     tree, admin = layout.worktree_path(repository, order.name), layout.admin_path(repository, order.name)
     draft = draft_path(repository, order.name)
@@ -167,7 +167,7 @@ def _make_entry(repository: Repository, order: Order, tip: str, base: str | None
         (draft / "gitdir").write_bytes(b"%s\n" % os.fsencode(tree / ".git"))
         (draft / "HEAD").write_bytes(b"ref: %s\n" % os.fsencode(layout.branch_ref(order.name)))
         if base is not None:
-            (draft / BASE_FILE).write_bytes(b"%s\n" % os.fsencode(base))
+            (draft / BASE_FILE).write_bytes(base + b"\n")
         reflog.append(draft, "HEAD", None, tip, f"checkout: moving to {layout.branch_name(order.name)}")
         draft.rename(admin)
     except OSError as error:

@@ -37,6 +37,16 @@ class Untracked(NamedTuple):
     unreadable: list[str]
 
 
+class Tracked(NamedTuple):
+    """What the index holds."""
+
+    files: set[bytes]
+    folders: set[bytes]
+    """Every folder of a tracked file."""
+    submodules: set[bytes]
+    """Not walked into: each is a repository of its own."""
+
+
 class Ignore(NamedTuple):
     """The rules that hold everywhere in a tree."""
 
@@ -52,12 +62,12 @@ class Ignore(NamedTuple):
         return cls(tuple(level for level in levels if level[1]), ignore_case)
 
 
-def walk(root: Path, tracked: set[bytes], ignore: Ignore, stop: Stop) -> Untracked:
+def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop) -> Untracked:
     """Walk a tree.
 
     Args:
         root: The tree.
-        tracked: Every path in the index, and every folder of one.
+        tracked: What is in the index.
         ignore: The rules from outside the tree.
         stop: Asked in every folder.
     """
@@ -73,7 +83,7 @@ def walk(root: Path, tracked: set[bytes], ignore: Ignore, stop: Stop) -> Untrack
                 continue
             if at and any(name == b".git" for name, _ in entries):
                 found.repositories.append(at + b"/")
-                if at not in tracked:
+                if at not in tracked.folders:
                     continue
             found.folders.add(at)
             levels = _deeper(top, at, levels, entries, ignore_case=ignore.ignore_case)
@@ -99,7 +109,7 @@ def _sort_out(
     at: bytes,
     entries: list[tuple[bytes, os.DirEntry[bytes]]],
     levels: Sequence[_Level],
-    tracked: set[bytes],
+    tracked: Tracked,
     found: Untracked,
 ) -> Iterator[bytes]:
     """Note the untracked files of a folder, and give the folders to walk next."""
@@ -108,9 +118,12 @@ def _sort_out(
             continue
         path = b"%s/%s" % (at, name) if at else name
         is_folder = entry.is_dir(follow_symlinks=False)
-        if path in tracked:
-            if is_folder:
-                yield path
+        if path in tracked.submodules:
+            continue
+        if is_folder and (path in tracked.folders or path in tracked.files):
+            yield path
+            continue
+        if path in tracked.files:
             continue
         if _ignored(path, levels, is_folder=is_folder):
             continue

@@ -243,21 +243,29 @@ def entry_for(path: bytes, mode: int, sha: bytes, status: os.stat_result | None)
 
 
 def format_index(entries: Iterable[IndexEntry]) -> bytes:
-    """Return the bytes of an index of version 2.
-
-    Marks that version 2 cannot hold are dropped: skip-worktree and intent-to-add.
-    """
+    """Return the bytes of an index: version 2 without extensions, or 3 where a mark of an entry needs it."""
     ordered = sorted(entries, key=lambda entry: (entry.path, entry.stage))
-    parts = [_HEADER.pack(b"DIRC", 2, len(ordered))]
+    version = 3 if any(entry.skip_worktree or entry.intent_to_add for entry in ordered) else 2
+    parts = [_HEADER.pack(b"DIRC", version, len(ordered))]
     for entry in ordered:
         cs, cn = divmod(entry.ctime_ns, _SECOND)
         ms, mn = divmod(entry.mtime_ns, _SECOND)
         flags = min(len(entry.path), _NAME_MASK) | entry.stage << _STAGE_SHIFT
+        marks = _marks(entry)
+        if marks:
+            flags |= _EXTENDED
         # fmt: off
         fixed = _ENTRY.pack(
             cs & _WORD, cn, ms & _WORD, mn, 0, entry.inode, entry.mode, entry.uid, entry.gid, entry.size, entry.sha, flags
         )
         # fmt: on
-        parts.extend((fixed, entry.path, bytes(8 - (62 + len(entry.path)) % 8)))
+        parts.extend((fixed, marks, entry.path, bytes(8 - (62 + len(marks) + len(entry.path)) % 8)))
     content = b"".join(parts)
     return content + hashlib.sha1(content, usedforsecurity=False).digest()
+
+
+def _marks(entry: IndexEntry) -> bytes:
+    if not (entry.skip_worktree or entry.intent_to_add):
+        return b""
+    value = (_SKIP_WORKTREE if entry.skip_worktree else 0) | (_INTENT_TO_ADD if entry.intent_to_add else 0)
+    return value.to_bytes(2, "big")

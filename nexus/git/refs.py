@@ -225,14 +225,16 @@ def _parent(repo: Repo, commit: Commit, number: int, text: str) -> Commit:
     return _peel(repo, parents[number - 1], text)
 
 
-def branch_for(repo: Repo, refs: Refs, text: str) -> str | None:
-    """Return the local branch (short name) that ``text`` names, directly or as ``HEAD``; ``None`` when it names none."""
+def branch_for(common: Path, refs: Refs, text: str) -> bytes | None:
+    """Return the full name of the local or remote branch that ``text`` names, directly or as ``HEAD``; ``None`` for anything else."""
     if text in {"HEAD", "@"}:
-        head = read_head(Path(repo.commondir()) / "HEAD") or b""
-        name = head.removeprefix(b"ref: ").strip() if head.startswith(b"ref: ") else b""
-    else:
-        name = os.fsencode(text if text.startswith("refs/heads/") else f"refs/heads/{text}")
-    return os.fsdecode(name.removeprefix(HEADS)) if name.startswith(HEADS) and refs.get(name) else None
+        head = read_head(common / "HEAD") or b""
+        return head.removeprefix(b"ref: ").strip() if head.startswith(b"ref: " + HEADS) else None
+    for pattern in ("{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}"):
+        name = os.fsencode(pattern.format(text))
+        if name.startswith(b"refs/") and refs.get(name) is not None:
+            return name if name.startswith((HEADS, b"refs/remotes/")) else None
+    return None
 
 
 def require_room(refs: Refs, ref: str) -> None:

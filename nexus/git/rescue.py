@@ -20,13 +20,13 @@ from nexus.git.eol import smudge
 from nexus.git.index_file import EXECUTABLE, FILE, LINK, SUBMODULE, IndexEntry, IndexFile
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
-from nexus.git.refs import Refs, require_real_path
 from nexus.git.reflog import IDENTITY
+from nexus.git.refs import Refs, require_real_path
 from nexus.git.report import Examined, examined, operation_in
 from nexus.git.repository import opened
 from nexus.git.status import Change
 from nexus.git.threads import Stop
-from nexus.git.trees import build, hexadecimal, shown
+from nexus.git.trees import build, hexadecimal, is_hostile_name, shown
 from nexus.models.workspace import Repository
 
 _Files = dict[bytes, tuple[int, bytes]]
@@ -112,6 +112,9 @@ def _tree_files(repo: Repo, found: Examined, index_files: _Files, limit: int, st
     ]
     for path in wanted:
         stop.check()
+        if any(map(is_hostile_name, path.split(b"/"))):
+            refused.append(f"{shown(path)} (no checkout could restore this name)")
+            continue
         try:
             kept = _keep(repo, found, path, entries.get(path), limit)
         except OSError as error:
@@ -125,7 +128,9 @@ def _tree_files(repo: Repo, found: Examined, index_files: _Files, limit: int, st
         if change is Change.DELETED:
             files.pop(path, None)
     if refused:
-        raise _refused(refused, f"each file must be readable and at most {limit} bytes long")
+        raise _refused(
+            refused, f"each file must be readable, at most {limit} bytes long, and have a name that git allows"
+        )
     return _without_collisions(files, wanted)
 
 

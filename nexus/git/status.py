@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,7 +20,7 @@ from nexus.errors import GitError
 from nexus.git import beneath
 from nexus.git.attributes import Attributes
 from nexus.git.eol import PLAIN, Conversion, clean
-from nexus.git.ignoring import Ignore, Untracked, walk
+from nexus.git.ignoring import Ignore, Tracked, Untracked, walk
 from nexus.git.index_file import EXECUTABLE, LINK, SUBMODULE, IndexEntry, IndexFile, proves_unchanged, read_index
 from nexus.git.objects import blob_id, stored
 from nexus.git.threads import Stop
@@ -44,8 +43,6 @@ class TreeStatus(NamedTuple):
     """The whole difference."""
 
     index: IndexFile
-    head_files: dict[bytes, tuple[int, bytes]]
-    """The files of the commit; empty when the index is known to be exactly the commit's tree."""
     staged: list[bytes]
     changed: dict[bytes, Change]
     untracked: Untracked
@@ -131,8 +128,7 @@ def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
         GitError: When the index or an object cannot be read.
     """
     index = read_index(place.admin / "index")
-    tracked = _with_folders(entry.path for entry in index.entries)
-    untracked = walk(place.tree, tracked, Ignore.read(place.repository, place.config), stop)
+    untracked = walk(place.tree, _tracked(index), Ignore.read(place.repository, place.config), stop)
     problems = [index.incomplete] if index.incomplete else []
     problems += [f"cannot look into {line}" for line in untracked.unreadable]
     head_files = _head_files(content.repo, index, place.head)
@@ -145,18 +141,18 @@ def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
         change = comparing.change(entry)
         if change is not None:
             changed[entry.path] = change
-    return TreeStatus(index, head_files or {}, staged, changed, untracked, problems + comparing.problems)
+    return TreeStatus(index, staged, changed, untracked, problems + comparing.problems)
 
 
-def _with_folders(paths: Iterable[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for path in paths:
-        found.add(path)
+def _tracked(index: IndexFile) -> Tracked:
+    files = {entry.path for entry in index.entries}
+    folders: set[bytes] = set()
+    for path in files:
         parent = path.rpartition(b"/")[0]
-        while parent and parent not in found:
-            found.add(parent)
+        while parent and parent not in folders:
+            folders.add(parent)
             parent = parent.rpartition(b"/")[0]
-    return found
+    return Tracked(files, folders, {entry.path for entry in index.entries if entry.mode == SUBMODULE})
 
 
 def _head_files(repo: Repo, index: IndexFile, head: str | None) -> dict[bytes, tuple[int, bytes]] | None:
@@ -266,9 +262,8 @@ class Comparing:
         return self._unknown(f"the submodule {shown(entry.path)} is filled, and work in it is not looked at")
 
     def _by_content(self, entry: IndexEntry, status: os.stat_result) -> Change | None:
-        if entry.intent_to_add or _kind_differs(entry, status, self._content):
-            return Change.MODIFIED
-        if entry.size and status.st_size != entry.size:
+        other_size = entry.size != 0 and status.st_size & 0xFFFFFFFF != entry.size
+        if entry.intent_to_add or other_size or _kind_differs(entry, status, self._content):
             return Change.MODIFIED
         try:
             raw, how = self._content.read(entry.path, entry.mode, status)

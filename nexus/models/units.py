@@ -26,12 +26,13 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        # An integer may be too large for a float; that is no duration either.
+        seconds = float(value) if abs(value) <= timedelta.max.total_seconds() else math.inf
     elif isinstance(value, str):
         seconds = _duration_seconds(value.strip())
     else:
         raise InvalidArgument(f"{value!r} is not a duration", hint="write for example 30m, 1h30m or 45s")
-    if not math.isfinite(seconds) or seconds < 0 or seconds > timedelta.max.total_seconds():
+    if not math.isfinite(seconds) or seconds < 0 or seconds >= timedelta.max.total_seconds():
         raise InvalidArgument(f"{value!r} is not a duration: it must be finite and not negative")
     return timedelta(seconds=seconds)
 
@@ -75,7 +76,10 @@ def parse_size(value: object) -> int:
     if match is None or (match[3] and not match[2]):
         raise InvalidArgument(f"{value!r} is not a size", hint="write for example 8G, 512MiB or 1048576")
     factor: int = 1024 ** _POWERS[match[2].upper()]
-    return round(float(match[1]) * factor)
+    size = float(match[1]) * factor
+    if not math.isfinite(size):
+        raise InvalidArgument(f"{value[:40]!r}… is not a size: it is too large")
+    return round(size)
 
 
 def format_size(size: int) -> str:

@@ -16,7 +16,7 @@ from nexus.models.base import Model
 from nexus.models.ids import WorkspaceId
 from nexus.models.ports import PortChange, PortMapping, PortRange, PortRequest
 from nexus.ports.demand import Conflict, Demand, ProgramDemand, as_request, mapping_for, restored_rows, split
-from nexus.ports.plan import regions
+from nexus.ports.plan import check_requests, regions
 from nexus.ports.probe import busy_ports, who_listens
 from nexus.processes import identify
 from nexus.state import LeaseRow, NodeRegistry, PortKey
@@ -74,6 +74,7 @@ class PortAllocator:
         Cancellation:
             The ports are leased or they are not; :meth:`release` frees them. A call that raises leaves what was leased before.
         """
+        check_requests(requests)
         kept, replaced, wanted = split(requests, await self._registry.leases(owner))
         demand = Demand(
             owner=owner,
@@ -111,13 +112,13 @@ class PortAllocator:
             Stolen ports may have been replaced already; the next call sees to it again.
         """
         leased = await self._registry.leases(owner)
-        table = {row.key: row.owner for row in await self._registry.leases()}
-        stolen = {(each.protocol, each.host_port) for each in mappings if table.get(_key(each), owner) != owner}
+        foreign = {row.key: row.owner for row in await self._registry.leases() if row.owner != owner}
+        stolen = {_key(each) for each in mappings if _key(each) in foreign}
         own = [key for key in map(_key, mappings) if key not in stolen]
         stolen.update(await to_thread.run_sync(busy_ports, own))
         for mapping in mappings:
             if mapping.fixed and _key(mapping) in stolen:
-                raise await self._in_use(mapping.name, _key(mapping), table.get(_key(mapping)))
+                raise await self._in_use(mapping.name, _key(mapping), foreign.get(_key(mapping)))
         await self._registry.lease(owner, partial(restored_rows, owner, mappings, leased, stolen))
         lost = [each for each in mappings if _key(each) in stolen]
         if not lost:

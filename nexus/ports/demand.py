@@ -71,7 +71,7 @@ def split(
     wanted: list[PortRequest] = []
     for request in requests:
         row = known.get(request.name)
-        if row is not None and _serves(row, request) and request.name not in kept:
+        if row is not None and _serves(row, request):
             kept[request.name] = row
             continue
         wanted.append(request)

@@ -131,7 +131,7 @@ def propose(
         InvalidArgument: When two requests have one name or fix one port, or a fixed port is reserved for the system.
         PortsExhausted: When there is no free block left; ``details`` holds the numbers.
     """
-    _check(requests)
+    check_requests(requests)
     fixed = {request.name: request.host for request in requests if request.host is not None}
     dynamic = [request for request in requests if request.host is None]
     # One number for TCP and UDP alike: nobody reads "32801" and asks which.
@@ -203,7 +203,12 @@ def pick(
     )
 
 
-def _check(requests: Sequence[PortRequest]) -> None:
+def check_requests(requests: Sequence[PortRequest]) -> None:
+    """Refuse requests that contradict each other.
+
+    Raises:
+        InvalidArgument: When two have one name or fix one port, or a fixed port is reserved for the system.
+    """
     names: set[str] = set()
     keys: dict[PortKey, str] = {}
     for request in requests:

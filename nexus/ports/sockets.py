@@ -47,8 +47,9 @@ def describe(port: int, protocol: PortProtocol) -> str | None:
     entry = next((each for each in found if each.state == LISTENING), found[0] if found else None)
     if entry is None:
         return None
-    holder = _process_with(entry.inode) if entry.inode else None
-    return holder or f"a process of user {_user(entry.user)}"
+    if not entry.inode:
+        return "a connection of a program that has ended, which the system keeps for up to a minute"
+    return _process_with(entry.inode) or f"a process of user {_user(entry.user)}"
 
 
 def _process_with(inode: int) -> str | None:

@@ -87,14 +87,18 @@ async def _acquire(handle: FileLock, path: Path, purpose: str, limit: float | No
 def _prepare(path: Path) -> None:
     with translated("make the folder of the lock", path.parent):
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    with suppress(FileNotFoundError), translated("look at the lock", path):
-        # Older releases of filelock follow a link and empty what it points to.
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise StateError(
-                f"{path} cannot be a lock: it is no plain file",
-                hint="remove it and try again",
-                details={"path": str(path)},
-            )
+    with translated("look at the lock", path):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+    # Older releases of filelock follow a link and empty what it points to.
+    if not stat.S_ISREG(mode):
+        raise StateError(
+            f"{path} cannot be a lock: it is no plain file",
+            hint="remove it and try again",
+            details={"path": str(path)},
+        )
 
 
 def _attempt(handle: FileLock, path: Path, purpose: str) -> bool:

@@ -49,7 +49,8 @@ def migrate(document: Document, *, steps: Mapping[int, Step] = MIGRATIONS, targe
             raise UnknownSchema(f"its schema_version is {version}, and nothing leads from {number} to {target}")
         try:
             document = {**step(dict(document)), "schema_version": number + 1}
-        except Exception as error:  # noqa: BLE001 - a damaged old record may surprise a step in any way, and must not end a listing
+        except Exception as error:
+            # Whatever a damaged old record does to a step, it must not end a listing.
             raise UnknownSchema(
                 f"its schema_version is {version}, and the step from {number} failed: {type(error).__name__}: {error}"
             ) from error

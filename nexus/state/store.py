@@ -14,6 +14,7 @@ from nexus.errors import InvalidName, RecordDamaged, StateError, WorkspaceNotFou
 from nexus.models.ids import WorkspaceName, parse_name
 from nexus.models.workspace import DamagedRecord, WorkspaceRecord
 from nexus.state.files import UnfitFile, open_folder, read_small, remove, sweep, translated, write_atomic
+from nexus.state.memory import Remembered, settled_identity
 from nexus.state.migrations import MIGRATIONS, Step
 from nexus.state.records import MAX_RECORD_BYTES, UnreadableRecord, decode_record, encode_record, name_problem
 from nexus.state.threads import run_whole
@@ -40,6 +41,7 @@ class FileStateStore:
     def __init__(self, root: Path, *, migrations: Mapping[int, Step] = MIGRATIONS) -> None:
         self.root: Path = root
         self._migrations = migrations
+        self._remembered: Remembered = {}
 
     def path(self, name: str) -> Path:
         """Return the file that holds, or would hold, the record of ``name``."""
@@ -139,16 +141,27 @@ class FileStateStore:
     def _read_each(self, folder: int, names: list[str]) -> Listing:
         records: list[WorkspaceRecord] = []
         damaged: list[DamagedRecord] = []
+        remembered: Remembered = {}
         for name in names:
             stem = name.removesuffix(_SUFFIX)
             if stem == name or name.startswith("."):
                 continue
+            # Before reading: a change in between then shows as another identity next time.
+            identity = settled_identity(folder, name)
+            known = self._remembered.get(name)
             try:
-                records.append(decode_record(stem, read_small(folder, name, MAX_RECORD_BYTES), self._migrations))
+                if known is not None and known[0] == identity:
+                    record = known[1]
+                else:
+                    record = decode_record(stem, read_small(folder, name, MAX_RECORD_BYTES), self._migrations)
+                records.append(record)
+                if identity is not None:
+                    remembered[name] = (identity, record)
             except FileNotFoundError:
                 continue  # deleted since the listing
             except (UnfitFile, UnreadableRecord) as error:
                 damaged.append(self._damage(stem, str(error)))
+        self._remembered = remembered  # whole, since several threads may list at once
         records.sort(key=lambda record: record.name)  # "a-b.json" sorts before "a.json", "a" before "a-b"
         return tuple(records), tuple(damaged)
 

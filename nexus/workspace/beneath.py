@@ -22,7 +22,8 @@ from typing import Final
 
 from nexus.errors import FsError, InvalidArgument, PathDenied, PathEscape, WorkspaceGone
 from nexus.workspace import kernel_paths
-from nexus.workspace.kernel_paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
+from nexus.workspace.folders import FOLDER, TRY_BY_HAND, make_folder, open_below
+from nexus.workspace.kernel_paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS
 
 MAX_PATH: Final = 64 * 1024
 """Bytes of a path that is looked at all. More than the kernel takes at once, since long paths are walked piece by piece."""
@@ -31,11 +32,6 @@ MAX_LINKS: Final = 40
 ATTEMPTS: Final = 32
 """How often to look again when a name changes its nature between two calls."""
 
-_PIECE: Final = 4000
-_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_TRY_BY_HAND: Final = frozenset(
-    {errno.ENOSYS, errno.EPERM, errno.EXDEV, errno.ENAMETOOLONG, errno.EAGAIN, errno.EINVAL, errno.E2BIG, errno.ELOOP}
-)
 GIT_POINTER: Final = b".git"
 
 
@@ -47,6 +43,8 @@ class Place:
     """The folder, for calls relative to it; it cannot be read from. Closed when the block is left."""
     name: bytes | None
     """``None`` when the path names the folder itself."""
+    where: tuple[bytes, ...]
+    """The folder's path from the root, links resolved."""
 
 
 class Tree:
@@ -97,7 +95,8 @@ class Tree:
             PathEscape: When the path leaves the tree.
             OSError: As the system says.
         """
-        fd = self._find(path, follow=follow)
+        with _naming(path):
+            fd = self._find(path, follow=follow)
         try:
             yield fd
         finally:
@@ -122,7 +121,9 @@ class Tree:
         """
         walk = _Walk(self, path, writing=writing, create=create)
         try:
-            yield walk.run(self.parts(path), follow=follow)
+            with _naming(path):
+                place = walk.run(self.parts(path), follow=follow)
+            yield place
         finally:
             walk.close()
 
@@ -142,17 +143,27 @@ class Tree:
             whole = b"/".join(parts) or b"."
             return kernel_paths.openat2(self.fd, whole, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
         except OSError as error:
-            if error.errno not in _TRY_BY_HAND:
+            if error.errno not in TRY_BY_HAND:
                 raise
         for _ in range(ATTEMPTS):
             with self.place(path, follow=follow) as place:
                 if place.name is None:
-                    return os.open(b".", _FOLDER, dir_fd=place.fd)
+                    return os.open(b".", FOLDER, dir_fd=place.fd)
                 fd = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
                 if not follow or not stat.S_ISLNK(os.fstat(fd).st_mode):
                     return fd
                 os.close(fd)  # it has become a link since
         raise changing(path)
+
+
+@contextmanager
+def _naming(path: str) -> Generator[None, None, None]:
+    """Let errors of the system name the path as the caller wrote it, not the component at hand."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 class _Walk:
@@ -180,14 +191,16 @@ class _Walk:
                 continue
             self._guard(name)
             if not pending and not follow:
-                return Place(fd=self._fd, name=name)
+                return self._place(name)
             target = self._enter(name, last=not pending)
             if target is None and not pending:
-                # Either the folder was entered as the last component, or the name is something else or nothing.
-                return Place(fd=self._fd, name=name)
+                return self._place(name)
             if target is not None:
                 pending.extendleft(reversed(target))
-        return Place(fd=self._fd, name=None)
+        return self._place(None)
+
+    def _place(self, name: bytes | None) -> Place:
+        return Place(fd=self._fd, name=name, where=tuple(self._where))
 
     def _enter(self, name: bytes, *, last: bool) -> tuple[bytes, ...] | None:
         """Look at one name: go into a folder, unless it is the last; return what a link says."""
@@ -269,7 +282,7 @@ def open_tree(root: Path, aliases: Sequence[str] = ()) -> Generator[Tree, None, 
         WorkspaceGone: When the folder is not there any more.
     """
     try:
-        fd = os.open(root, _FOLDER)
+        fd = os.open(root, FOLDER)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise WorkspaceGone(
             f"the work tree {root} is not there", hint="look at the workspace's state", details={"path": str(root)}
@@ -278,65 +291,6 @@ def open_tree(root: Path, aliases: Sequence[str] = ()) -> Generator[Tree, None, 
         yield Tree(fd, [os.fsencode(prefix) for prefix in (str(root), *aliases)])
     finally:
         os.close(fd)
-
-
-def open_below(root: int, parts: Sequence[bytes], flags: int = os.O_PATH) -> int:
-    """Open a folder below another one, following no symbolic link at all.
-
-    Raises:
-        OSError: ``ELOOP`` or ``ENOTDIR`` when a component is a link or something else; ``ENOENT`` when it is gone.
-    """
-    fd = os.open(b".", _FOLDER, dir_fd=root)
-    try:
-        for piece in _pieces(parts):
-            deeper = _descend(fd, piece)
-            os.close(fd)
-            fd = deeper
-        return os.open(b".", flags | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
-    finally:
-        os.close(fd)
-
-
-def _pieces(parts: Sequence[bytes]) -> Generator[list[bytes], None, None]:
-    """Cut a path into pieces that the kernel takes."""
-    piece: list[bytes] = []
-    size = 0
-    for part in parts:
-        if piece and size + len(part) >= _PIECE:
-            yield piece
-            piece, size = [], 0
-        piece.append(part)
-        size += len(part) + 1
-    if piece:
-        yield piece
-
-
-def _descend(start: int, parts: Sequence[bytes]) -> int:
-    try:
-        rules = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
-        return kernel_paths.openat2(start, b"/".join(parts), os.O_PATH | os.O_DIRECTORY, rules)
-    except OSError as error:
-        if error.errno not in _TRY_BY_HAND - {errno.ELOOP}:
-            raise
-    fd = os.dup(start)
-    for part in parts:
-        try:
-            deeper = os.open(part, _FOLDER, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = deeper
-    return fd
-
-
-def make_folder(directory: int, name: bytes) -> None:
-    """Make a folder as anybody would; one that is there already is fine. It belongs to whom the folder around it belongs to."""
-    try:
-        os.mkdir(name, dir_fd=directory)
-    except FileExistsError:
-        return
-    around = os.fstat(directory)
-    if os.geteuid() == 0 and (around.st_uid, around.st_gid) != (0, 0):
-        os.chown(name, around.st_uid, around.st_gid, dir_fd=directory, follow_symlinks=False)
 
 
 def changing(path: str) -> FsError:

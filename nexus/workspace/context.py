@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import anyio
 from nexus.abc import Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
 from nexus.errors import NexusError, WorkspaceNotFound
-from nexus.git import Worktrees, container_mounts
+from nexus.git import Worktree, Worktrees, container_mounts
 from nexus.models.events import Progress
 from nexus.models.ids import NodeId, WorkspaceId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
@@ -22,7 +23,9 @@ from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
 from nexus.state import FileStateStore, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
-from nexus.workspace.records import reference, specification
+from nexus.workspace.records import provider_options, reference, specification
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
@@ -47,6 +50,7 @@ class Context:
         self.worktrees = Worktrees(self.repository)
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}
+        self._names: dict[str, str] = {}
         self._opening = anyio.Lock()
         self._closing = AsyncExitStack()
 
@@ -66,9 +70,14 @@ class Context:
         """
         async with self._opening:
             if name not in self._open:
-                provider = self.providers.load(name, self.settings.backends.get(name, {}))
+                provider = self.providers.load(name, provider_options(self.settings, name))
                 self._open[name] = await self._closing.enter_async_context(provider)
             return self._open[name]
+
+    def stop_grace(self, backend: str) -> float:
+        """Return the seconds between TERM and KILL that the configuration gives this backend's workspaces."""
+        grace = self.settings.backends.get(backend, {}).get("stop_grace")
+        return float(grace) if isinstance(grace, int | float) else 10.0
 
     async def instance(self, record: WorkspaceRecord) -> Instance:
         """Return a record's instance; nothing is started and nobody is asked."""
@@ -85,7 +94,13 @@ class Context:
 
     def specification(self, record: WorkspaceRecord) -> InstanceSpec:
         """Return what to ask the provider for."""
-        return specification(record, self.node, container_mounts(self.repository, record.worktree_path))
+        tree = Worktree(
+            name=record.name,
+            path=record.worktree_path,
+            branch=record.branch,
+            admin_dir=self.worktrees.admin_dir(record.name),
+        )
+        return specification(record, self.node, container_mounts(self.repository, tree))
 
     # Locks ----------------------------------------------------------------------------------------------------------
 
@@ -116,14 +131,26 @@ class Context:
             WorkspaceNotFound: When there is none.
             RecordDamaged: When its file cannot be understood.
         """
-        try:
+        if not _ID.fullmatch(name):
             return await self.store.load(name)
-        except WorkspaceNotFound:
-            found, _ = await self.store.load_all()
-            for record in found:
+        # Handles ask by id for every command: the name it had last time is right nearly always, and one file is read, not all.
+        known = self._names.get(name)
+        if known is not None:
+            try:
+                record = await self.store.load(known)
+            except WorkspaceNotFound:
+                pass
+            else:
                 if record.id == name:
                     return record
-            raise
+        found, _ = await self.store.load_all()
+        for record in found:
+            self._names[record.id] = record.name
+            if record.id == name:
+                return record
+        raise WorkspaceNotFound(
+            f"there is no workspace with the id {name}", hint="'boulder ws list' names those there are"
+        )
 
     def last_active(self, identifier: WorkspaceId) -> datetime | None:
         """Return when a command was last started in a workspace; ``None`` when none ever was."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from nexus.abc import ProgressCallback
-from nexus.errors import AlreadyExists, CleanupError, NexusError, RecordDamaged, WorkspaceNotFound
+from nexus.errors import AlreadyExists, CleanupError, GitError, NexusError, RecordDamaged, WorkspaceNotFound
 from nexus.models.events import StatusChanged
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
@@ -115,6 +115,7 @@ class Creation:
         self._report("worktree", f"checking out {record.branch}")
         async with self._context.repository_lock(f"creating workspace {record.name}"):
             await worktrees.exclude()
+            adopted = request.adopt_branch and await branch_tip(self._context, record) is not None
             tree = await worktrees.create(
                 record.name,
                 start=request.start_point,
@@ -122,11 +123,13 @@ class Creation:
                 adopt=request.adopt_branch,
                 progress=self._report,
             )
-        self.record = self.record.model_copy(update={"branch_created": tree.branch_created, "base_commit": tree.head})
+        self.record = self.record.model_copy(update={"branch_created": not adopted, "base_commit": tree.head})
 
     async def _prepare(self) -> None:
         provider = await self._context.provider(self.record.backend)
-        spec = await provider.prepare(self._context.specification(self.record), progress=self._report)
+        # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
+        spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
+        spec = await provider.prepare(spec, progress=self._report)
         self.record = self.record.model_copy(update={"image": spec.image})
 
     async def _make(self) -> None:
@@ -237,6 +240,14 @@ async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished:
             await context.worktrees.rescue(record.name)
         tip = record.base_commit if record.branch_created else None
         await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
+
+
+async def branch_tip(context: Context, record: WorkspaceRecord) -> str | None:
+    """Return the commit that the workspace's branch is at; ``None`` when there is no such branch."""
+    try:
+        return await context.worktrees.resolve(f"refs/heads/{record.branch}")
+    except GitError:
+        return None
 
 
 async def drop_stale_claim(context: Context, name: str) -> None:

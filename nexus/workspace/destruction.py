@@ -14,6 +14,7 @@ from nexus.models.requests import DestroyOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace.context import Context
+from nexus.workspace.creation import branch_tip
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import DestroyStep, Operation
 from nexus.workspace.records import reference, touched
@@ -97,7 +98,7 @@ async def _stop(context: Context, record: WorkspaceRecord) -> None:
     """End its processes. A provider that cannot be asked stops the whole destruction: never remove a tree in use."""
     instance = await context.instance(record)
     try:
-        await instance.stop()
+        await instance.stop(grace=context.stop_grace(record.backend))
     except (WorkspaceGone, WorkspaceStopped):
         return
 
@@ -140,15 +141,8 @@ async def _remove_worktree(context: Context, record: WorkspaceRecord) -> bool:
     worktrees = context.worktrees
     async with context.repository_lock(f"destroying workspace {record.name}"):
         tree = await worktrees.get(record.name)
-        tip = tree.head if tree is not None else await _branch_tip(context, record)
+        tip = tree.head if tree is not None else await branch_tip(context, record)
         return await worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
-
-
-async def _branch_tip(context: Context, record: WorkspaceRecord) -> str | None:
-    try:
-        return await context.worktrees.resolve(f"refs/heads/{record.branch}")
-    except GitError:
-        return None
 
 
 async def _forget(context: Context, record: WorkspaceRecord) -> None:

@@ -209,8 +209,8 @@ class Workspace:
         self._info = await self._service.start(self.id, progress=progress)
         return self._info
 
-    async def stop(self, *, grace: float = 10.0) -> WorkspaceInfo:
-        """End its processes: TERM, ``grace`` seconds, KILL."""
+    async def stop(self, *, grace: float | None = None) -> WorkspaceInfo:
+        """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL."""
         self._info = await self._service.stop(self.id, grace=grace)
         return self._info
 

@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import stat
+import struct
 from typing import Final
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -29,24 +30,20 @@ _RENAME_NOREPLACE: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
 def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
     """Open ``path`` below a folder's descriptor; the kernel itself keeps the rules of ``resolve`` on every component.
 
     Raises:
         OSError: ``ENOSYS`` where the kernel does not have the call, ``EXDEV`` when the path leaves the folder.
     """
-    how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=0, resolve=resolve)
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)  # struct open_how: flags, mode, resolve
     while True:
         descriptor: int = _LIBC.syscall(
             ctypes.c_long(_OPENAT2),
             ctypes.c_long(directory),
             ctypes.c_char_p(path),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
+            ctypes.c_char_p(how),
+            ctypes.c_size_t(len(how)),
         )
         if descriptor >= 0:
             return descriptor

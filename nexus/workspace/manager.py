@@ -23,6 +23,7 @@ from nexus.models.findings import Finding
 from nexus.models.ids import parse_name
 from nexus.models.instances import Capability, ProviderInfo, ResourceStats
 from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
+from nexus.models.units import seconds
 from nexus.models.workspace import ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.workspace import creation, destruction, doctor, observing, recovery, running, sweeping, switching
@@ -67,7 +68,7 @@ class WorkspaceManager(WorkspaceService):
     def _open(self) -> Context:
         if self._context is None:
             raise WrongLoop("this manager is not open", hint="use it inside 'async with nexus.open(…) as nx'")
-        if self._loop is not current_token():
+        if self._loop != current_token():
             raise WrongLoop("this manager was opened on another event loop", hint="open one manager in each loop")
         return self._context
 
@@ -209,9 +210,13 @@ class WorkspaceManager(WorkspaceService):
             return await self._after(await running.start(self._open, record, progress))
 
     @override
-    async def stop(self, name: str, *, grace: float = 10.0) -> WorkspaceInfo:
+    async def stop(self, name: str, *, grace: float | None = None) -> WorkspaceInfo:
         async with self._locked(name, "stopping") as record:
-            return await self._after(await running.stop(self._open, record, grace=grace))
+            return await self._after(
+                await running.stop(
+                    self._open, record, grace=seconds(grace, name="grace") or self._open.stop_grace(record.backend)
+                )
+            )
 
     @override
     async def pause(self, name: str) -> WorkspaceInfo:

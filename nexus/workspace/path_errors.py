@@ -38,11 +38,17 @@ def from_os(error: OSError, path: str) -> FsError:
 
 
 @contextmanager
-def told(path: str) -> Generator[None, None, None]:
-    """Turn every error of the system that comes out of the block into one of ours about ``path``."""
+def told(path: str, *others: str) -> Generator[None, None, None]:
+    """Turn every error of the system that comes out of the block into one of ours.
+
+    Args:
+        path: What the block is about.
+        others: Further paths it is about; an error that names one of them is about that one.
+    """
     try:
         yield
     except FsError:
         raise
     except OSError as error:
-        raise from_os(error, path) from error
+        about = error.filename if error.filename in others else path
+        raise from_os(error, about) from error

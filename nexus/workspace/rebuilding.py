@@ -14,6 +14,7 @@ from nexus.models.ports import PortMapping
 from nexus.models.workspace import DamagedRecord, WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim
 from nexus.workspace.context import Context
+from nexus.workspace.records import provider_options
 
 _STATUS = {InstanceState.RUNNING: WorkspaceStatus.RUNNING, InstanceState.PAUSED: WorkspaceStatus.PAUSED}
 
@@ -64,7 +65,7 @@ def _identity(
         return claim.id
     if status is not None:
         return status.ref.id
-    reason = tree.locked if tree is not None else None
+    reason = tree.lock if tree is not None else None
     if reason and reason.startswith("nexus:"):
         return WorkspaceId(reason.removeprefix("nexus:"))
     raise StateError(
@@ -103,7 +104,7 @@ async def _record(
         status=_STATUS.get(status.state, WorkspaceStatus.STOPPED) if status else WorkspaceStatus.STOPPED,
         status_message="rebuilt after its record was damaged",
         backend=backend,
-        backend_config=dict(settings.backends.get(backend, {})),
+        backend_config=provider_options(settings, backend),
         repository=context.repository,
         branch=tree.branch if tree and tree.branch else context.worktrees.branch(parse_name(name)),
         # Who made the branch is no longer known, so it is never deleted.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from nexus.config import Settings
 from nexus.models.ids import NodeId, new_workspace_id
 from nexus.models.instances import (
@@ -26,6 +28,7 @@ WORKSPACE_LINK = "/workspace"
 """Where the tree is found inside a container, besides its own path on the host."""
 
 _REFERENCE = "env:"
+_OURS = frozenset({"stop_grace"})
 
 
 def draft(
@@ -41,7 +44,7 @@ def draft(
         description=identity.description,
         status=WorkspaceStatus.PENDING,
         backend=settings.backend,
-        backend_config=dict(settings.backends.get(settings.backend, {})),
+        backend_config=provider_options(settings, settings.backend),
         repository=repository,
         branch=branch,
         base_commit=base_commit,
@@ -56,6 +59,11 @@ def draft(
         config=settings_of(settings),
         labels=dict(request.labels),
     )
+
+
+def provider_options(settings: Settings, backend: str) -> dict[str, JsonValue]:
+    """Return a backend's settings, without those that are read here and not by the provider."""
+    return {key: value for key, value in settings.backends.get(backend, {}).items() if key not in _OURS}
 
 
 def settings_of(settings: Settings) -> dict[str, str | None]:

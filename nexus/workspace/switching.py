@@ -21,9 +21,6 @@ from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.workspace import running
 from nexus.workspace.context import Context
 
-STOP_GRACE = 10.0
-"""Seconds between TERM and KILL where the current workspace has to be stopped because it cannot be paused."""
-
 
 async def switch(context: Context, name: str) -> SwitchOutcome:
     """Make a workspace the current one.
@@ -111,7 +108,7 @@ async def _to_sleep(context: Context, record: WorkspaceRecord) -> WorkspaceRecor
         return record
     if isinstance(instance, SupportsPause):
         return await running.pause(context, record)
-    return await running.stop(context, record, grace=STOP_GRACE)
+    return await running.stop(context, record, grace=context.stop_grace(record.backend))
 
 
 async def _rouse(context: Context, record: WorkspaceRecord, failure: NexusError) -> None:

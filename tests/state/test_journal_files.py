@@ -32,7 +32,9 @@ def journal(root: Path) -> Journal:
 
 
 async def begin(journal: Journal, name: str = "a") -> OpenJournal:
-    return await journal.begin(operation="create", workspace=WORKSPACE, name=name, plan=PLAN, facts={"by": "me", "n": 1})
+    return await journal.begin(
+        operation="create", workspace=WORKSPACE, name=name, plan=PLAN, facts={"by": "me", "n": 1}
+    )
 
 
 async def test_what_was_written_is_what_the_next_process_reads(journal: Journal) -> None:

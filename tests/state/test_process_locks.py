@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 - a test looks at small local files between its steps
 from __future__ import annotations
 
 import asyncio
@@ -89,7 +90,9 @@ async def test_a_killed_holder_frees_the_lock_and_is_not_named_any_more(path: Pa
     child.wait()
     async with lock(path, purpose="test", timeout=5):
         path.with_name("a.lock.holder").write_text(
-            json.dumps({"process": {"pid": child.pid, "start_time": 1, "boot_id": ""}, "purpose": "x", "since": "2026-01-01"})
+            json.dumps(
+                {"process": {"pid": child.pid, "start_time": 1, "boot_id": ""}, "purpose": "x", "since": "2026-01-01"}
+            )
         )
         with pytest.raises(Busy, match="did not leave its name") as caught:
             async with lock(path, purpose="second", timeout=0.01):

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 - a test looks at small local files between its steps
 from __future__ import annotations
 
 import errno
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 from nexus.errors import InvalidName, RecordDamaged, StateError, WorkspaceNotFound
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
-from nexus.state import Document, FileStateStore
+from nexus.state import Document, FileStateStore, memory
+from nexus.state import store as store_module
+from nexus.state.files import open_folder, read_small
+from nexus.state.memory import settled_identity
 from nexus.state.records import UnreadableRecord, decode_record, encode_record
 
 RecordFactory = Callable[[str], WorkspaceRecord]
@@ -64,6 +68,49 @@ async def test_records_are_listed_by_name(store: FileStateStore, new_record: Rec
     assert [record.name for record in records] == ["a", "a-b", "a2", "b"]
 
 
+async def test_listing_again_sees_every_change(
+    store: FileStateStore, new_record: RecordFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that have been at rest are not read again; one that was written, replaced or removed is."""
+    monkeypatch.setattr(memory, "_TICK", 0)
+    for name in ("a", "b", "c"):
+        await store.save(new_record(name))
+    first, _ = await store.load_all()
+    reads: list[str] = []
+
+    def reading(folder: int, name: str, limit: int) -> bytes:
+        reads.append(name)
+        return read_small(folder, name, limit)
+
+    monkeypatch.setattr(store_module, "read_small", reading)
+    assert await store.load_all() == (first, ())
+    assert reads == []
+    changed = first[0].model_copy(update={"status": WorkspaceStatus.RUNNING})
+    await store.save(changed)
+    await store.delete("b")
+    path = store.path("c")
+    path.write_bytes(path.read_bytes().replace(X))
+    (a, c), _ = await store.load_all()
+    assert (a, c.backend) == (changed, "another")
+    assert reads == ["a.json", "c.json"]
+    path.write_text("null")
+    _, (damaged,) = await store.load_all()
+    assert damaged.name == "c"
+
+
+async def test_a_file_that_was_touched_just_now_is_read_again(
+    store: FileStateStore, new_record: RecordFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one tick of its clock a file system may show two contents under one identity."""
+    await store.save(new_record("a"))
+    monkeypatch.setattr(memory, "_TICK", 3600 * 10**9)
+    with open_folder(store.root, "state", "workspaces") as folder:
+        assert settled_identity(folder, "a.json") is None
+        monkeypatch.setattr(memory, "_TICK", 0)
+        assert settled_identity(folder, "a.json") is not None
+        assert settled_identity(folder, "missing.json") is None
+
+
 async def test_an_empty_repository_has_no_workspaces(store: FileStateStore) -> None:
     assert await store.load_all() == ((), ())
     assert not store.root.exists(), "reading makes nothing"
@@ -80,7 +127,9 @@ async def test_delete_is_idempotent(store: FileStateStore, new_record: RecordFac
 
 
 @pytest.mark.parametrize("name", ["../a", "a/b", "", ".", "..", "a\0b"])
-async def test_a_name_cannot_lead_out_of_the_folder(store: FileStateStore, new_record: RecordFactory, name: str) -> None:
+async def test_a_name_cannot_lead_out_of_the_folder(
+    store: FileStateStore, new_record: RecordFactory, name: str
+) -> None:
     await store.save(new_record("a"))
     with pytest.raises(InvalidName):
         await store.delete(name)

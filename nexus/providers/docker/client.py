@@ -182,7 +182,10 @@ class Engine:
     async def version(self, *, deadline: float = DEADLINE) -> EngineVersion:
         """Return what the engine says of itself, asked anew."""
         docker = self._opened()
-        async with self._guarded("say its version", deadline), docker.session.get(f"{docker.docker_host}/version") as reply:
+        async with (
+            self._guarded("say its version", deadline),
+            docker.session.get(f"{docker.docker_host}/version") as reply,
+        ):
             if reply.status != 200:
                 raise EngineRefused("say its version", status=reply.status, text=await reply.text())
             raw = await reply.json(content_type=None)

@@ -99,7 +99,13 @@ def own_labels(spec: InstanceSpec) -> dict[str, str]:
 
 
 def container_body(
-    spec: InstanceSpec, options: DockerOptions, info: EngineInfo, identity: Identity, *, network: str, shell: bool = True
+    spec: InstanceSpec,
+    options: DockerOptions,
+    info: EngineInfo,
+    identity: Identity,
+    *,
+    network: str,
+    shell: bool = True,
 ) -> dict[str, JsonValue]:
     """Return the body of ``POST /containers/create``.
 

@@ -138,7 +138,9 @@ def _parse_tcp(address: str, scheme: str, origin: str, tls: TlsFiles | None) -> 
     except ValueError as exc:
         raise ConfigError(f"{origin}: {address!r} is not an address: {exc}") from exc
     if not host or parts.path not in {"", "/"} or parts.query or parts.username:
-        raise ConfigError(f"{origin}: {address!r} is not the address of a container engine", hint="write tcp://host:port")
+        raise ConfigError(
+            f"{origin}: {address!r} is not the address of a container engine", hint="write tcp://host:port"
+        )
     secure = tls if tls is not None else (TlsFiles() if scheme == "https" else None)
     return Endpoint(kind="tcp", host=host, port=port or (2376 if secure else 2375), tls=secure, origin=origin)
 

@@ -93,22 +93,19 @@ def _status(
 
 
 def _read_state(state: str, code: int | None, *, error: str, oom: bool) -> tuple[InstanceState, str]:
+    if state == "exited":
+        return _read_end(code, error=error, oom=oom)
+    if state == "created" and error:
+        return InstanceState.FAILED, f"it could not start: {error}"
     memory = "something inside was ended for want of memory" if oom else ""
-    match state:
-        case "running" | "restarting":
-            return InstanceState.RUNNING, memory
-        case "paused":
-            return InstanceState.PAUSED, memory
-        case "created":
-            return (InstanceState.FAILED, f"it could not start: {error}") if error else (InstanceState.STOPPED, "not started yet")
-        case "exited":
-            return _read_end(code, error=error, oom=oom)
-        case "removing":
-            return InstanceState.GONE, "it is being removed"
-        case "dead":
-            return InstanceState.FAILED, f"the engine could not remove it: {error or 'no reason given'}"
-        case _:
-            return InstanceState.UNKNOWN, f"the engine says {state!r}"
+    return {
+        "created": (InstanceState.STOPPED, "not started yet"),
+        "running": (InstanceState.RUNNING, memory),
+        "restarting": (InstanceState.RUNNING, "the engine is starting it again"),
+        "paused": (InstanceState.PAUSED, memory),
+        "removing": (InstanceState.GONE, "it is being removed"),
+        "dead": (InstanceState.FAILED, f"the engine could not remove it: {error or 'no reason given'}"),
+    }.get(state, (InstanceState.UNKNOWN, f"the engine says {state!r}"))
 
 
 def _read_end(code: int | None, *, error: str, oom: bool) -> tuple[InstanceState, str]:

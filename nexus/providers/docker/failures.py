@@ -24,8 +24,21 @@ _PORT: Final = re.compile(
     re.DOTALL,
 )
 _TAKEN: Final = ("port is already allocated", "address already in use")
-_ABSENT: Final = ("manifest unknown", "not found", "does not exist", "no such image", "name unknown", "repository does not")
-_OVERLAP: Final = ("pool overlaps", "overlaps with", "invalid pool request", "already used by", "subnet is already in use")
+_ABSENT: Final = (
+    "manifest unknown",
+    "not found",
+    "does not exist",
+    "no such image",
+    "name unknown",
+    "repository does not",
+)
+_OVERLAP: Final = (
+    "pool overlaps",
+    "overlaps with",
+    "invalid pool request",
+    "already used by",
+    "subnet is already in use",
+)
 
 
 class EngineRefused(ProviderError):
@@ -90,7 +103,13 @@ def _os_error(error: BaseException | None) -> OSError | None:
         inner = getattr(error, "os_error", None)
         if isinstance(inner, OSError):
             return inner
-        if type(error) in {PermissionError, FileNotFoundError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError}:
+        if type(error) in {
+            PermissionError,
+            FileNotFoundError,
+            ConnectionRefusedError,
+            ConnectionResetError,
+            BrokenPipeError,
+        }:
             return error if isinstance(error, OSError) else None
         error = error.__cause__ or error.__context__
     return None
@@ -127,7 +146,9 @@ def network_missing(refusal: EngineRefused) -> bool:
 def not_running(refusal: EngineRefused, name: str) -> WorkspaceStopped | None:
     """Return the error for an act that needs a running container, when the engine says that it does not run."""
     text = refusal.text
-    if refusal.status not in {409, 500} or not ("is not running" in text or "is paused" in text or "is restarting" in text):
+    if refusal.status not in {409, 500} or not (
+        "is not running" in text or "is paused" in text or "is restarting" in text
+    ):
         return None
     state = "paused" if "is paused" in text else "not running"
     return WorkspaceStopped(
@@ -174,4 +195,6 @@ def start_failure(argv: tuple[str, ...], text: str, exit_code: int | None, cwd: 
         return ExecStartError(f"program {program} does not exist inside the workspace", exit_code=127)
     if "permission denied" in words or "is a directory" in words:
         return ExecStartError(f"{program} cannot be executed inside the workspace", exit_code=126)
-    return ExecStartError(f"{program} could not be started: {words or 'the engine gave no reason'}", exit_code=exit_code or 126)
+    return ExecStartError(
+        f"{program} could not be started: {words or 'the engine gave no reason'}", exit_code=exit_code or 126
+    )

@@ -66,7 +66,8 @@ def parse_options(options: Mapping[str, JsonValue] | None) -> DockerOptions:
         return DockerOptions.model_validate(given)
     except ValidationError as exc:
         problems = [
-            f"backends.docker.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in exc.errors()
+            f"backends.docker.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in exc.errors()
         ]
         known = ", ".join(DockerOptions.model_fields)
         raise ConfigError(problems[0], problems=problems, hint=f"the settings are: {known}") from exc

@@ -265,9 +265,9 @@ class DockerProcess:
         self._stdin_open = False
         self._stream.close()
         # A group that is being ended is ended to the last member, whether or not its leader is gone.
-        if self._ending is None:
-            if self._watch is not None and self._watch is not asyncio.current_task():
-                self._watch.cancel()
+        if self._ending is None and self._watch is not None:
+            self._watch.cancel()
+        if self._ending is None or self._ending.done():
             self._gone(self)
 
     async def write(self, data: bytes) -> None:
@@ -332,9 +332,12 @@ class DockerProcess:
                 self._ending = None
                 await asyncio.sleep(0.5)
                 continue
-            if self._exit is not None:
+            if self._concluded():
                 self._gone(self)
             return
+
+    def _concluded(self) -> bool:
+        return self._exit is not None
 
     async def _end(self) -> None:
         """End the group once, however many ask for it."""

@@ -120,7 +120,8 @@ def _body(request: SpawnRequest, place: Place, nonce: str | None) -> dict[str, J
     words = (*request.argv, *request.env.values(), request.cwd or "")
     if not all(word.isascii() or _encodes(word) for word in words):
         raise InvalidArgument(
-            "words that are no UTF-8 need a shell inside the workspace to pass them on", hint="use an image that has /bin/sh"
+            "words that are no UTF-8 need a shell inside the workspace to pass them on",
+            hint="use an image that has /bin/sh",
         )
     folder = request.cwd or place.workdir
     return {

@@ -45,7 +45,9 @@ class Host(Protocol):
     def capabilities(self) -> frozenset[Capability]:
         """What it can do."""
 
-    def calling(self, call: CallName, ref: InstanceRef, argv: tuple[str, ...] = ()) -> AbstractAsyncContextManager[None]:
+    def calling(
+        self, call: CallName, ref: InstanceRef, argv: tuple[str, ...] = ()
+    ) -> AbstractAsyncContextManager[None]:
         """Play the script around one call."""
 
     def kernel(self, machine: Machine) -> RunningMachine:
@@ -307,7 +309,9 @@ async def _not_found(machine: Machine, name: str, cwd: str) -> ExecStartError:
         except OSError:
             there = False
     if there:
-        return ExecStartError(f"{name} cannot be executed", exit_code=126, hint="a mock instance runs registered programs")
+        return ExecStartError(
+            f"{name} cannot be executed", exit_code=126, hint="a mock instance runs registered programs"
+        )
     return ExecStartError(
         f"there is no program {name}", exit_code=127, hint="teach it to the mock: MockScript.program(name, function)"
     )

@@ -1,4 +1,4 @@
-"""A simulated process: what a program sees of itself, its signals, its children, and how it ends.
+r"""A simulated process: what a program sees of itself, its signals, its children, and how it ends.
 
 A program is a coroutine function that takes a :class:`ProgramCall` and returns an exit status::
 
@@ -12,9 +12,9 @@ its next call of one of the methods here while its instance is paused.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import traceback
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Final, Protocol, TypeAlias
 
@@ -23,13 +23,13 @@ import anyio.lowlevel
 
 from nexus.models.execution import Pty
 from nexus.providers.mock.pipes import CAPACITY, Bell, Sink, Source
+from nexus.providers.mock.signals import Signals
 
 Program: TypeAlias = Callable[["ProgramCall"], Awaitable[int]]
 """A simulated program: returns its exit status, 0 to 255."""
 
 _HARMLESS: Final = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
 _STOPPING: Final = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
-_UNTRAPPABLE: Final = frozenset({signal.SIGKILL, signal.SIGSTOP})
 
 
 class Kernel(Protocol):
@@ -113,49 +113,6 @@ class Printer:
         await self.sink.send(data)
 
 
-class Signals:
-    """What a process does when it gets signals; the kernel's defaults until told otherwise."""
-
-    def __init__(self, ignored: frozenset[int] = frozenset()) -> None:
-        self.ignored: set[int] = set(ignored)
-        self.trapped: set[int] = set()
-        self._pending: deque[int] = deque()
-        self._bell = Bell()
-
-    def ignore(self, number: int) -> None:
-        """Do nothing at this signal. Children inherit it."""
-        if number not in _UNTRAPPABLE:
-            self.trapped.discard(number)
-            self.ignored.add(number)
-
-    def trap(self, number: int) -> None:
-        """Hand this signal to :meth:`receive` instead of dying of it."""
-        if number not in _UNTRAPPABLE:
-            self.ignored.discard(number)
-            self.trapped.add(number)
-
-    def default(self, number: int) -> None:
-        """Do what the kernel does."""
-        self.ignored.discard(number)
-        self.trapped.discard(number)
-
-    def put(self, number: int) -> None:
-        """Store a trapped signal."""
-        self._pending.append(number)
-        self._bell.ring()
-
-    def take(self) -> int | None:
-        """Return the oldest trapped signal that waits, or ``None``."""
-        return self._pending.popleft() if self._pending else None
-
-    async def receive(self) -> int:
-        """Return the next trapped signal."""
-        await anyio.lowlevel.checkpoint()
-        while not self._pending:
-            await self._bell.wait()
-        return self._pending.popleft()
-
-
 class ProcessGroup:
     """All the processes that one command has started, and the terminal they share."""
 
@@ -226,7 +183,7 @@ class ProgramCall:
         self.stdin = Input(self, streams[0])
         self.stdout = Printer(self, streams[1])
         self.stderr = Printer(self, streams[2])
-        self.signals = Signals(ignored)
+        self.signals = Signals(ignored, group.bell)
         self.status: int | None = None
         self.killed_by: int | None = None
         self.ended_at: float | None = None
@@ -272,6 +229,19 @@ class ProgramCall:
             ignored=frozenset(self.signals.ignored),
         )
 
+    def replace(self, argv: tuple[str, ...], env: Mapping[str, str], streams: tuple[Source, Sink, Sink]) -> None:
+        """Become another program with other streams, as ``exec`` does it: what was ignored stays so, traps are forgotten."""
+        old = (self.stdin.source, self.stdout.sink, self.stderr.sink)
+        for stream in streams:
+            stream.hold()
+        for stream in old:
+            stream.release()
+        self.argv, self.env = argv, dict(env)
+        self.stdin = Input(self, streams[0])
+        self.stdout = Printer(self, streams[1])
+        self.stderr = Printer(self, streams[2])
+        self.signals.trapped.clear()
+
     def begin(self, program: Program) -> None:
         """Run ``program`` in this process, beside the caller."""
         self.kernel.start(lambda: self._run(program))
@@ -293,7 +263,9 @@ class ProgramCall:
             self.thawed()
         elif number == signal.SIGKILL:
             self._die(number)
-        elif number == signal.SIGSTOP or (number in _STOPPING and number not in self.signals.ignored | self.signals.trapped):
+        elif number == signal.SIGSTOP or (
+            number in _STOPPING and number not in self.signals.ignored | self.signals.trapped
+        ):
             self._stopped = True
         elif self._standing:
             self._deferred.append(number)
@@ -339,10 +311,8 @@ class ProgramCall:
             self.killed_by = self.killed_by or int(signal.SIGPIPE)
             return 0
         except Exception:  # noqa: BLE001 - a program's mistake ends the program, as an interpreter does it
-            try:
+            with contextlib.suppress(anyio.BrokenResourceError):
                 await self.stderr.send(traceback.format_exc().encode())
-            except anyio.BrokenResourceError:
-                pass
             return 1
 
     def _end(self, status: int | None) -> None:

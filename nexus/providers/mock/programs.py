@@ -1,8 +1,8 @@
-"""The mock's own programs: as much of the usual ones as examples and tests need, and nothing that looks right and is not.
+r"""The mock's own programs: as much of the usual ones as examples and tests need, and nothing that looks right and is not.
 
 ==========  ==========================================================================================================
 ``echo``    ``-n``; words joined by blanks
-``printf``  ``%s %d %c %%`` and ``\\n \\t \\r \\\\ \\0ooo \\ooo``; the format is used again while words are left
+``printf``  ``%s %d %c %%`` and ``\n \t \r \\ \0ooo \ooo``; the format is used again while words are left
 ``cat``     files of the worktree, ``-`` and nothing for standard input
 ``head``    ``-c N`` and ``-n N``, of standard input, a file or ``/dev/zero``
 ``sleep``   seconds, with a fraction if need be
@@ -18,15 +18,16 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from nexus.providers.mock.pipes import CAPACITY
-from nexus.providers.mock.process import Program, ProgramCall
+from nexus.providers.mock import files
+from nexus.providers.mock.pipes import CAPACITY, Bytes
+from nexus.providers.mock.process import Input, Printer, Program, ProgramCall
+from nexus.providers.mock.signals import signal_number
 
 _ESCAPE: Final = re.compile(r"\\(?:0?([0-7]{1,3})|(.))", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\"}
@@ -43,15 +44,6 @@ async def complain(call: ProgramCall, sentence: str, status: int = 1) -> int:
     """Print a sentence on standard error, behind the program's name, and return ``status``."""
     await call.stderr.send(encode(f"{call.argv[0].rpartition('/')[2]}: {sentence}\n"))
     return status
-
-
-async def read_file(call: ProgramCall, path: str) -> bytes:
-    """Return a file of the worktree; raises ``OSError`` as the system would."""
-
-    def read() -> bytes:
-        return Path(call.kernel.host_path(path, call.cwd)).read_bytes()
-
-    return await anyio.to_thread.run_sync(read)
 
 
 async def _true(call: ProgramCall) -> int:  # noqa: ARG001 - a program takes its call
@@ -118,7 +110,7 @@ async def _cat(call: ProgramCall) -> int:
             await _copy(call, None)
             continue
         try:
-            await call.stdout.send(b"" if path == "/dev/null" else await read_file(call, path))
+            await call.stdout.send(b"" if path == "/dev/null" else await files.read_file(call, path))
         except OSError as exc:
             status = await complain(call, f"{path}: {exc.strerror}")
     return status
@@ -139,10 +131,20 @@ async def _head(call: ProgramCall) -> int:
         case ["-c", count, *path] if count.isdigit() and len(path) <= 1:
             return await _head_bytes(call, int(count), path[0] if path else "-")
         case ["-n", count, *path] if count.isdigit() and len(path) <= 1:
-            data = await read_file(call, path[0]) if path else await call.stdin.read_all()
-            await call.stdout.send(b"".join(data.splitlines(keepends=True)[: int(count)]))
-            return 0
+            return await _head_lines(call, int(count), path[0] if path else "-")
     return await complain(call, "the mock's head takes -c N or -n N, and at most one file", _USAGE)
+
+
+async def _head_lines(call: ProgramCall, count: int, path: str) -> int:
+    source = call.stdin if path == "-" else Input(call, Bytes(await files.read_file(call, path)))
+    while count > 0:
+        try:
+            lines = (await source.receive()).splitlines(keepends=True)[:count]
+        except anyio.EndOfStream:
+            break
+        await call.stdout.send(b"".join(lines))
+        count -= sum(line.endswith(b"\n") for line in lines)
+    return 0
 
 
 async def _head_bytes(call: ProgramCall, count: int, path: str) -> int:
@@ -154,7 +156,7 @@ async def _head_bytes(call: ProgramCall, count: int, path: str) -> int:
             await call.stdout.send(block[:count])
             count -= CAPACITY
     else:
-        await call.stdout.send((await read_file(call, path))[:count])
+        await call.stdout.send((await files.read_file(call, path))[:count])
     return 0
 
 
@@ -241,34 +243,39 @@ async def _truth(call: ProgramCall, words: list[str]) -> bool:
             return False
         case [word]:
             return bool(word)
-        case ["-n", word]:
-            return bool(word)
-        case ["-z", word]:
-            return not word
-        case ["-t", number]:
-            return {"0": call.stdin, "1": call.stdout, "2": call.stderr}[number].isatty if number in "012" else False
-        case ["-e" | "-f" | "-d" as kind, path]:
-            return await anyio.to_thread.run_sync(_exists, call, kind, path)
-        case [left, "=" | "==", right]:
-            return left == right
-        case [left, "!=", right]:
-            return left != right
-        case [left, "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" as relation, right]:
-            return _compare(int(left), relation, int(right))
-    raise ValueError(f"the mock's test does not know {' '.join(words)!r}")
+        case [question, word]:
+            return await _unary(call, question, word)
+        case [left, relation, right]:
+            return _compare(left, relation, right)
+        case _:
+            raise _unknown(words)
 
 
-def _compare(left: int, relation: str, right: int) -> bool:
+async def _unary(call: ProgramCall, question: str, word: str) -> bool:
+    match question:
+        case "-n" | "-z":
+            return bool(word) is (question == "-n")
+        case "-t":
+            streams: dict[str, Input | Printer] = {"0": call.stdin, "1": call.stdout, "2": call.stderr}
+            return word in streams and streams[word].isatty
+        case "-e" | "-f" | "-d":
+            found = await files.kind(call, word)
+            return found in {"-e": ("file", "folder"), "-f": ("file",), "-d": ("folder",)}[question]
+        case _:
+            raise _unknown([question, word])
+
+
+def _compare(left: str, relation: str, right: str) -> bool:
+    if relation in {"=", "==", "!="}:
+        return (left == right) is (relation != "!=")
     order = {"-eq": (0,), "-ne": (-1, 1), "-lt": (-1,), "-le": (-1, 0), "-gt": (1,), "-ge": (0, 1)}
-    return ((left > right) - (left < right)) in order[relation]
+    if relation not in order:
+        raise _unknown([left, relation, right])
+    return ((int(left) > int(right)) - (int(left) < int(right))) in order[relation]
 
 
-def _exists(call: ProgramCall, kind: str, path: str) -> bool:
-    try:
-        host = Path(call.kernel.host_path(path, call.cwd))
-    except OSError:
-        return False
-    return {"-e": host.exists, "-f": host.is_file, "-d": host.is_dir}[kind]()
+def _unknown(words: list[str]) -> ValueError:
+    return ValueError(f"the mock's test does not know {' '.join(words)!r}")
 
 
 async def _kill(call: ProgramCall) -> int:
@@ -287,14 +294,6 @@ async def _kill(call: ProgramCall) -> int:
         else:
             target.deliver(number)
     return status
-
-
-def signal_number(text: str) -> int | None:
-    """Return the number of a signal written as ``15``, ``TERM`` or ``SIGTERM``, or ``None``."""
-    if text.isdigit():
-        return int(text)
-    name = text.upper().removeprefix("SIG")
-    return int(signal.Signals[f"SIG{name}"]) if f"SIG{name}" in signal.Signals.__members__ else None
 
 
 PROGRAMS: Final[Mapping[str, Program]] = MappingProxyType(

@@ -153,7 +153,9 @@ class MockProvider:
         """Return the instances of its world that carry all these labels, oldest first."""
         async with self._playing("list"):
             wanted = (labels or {}).items()
-            return tuple(machine.status for machine in self._world.machines.values() if wanted <= machine.labels.items())
+            return tuple(
+                machine.status for machine in self._world.machines.values() if wanted <= machine.labels.items()
+            )
 
     async def destroy(self, ref: InstanceRef) -> None:
         """Remove the instance and kill its processes. A missing one is fine."""

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
 import anyio
-import anyio.lowlevel
 
 from nexus.errors import InvalidArgument, ProviderError, ProviderUnavailable
 from nexus.models.ids import WorkspaceId
@@ -150,7 +149,9 @@ class MockScript:
         if hook := self._hooks.get(call.name):
             await hook(call)
         if self.down is not None and call.name not in _ANSWER_WHEN_DOWN:
-            raise ProviderUnavailable(f"the mock backend does not answer: {self.down}", hint="set MockScript.down to None")
+            raise ProviderUnavailable(
+                f"the mock backend does not answer: {self.down}", hint="set MockScript.down to None"
+            )
         _raise(failures, "before")
         yield
         _raise(failures, "after")

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceRef, InstanceSpec, InstanceState, InstanceStatus
+from nexus.models.instances import (
+    LABEL_NAME,
+    LABEL_NODE,
+    LABEL_WORKSPACE,
+    InstanceRef,
+    InstanceSpec,
+    InstanceState,
+    InstanceStatus,
+)
 from nexus.providers.mock.pipes import Bell
 from nexus.providers.mock.process import ProcessGroup, Program, ProgramCall
 from nexus.providers.mock.script import MockScript
@@ -192,6 +200,10 @@ class MockWorld:
     def holder(self, port: int, *, besides: WorkspaceId) -> str | None:
         """Return the name of the live instance that publishes this host port, other than ``besides``."""
         for machine in self.machines.values():
-            if machine.alive and machine.spec.id != besides and any(each.host_port == port for each in machine.spec.ports):
+            if (
+                machine.alive
+                and machine.spec.id != besides
+                and any(each.host_port == port for each in machine.spec.ports)
+            ):
                 return machine.spec.name
         return None

@@ -10,21 +10,11 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from nexus.providers.local.keeper.address import address
 from nexus.providers.local.keeper.loop import Loop
 
 _BACKLOG: Final = 1024
 _RETRY: Final = 0.1
-_MOST: Final = 107
-"""Longest path that fits into ``sun_path``, its final NUL left out."""
-
-
-def address(path: str) -> tuple[str, int | None]:
-    """Return an address for a socket at ``path`` however long that is, and a descriptor to close afterwards."""
-    if len(os.fsencode(path)) <= _MOST:
-        return path, None
-    parent, _, name = path.rpartition("/")
-    folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{folder}/{name}", folder
 
 
 class Door:
@@ -44,15 +34,16 @@ class Door:
         self.close()
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._path.rpartition("/")[0], 0o700)  # noqa: PTH102 - pathlib costs the keeper 5 ms
-        name, folder = address(self._path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
-            listener.bind(name)
+            with address(self._path) as name:
+                listener.bind(name)
+        except OSError:
+            listener.close()
+            raise
         finally:
             os.umask(before)
-            if folder is not None:
-                os.close(folder)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
         self._listener = listener

@@ -136,6 +136,8 @@ class Keeper:
         connection.set_receiver(partial(self._fed, exec_id))
         command = Command(self._loop, self._log, connection, made, terms=terms, on_end=partial(self._ended, exec_id))
         self._commands[exec_id] = self._leaders[made.pid] = command
+        if made.stdin is not None and not request["stdin"]:
+            command.end_input()  # a terminal that nobody will type on
 
     def _fed(self, exec_id: str, _connection: Connection, kind: int, payload: bytes) -> None:
         command = self._commands.get(exec_id)

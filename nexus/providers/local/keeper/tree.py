@@ -26,6 +26,8 @@ class Process(NamedTuple):
     """Device number of its controlling terminal; 0 without one."""
     ticks: int
     """Processor time used by itself and by children that it has waited for, in clock ticks."""
+    waited_ticks: int
+    """The children's part of it."""
     start_time: int
 
     @property
@@ -75,6 +77,7 @@ def read(pid: int) -> Process | None:
         group=int(fields[2]),
         terminal=int(fields[4]),
         ticks=sum(map(int, fields[11:15])),
+        waited_ticks=sum(map(int, fields[13:15])),
         start_time=int(fields[19]),
     )
 

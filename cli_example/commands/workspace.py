@@ -1,0 +1,140 @@
+"""``boulder workspace``, ``boulder ws``: making workspaces, moving them through their life, looking at them."""
+
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs, so that help is quick
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli_example import options
+from cli_example.command import command
+from cli_example.options import Labels, Name, NameOrCurrent, NewName, Statuses
+from cli_example.session import Cli
+
+commands = typer.Typer()
+
+
+@command(commands, "create", with_settings=True)
+async def create(
+    cli: Cli,
+    name: NewName,
+    *,
+    start_point: Annotated[str, typer.Option("--from", metavar="REF", help="What the branch starts from.")] = "HEAD",
+    adopt: Annotated[bool, typer.Option("--adopt-branch", help="Use nexus/NAME when it is there already.")] = False,
+    label: Labels = None,
+    ttl: Annotated[str | None, typer.Option("--ttl", metavar="DURATION", help="When gc may destroy it.")] = None,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Whether it runs in the end.")] = True,
+) -> None:
+    """Create a workspace. It gets the branch nexus/NAME, a worktree, ports, and a place where it runs."""
+    labels, lifetime = options.pairs(label, "--label"), options.seconds(ttl)
+    async with cli.open() as nx:
+        with cli.progress() as progress:
+            workspace = await nx.create(
+                name,
+                start_point=start_point,
+                adopt_branch=adopt,
+                labels=labels,
+                ttl=lifetime,
+                start=start,
+                progress=progress,
+            )
+    cli.show(workspace.info)
+
+
+@command(commands, "up", with_settings=True)
+async def up(cli: Cli, name: NewName) -> None:
+    """Have a workspace running. It is created when there is none, started or resumed when it does not run."""
+    async with cli.open() as nx:
+        with cli.progress() as progress:
+            workspace = await nx.ensure(name, progress=progress)
+    cli.show(workspace.info)
+
+
+@command(commands, "down")
+async def down(
+    cli: Cli,
+    name: Name,
+    grace: Annotated[str, typer.Option("--grace", metavar="DURATION", help="From TERM to KILL.")] = "10s",
+) -> None:
+    """Stop a workspace. Its tree, branch and ports stay."""
+    async with cli.open() as nx:
+        cli.show(await nx.stop(name, grace=options.seconds(grace) or 0.0))
+
+
+@command(commands, "pause")
+async def pause(cli: Cli, name: Name) -> None:
+    """Freeze a workspace. Its processes keep their memory."""
+    async with cli.open() as nx:
+        cli.show(await nx.pause(name))
+
+
+@command(commands, "resume")
+async def resume(cli: Cli, name: Name) -> None:
+    """Let a paused workspace go on."""
+    async with cli.open() as nx:
+        cli.show(await nx.resume(name))
+
+
+@command(commands, "switch")
+async def switch(cli: Cli, name: Name) -> None:
+    """Make a workspace the current one. It is woken, and the one before put to sleep at the same time."""
+    async with cli.open() as nx:
+        outcome = await nx.switch(name)
+    cli.show(outcome)
+    cli.note(*outcome.warnings)
+
+
+@command(commands, "list")
+async def list_all(cli: Cli, label: Labels = None, status: Statuses = None) -> None:
+    """List the workspaces. With --backend, --label or --status only those that match."""
+    from nexus.models.requests import ListFilter
+
+    labels, wanted, backend = options.pairs(label, "--label"), options.statuses(status), cli.shared.backend
+    where = ListFilter(labels=labels, statuses=wanted, backend=backend) if labels or wanted or backend else None
+    async with cli.open() as nx:
+        cli.show(await nx.list(where), empty="no workspaces; make one: boulder ws up NAME")
+
+
+@command(commands, "show")
+async def show(cli: Cli, name: NameOrCurrent = None) -> None:
+    """Show everything about a workspace."""
+    async with cli.open() as nx:
+        cli.show(await nx.get(await cli.name(nx, name)))
+
+
+@command(commands, "ports")
+async def ports(cli: Cli, name: NameOrCurrent = None) -> None:
+    """Show a workspace's ports and their addresses."""
+    async with cli.open() as nx:
+        cli.show((await nx.get(await cli.name(nx, name))).ports, empty="no ports; name some in .nexus/config.yaml")
+
+
+@command(commands, "sync")
+async def sync(cli: Cli, name: Name) -> None:
+    """Fetch and fast-forward a branch. A branch that cannot be fast-forwarded stays, and status 5 says so."""
+    async with cli.open() as nx:
+        cli.show(await nx.sync(name))
+
+
+@command(commands, "destroy")
+async def destroy(
+    cli: Cli,
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep unsaved work under refs/nexus/rescue/ and go on.")
+    ] = False,
+) -> None:
+    """Remove a workspace. It is refused while work would be lost, and what would be lost is listed."""
+    async with cli.open() as nx:
+        cli.show(await nx.destroy(name, force=force))
+
+
+@command(commands, "gc")
+async def gc(
+    cli: Cli, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False
+) -> None:
+    """Remove leftovers. What crashes left is settled, what belongs to nobody or has expired removed; never unsaved work."""
+    async with cli.open() as nx:
+        cli.show(await nx.gc(dry_run=dry_run), empty="nothing to remove")

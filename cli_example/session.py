@@ -1,0 +1,171 @@
+"""One run of a command: it opens what the command needs, shows what it returns, and turns every error into a line and a status."""
+
+# ruff: noqa: PLC0415 - what not every command needs is imported when it runs, so that help is quick
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+import nexus
+from cli_example import errors
+from cli_example.options import Shared
+from cli_example.progress import Reporter, reporting
+from cli_example.render import clean
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from cli_example.signals import Signals
+    from nexus.models.events import WorkspaceEvent
+
+
+class Cli:
+    """What a command works with.
+
+    Args:
+        shared: The options that every command has.
+        signals: Who gets this process's signals.
+    """
+
+    def __init__(self, shared: Shared, signals: Signals) -> None:
+        self.shared = shared
+        self.signals = signals
+
+    def flags(self) -> Mapping[str, JsonValue]:
+        """Return the settings given on the command line."""
+        from nexus.config import parse_assignment
+
+        chosen = {"backend": self.shared.backend} if self.shared.backend else {}
+        return {**chosen, **dict(map(parse_assignment, self.shared.assignments))}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
+        """Open the repository."""
+        async with nexus.open(self.shared.project or ".", flags=self.flags()) as nx:
+            forget = nx.observe(self._told)
+            try:
+                if self.shared.verbose:
+                    self.note(*nx.config.warnings)
+                yield nx
+            finally:
+                forget()
+
+    async def name(self, nx: nexus.WorkspaceManager, given: str | None) -> str:
+        """Return the name that was given, or that of the current workspace."""
+        from nexus.errors import WorkspaceNotFound
+
+        name = given or await nx.current()
+        if name is None:
+            hint = "name one, or make one current: boulder ws switch NAME"
+            raise WorkspaceNotFound("no workspace is the current one", hint=hint)
+        return name
+
+    @contextmanager
+    def progress(self) -> Generator[Reporter, None, None]:
+        """Show how a long step moves on."""
+        with reporting(verbose=self.shared.verbose) as (report, clear), self.signals.restoring(clear):
+            yield report
+
+    def show(self, value: object, *, empty: str = "nothing", always_json: bool = False) -> None:
+        """Print what a command returns: for people, or with ``--json`` as one document.
+
+        Args:
+            value: A model, a tuple of models, or a mapping.
+            empty: What people are told, on standard error, when there is nothing in it.
+            always_json: Print JSON for people too.
+        """
+        from cli_example import render, views
+
+        if self.shared.json or always_json:
+            sys.stdout.write(f"{views.to_json(value)}\n")
+            sys.stdout.flush()
+        else:
+            render.draw(views.view(value), empty=empty)
+
+    def note(self, *lines: str) -> None:
+        """Tell people something on standard error that is no error."""
+        sys.stderr.writelines(f"note: {clean(line)}\n" for line in lines)
+
+    def _told(self, event: WorkspaceEvent) -> None:
+        if event.kind == "port_changed":
+            change = event.change
+            self.note(
+                f"port {change.name} of {event.name} is {change.new} now: {change.old} was taken by another program"
+            )
+
+
+def run(shared: Shared, act: Callable[[Cli], Awaitable[int | None]]) -> int:
+    """Carry out a command on an event loop of its own.
+
+    Args:
+        shared: The options that every command has.
+        act: The command.
+
+    Returns:
+        The exit status.
+    """
+    import anyio
+
+    from cli_example.signals import Signals
+
+    signals = Signals()
+    result: list[int | None] = []
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                await group.start(signals.watch, scope)
+                result.append(await act(Cli(shared, signals)))
+            group.cancel_scope.cancel()
+
+    try:
+        anyio.run(main)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the boundary: every error becomes a line and a status
+        return report(error, shared)
+    if not result and signals.ended_by is not None:
+        return say(errors.interrupted(signals.ended_by, signals.ended_by.name), shared)
+    return (result[0] if result else None) or errors.OK
+
+
+def report(error: BaseException, shared: Shared) -> int:
+    """Say what went wrong and return the exit status."""
+    from nexus.errors import NexusError
+
+    error = errors.single(error)
+    if isinstance(error, SystemExit | GeneratorExit):
+        raise error
+    if isinstance(error, KeyboardInterrupt):
+        return say(errors.interrupted(2, "SIGINT"), shared)
+    if isinstance(error, BrokenPipeError) and not isinstance(error, NexusError):
+        _forget_output()
+        return errors.SIGNALLED + 13
+    if isinstance(error, typer.BadParameter):
+        raise error  # a mistake on the command line that only the command could see
+    return say(errors.failure(error), shared)
+
+
+def say(failure: errors.Failure, shared: Shared) -> int:
+    """Print a failure on standard error and return its exit status."""
+    try:
+        if shared.json:
+            sys.stderr.write(f"{failure.to_json()}\n")
+        else:
+            sys.stderr.writelines(f"{line}\n" for line in failure.lines(verbose=shared.verbose))
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody is left to read it; the status still tells
+    return failure.status
+
+
+def _forget_output() -> None:
+    """Point standard output nowhere, so that the interpreter's last flush does not complain about a reader that has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -1,0 +1,189 @@
+"""What people see of each value that the library returns, and its JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import singledispatch
+
+from pydantic import BaseModel
+
+from cli_example.render import Facts, Lines, Table, View
+from nexus import PortMapping, WorkspaceInfo
+from nexus.config import Explanation
+from nexus.models.findings import Finding
+from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
+from nexus.models.workspace import DamagedRecord
+
+
+def to_json(value: object) -> str:
+    """Return one JSON document. The fields of a model keep their names."""
+    return json.dumps(value, default=_plain, indent=2, ensure_ascii=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+@singledispatch
+def view(value: object) -> View:
+    """Return what people see of a value."""
+    return Lines(str(value).splitlines())
+
+
+@view.register
+def _(value: tuple) -> View:  # type: ignore[type-arg] # singledispatch looks at the class itself
+    return _rows(value)
+
+
+@view.register
+def _(value: dict) -> View:  # type: ignore[type-arg]
+    return Facts(list(_flat(value)))
+
+
+@view.register
+def _(value: Explanation) -> View:
+    return Lines(str(value).splitlines())
+
+
+@view.register
+def _(value: WorkspaceInfo) -> View:
+    pairs = [
+        ("name", value.name),
+        ("status", _status(value)),
+        ("current", "yes" if value.current else ""),
+        ("backend", value.backend),
+        ("image", value.image or ""),
+        ("branch", value.branch),
+        ("tree", str(value.worktree_path)),
+        *((f"port {port.name}", _port(port)) for port in value.ports),
+        ("labels", _labels(value.labels)),
+        ("created", _when(value.created_at)),
+        ("expires", _when(value.expires_at)),
+    ]
+    return Facts([(name, text) for name, text in pairs if text])
+
+
+@view.register
+def _(value: SwitchOutcome) -> View:
+    before = f"; {value.previous} is {value.previous_status}" if value.previous and value.previous_status else ""
+    return Lines([f"{value.current} is the current workspace ({1000 * value.seconds:.0f} ms){before}"])
+
+
+@view.register
+def _(value: DestroyOutcome) -> View:
+    kept = [f"unsaved work is kept under {value.rescued}"] if value.rescued else []
+    branch = "its branch is gone too" if value.branch_deleted else "its branch stays"
+    return Lines([f"{value.name} is destroyed; {branch}", *kept])
+
+
+@view.register
+def _(value: SyncOutcome) -> View:
+    moved = f"{value.before[:12]} → {value.after[:12]}" if value.fast_forwarded else f"stays at {value.after[:12]}"
+    return Lines([f"{value.branch}: {moved}" + (f"; {value.message}" if value.message else "")])
+
+
+def _rows(values: Sequence[object]) -> View:
+    """Return a table of values of one kind; which kind shows in the first."""
+    first = values[0] if values else None
+    match first:
+        case WorkspaceInfo() | DamagedRecord():
+            return _table(values, _WORKSPACES)
+        case PortMapping():
+            return _table(values, _PORTS)
+        case Finding():
+            return _table(values, _FINDINGS)
+        case GcAction():
+            return _table(values, _ACTIONS)
+        case _:
+            return Table(headings=(), rows=())
+
+
+def _table(values: Sequence[object], columns: Mapping[str, Callable[..., str]]) -> Table:
+    rows = [[cell(value) for cell in columns.values()] for value in values]
+    # A column that says nothing only takes room.
+    kept = [index for index in range(len(columns)) if index < 2 or any(row[index] for row in rows)]
+    headings = list(columns)
+    return Table(headings=[headings[index] for index in kept], rows=[[row[index] for index in kept] for row in rows])
+
+
+def _of(attribute: str) -> Callable[[object], str]:
+    def cell(value: object) -> str:
+        found = getattr(value, attribute, None)
+        return "" if found is None else str(found)
+
+    return cell
+
+
+def _status(value: WorkspaceInfo | DamagedRecord) -> str:
+    if isinstance(value, DamagedRecord):
+        return "damaged"
+    return "missing" if value.missing else str(value.status)
+
+
+def _remark(value: WorkspaceInfo | DamagedRecord) -> str:
+    if isinstance(value, DamagedRecord):
+        return f"{value.reason} ({value.path})"
+    return value.status_message or ""
+
+
+_WORKSPACES: Mapping[str, Callable[..., str]] = {
+    "": lambda value: "*" if getattr(value, "current", False) else "",
+    "NAME": _of("name"),
+    "STATUS": _status,
+    "BACKEND": _of("backend"),
+    "BRANCH": _of("branch"),
+    "PORTS": lambda value: " ".join(f"{port.name}:{port.host_port}" for port in getattr(value, "ports", ())),
+    "LABELS": lambda value: _labels(getattr(value, "labels", {})),
+    "REMARK": _remark,
+}
+_PORTS: Mapping[str, Callable[..., str]] = {
+    "NAME": _of("name"),
+    "INSIDE": lambda port: f"{port.container_port}/{port.protocol}",
+    "HOST": lambda port: str(port.host_port),
+    "URL": _of("url"),
+    "VISIBILITY": _of("visibility"),
+    "FIXED": lambda port: "yes" if port.fixed else "",
+}
+_FINDINGS: Mapping[str, Callable[..., str]] = {
+    "LEVEL": lambda finding: "fixed" if finding.fixed else str(finding.level),
+    "CHECK": _of("check"),
+    "FOUND": _of("message"),
+    "NEXT": _of("hint"),
+}
+_ACTIONS: Mapping[str, Callable[..., str]] = {
+    "ACTION": _of("action"),
+    "KIND": _of("kind"),
+    "NAME": _of("name"),
+    "REASON": _of("reason"),
+}
+
+
+def _port(port: PortMapping) -> str:
+    return port.url or f"{port.bind_address}:{port.host_port} → {port.container_port}/{port.protocol}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _when(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _flat(value: Mapping[str, object], above: str = "") -> list[tuple[str, str]]:
+    """Return a nested mapping as dotted names and values."""
+    pairs: list[tuple[str, str]] = []
+    for key, below in value.items():
+        name = f"{above}{key}"
+        if isinstance(below, Mapping) and below:
+            pairs += _flat(below, f"{name}.")
+        else:
+            pairs.append((name, below if isinstance(below, str) else json.dumps(below, ensure_ascii=False)))
+    return pairs

@@ -1,0 +1,242 @@
+"""The worktrees of one repository: the one class that the rest of Nexus holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import anyio.from_thread
+
+from nexus.abc import ProgressCallback
+from nexus.git import layout
+from nexus.git.checkout import Report
+from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.excluding import exclude
+from nexus.git.layout import Worktree
+from nexus.git.listing import get_worktree, list_worktrees
+from nexus.git.refs import Refs, resolve
+from nexus.git.removing import remove_worktree
+from nexus.git.report import report_work
+from nexus.git.repository import opened
+from nexus.git.rescue import rescue_worktree
+from nexus.git.sync import sync_worktree
+from nexus.git.threads import in_thread
+from nexus.git.work_report import WorkReport
+from nexus.models.requests import SyncOutcome
+from nexus.models.workspace import Repository
+
+MAX_RESCUED_FILE: Final = 100 << 20
+SYNC_TIMEOUT: Final = 120.0
+_STEP: Final = "worktree"
+
+
+class Worktrees:
+    """Makes, lists, examines, brings up to date and removes the worktrees of one repository.
+
+    Nothing here takes a lock between processes: whoever makes or removes worktrees holds the repository's. Git itself may run at
+    the same time; where it holds one of its own locks, ``Busy`` is raised. Hooks and filter programs are never run, and what
+    an agent can write inside a worktree (its ``.git`` file, configuration, hooks) is never obeyed.
+
+    Args:
+        repository: What :func:`nexus.git.find_repository` returned. The constructor only stores it.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    @property
+    def repository(self) -> Repository:
+        """The repository."""
+        return self._repository
+
+    def path(self, name: str) -> Path:
+        """Return the folder of a worktree, whether there is one or not.
+
+        Raises:
+            InvalidName: When ``name`` is no workspace name.
+        """
+        return layout.worktree_path(self._repository, name)
+
+    def branch(self, name: str) -> str:
+        """Return the branch that belongs to a worktree: ``nexus/<name>``.
+
+        Raises:
+            InvalidName: When ``name`` is no workspace name.
+        """
+        return layout.branch_name(name)
+
+    def admin_dir(self, name: str) -> Path:
+        """Return git's entry for a worktree, whether there is one or not.
+
+        Raises:
+            InvalidName: When ``name`` is no workspace name.
+        """
+        return layout.admin_path(self._repository, name)
+
+    async def resolve(self, ref: str) -> str:
+        """Return the commit that ``ref`` names, as 40 hexadecimal digits.
+
+        Args:
+            ref: ``HEAD`` (the main checkout's), a branch, a tag, a remote branch, a full ref name or a commit id of at least four
+                digits; ``~n``, ``^n`` and ``^{commit}`` may follow.
+
+        Raises:
+            UnbornHead: When it starts from ``HEAD`` and there is no commit yet.
+            RefNotFound: When nothing has this name, it is ambiguous, or it leads to no commit.
+        """
+
+        def work(_: object) -> str:
+            with opened(self._repository) as repo:
+                return resolve(repo, Refs(self._repository.common_dir), ref)
+
+        return await in_thread(work)
+
+    async def create(
+        self,
+        name: str,
+        *,
+        start: str = "HEAD",
+        reason: str,
+        adopt: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> Worktree:
+        """Make the branch ``nexus/<name>`` and a locked worktree in which it is checked out.
+
+        Files come from the main checkout where its index proves them unchanged, else from the object database; uncommitted
+        changes of the main checkout never come along. Line ends are converted as git would; what a filter program (such as Git
+        LFS) would have to convert is left as stored, and said in ``notes``. Submodules are empty folders. A sparse checkout of the
+        main tree is not taken over: every file is written.
+
+        Args:
+            name: The workspace's name.
+            start: What the branch starts from, as for :meth:`resolve`. Not used when a branch is adopted.
+            reason: Lock reason; starts with ``nexus:``.
+            adopt: Whether a branch that exists is used as it is.
+            progress: Told how many files are written.
+
+        Returns:
+            The worktree.
+
+        Raises:
+            UnbornHead, RefNotFound: As for :meth:`resolve`.
+            BranchInUse: When the branch exists and is not to be adopted, is checked out elsewhere, or collides with another.
+            Busy: When git holds a lock.
+            GitError: When something is in the way, the commit holds a path that is not safe, or the disk refuses.
+
+        Cancellation: what the call made is removed before it returns; so it is when it fails.
+        """
+        order = Order(name, start, reason, adopt)
+        report = None if progress is None else _reporter(progress)
+        made = await in_thread(
+            lambda stop: create_worktree(self._repository, order, stop, report),
+            undo=lambda made: self._undo(name, made),
+        )
+        return made.worktree
+
+    def _undo(self, name: str, made: Made) -> None:
+        remove_worktree(self._repository, name, expected_tip=made.tip, delete_branch=made.branch_made)
+
+    async def list(self) -> tuple[Worktree, ...]:
+        """Return the worktrees that are ours, by name; also those of which only the tree or only git's entry is left."""
+        return await in_thread(lambda _: list_worktrees(self._repository))
+
+    async def get(self, name: str) -> Worktree | None:
+        """Return one worktree; ``None`` when neither a tree nor an entry of git's is there.
+
+        Raises:
+            InvalidName: When ``name`` is no workspace name.
+        """
+        return await in_thread(lambda _: get_worktree(self._repository, name))
+
+    async def report(self, name: str) -> WorkReport:
+        """Work out what would be lost if the worktree and its branch went away. Writes nothing.
+
+        A worktree that does not exist has nothing to lose but its branch's commits. What cannot be found out is said in
+        ``unknown`` and counts as dirty; this call does not raise for it.
+
+        Raises:
+            InvalidName: When ``name`` is no workspace name.
+        """
+        return await in_thread(lambda stop: report_work(self._repository, name, stop))
+
+    async def rescue(self, name: str, *, max_file_bytes: int = MAX_RESCUED_FILE) -> str:
+        """Keep everything in the worktree in a commit under ``refs/nexus/rescue/<name>/<time>``.
+
+        The commit's tree is the worktree as it is: changes, untracked files that are not ignored, links, executable bits. Its
+        parents are the checked-out commit, the branch's tip where that is another one, and, where something else was staged, a
+        commit of the index. ``git checkout <ref> -- .`` brings the files back.
+
+        Args:
+            name: The workspace's name.
+            max_file_bytes: Largest file that is kept.
+
+        Returns:
+            The full name of the ref.
+
+        Raises:
+            GitError: When a file cannot be kept: unreadable, too large, or in a repository nested in the tree. Nothing is dropped.
+
+        Cancellation: unused objects may be left in the database; ``git gc`` removes them.
+        """
+        return await in_thread(lambda stop: rescue_worktree(self._repository, name, max_file_bytes, stop))
+
+    async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool) -> bool:
+        """Remove the tree, git's entry and, when asked, the branch. Legal at any time, also for half a worktree; idempotent.
+
+        Whether work would be lost is not looked at: ask :meth:`report` before.
+
+        Args:
+            name: The workspace's name.
+            expected_tip: The commit that the branch must still be at to be deleted; ``None`` keeps the branch.
+            delete_branch: Whether to delete the branch. One that is checked out in another worktree stays.
+
+        Returns:
+            Whether the branch was deleted.
+
+        Raises:
+            GitError: When the worktree is locked by somebody else, or cannot be moved away; then it is as it was.
+            Busy: When git holds a lock on the branch.
+            CleanupError: When files could not be deleted; git's entry and the branch are gone all the same.
+
+        Cancellation: the call runs to its end.
+        """
+        return await in_thread(
+            lambda _: remove_worktree(self._repository, name, expected_tip=expected_tip, delete_branch=delete_branch)
+        )
+
+    async def sync(self, name: str, *, remote: str = "origin", timeout: float | None = SYNC_TIMEOUT) -> SyncOutcome:
+        """Fetch, and fast-forward the worktree's branch from its upstream.
+
+        The upstream is the branch's configured one, else the branch that the worktree started from, else the remote's default.
+
+        Args:
+            name: The workspace's name.
+            remote: The remote.
+            timeout: Seconds that the fetch may take; ``None`` is no limit.
+
+        Returns:
+            What changed. Without such a remote, or without an upstream, nothing did, and ``message`` says why.
+
+        Raises:
+            SyncConflict: When both have moved, local changes are in the way, or the worktree is not on its branch.
+            GitError: When the remote cannot be reached, or there is no such worktree.
+            Busy: When git is at work in the worktree.
+
+        Cancellation: the branch and the tree are as before or wholly moved; refs of the remote may have been updated.
+        """
+        return await sync_worktree(self._repository, name, remote, timeout)
+
+    async def exclude(self) -> None:
+        """Have ``info/exclude`` keep our folders out of ``git status``. What the file holds stays; a second call changes nothing.
+
+        Raises:
+            GitError: When the file cannot be read or written.
+        """
+        await in_thread(lambda _: exclude(self._repository))
+
+
+def _reporter(progress: ProgressCallback) -> Report:
+    def report(done: int, total: int) -> None:
+        anyio.from_thread.run_sync(progress, _STEP, f"{done} of {total} files", done, total)
+
+    return report

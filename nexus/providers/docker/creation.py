@@ -1,0 +1,238 @@
+"""Making and removing what a workspace has on the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from nexus.errors import CleanupError, InvalidArgument, NexusError, ProviderError
+from nexus.models.ids import WorkspaceId
+from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceSpec
+from nexus.providers.docker.client import Answer, Engine, EngineInfo, parse
+from nexus.providers.docker.container_config import (
+    Identity,
+    choose_identity,
+    container_body,
+    container_name,
+    own_labels,
+)
+from nexus.providers.docker.facts import Container
+from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.images import check_reference, missing
+from nexus.providers.docker.instance import find_container, list_containers
+from nexus.providers.docker.networks import ensure_network, remove_networks
+from nexus.providers.docker.options import DockerOptions
+from nexus.providers.docker.setup_archive import setup_archive
+from nexus.providers.docker.shielding import finish
+
+_DEADLINE: Final = 60.0
+_REMOVE_DEADLINE: Final = 120.0
+_UNDO_LIMIT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What one call has made so far, to be undone by it alone."""
+
+    network: bool = False
+    container: str | None = None
+
+
+class _Volume(Answer):
+    name: str
+
+
+class _Volumes(Answer):
+    volumes: tuple[_Volume, ...] | None = None
+
+
+async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> str:
+    """Make a workspace's network and container, stopped, and return the container's id.
+
+    One that is there already is returned. Failed or cancelled: what this call made is removed again.
+
+    Raises:
+        ImageNotFound: When the image is not on the engine.
+        InvalidArgument: When a mount, a link or the image's name cannot be used.
+    """
+    if spec.image is None:
+        raise InvalidArgument("a docker workspace needs an image", hint="set defaults.image, or a dockerfile")
+    check_reference(spec.image)
+    info = await engine.info()
+    identity = choose_identity(options.user, rootless=info.rootless, uid=os.getuid(), gid=os.getgid())
+    ref = InstanceRef(id=spec.id, name=spec.name)
+    found = await find_container(engine, ref)
+    if found is not None:
+        return await _complete(engine, found, spec, identity)
+    made = _Made()
+    try:
+        network, fresh = await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
+        made = _Made(network=fresh)
+        body = container_body(spec, options, info, identity, network=network)
+        try:
+            number = await _create(engine, spec, body)
+        except EngineRefused as exc:
+            other = await find_container(engine, ref) if exc.status == 409 else None
+            if other is None:
+                raise
+            return await _complete(engine, other, spec, identity)
+        made = _Made(network=fresh, container=number)
+        if not await _has_shell(engine, number):
+            await remove_container(engine, number)
+            made = _Made(network=fresh)
+            bare = container_body(spec, options, info, identity, network=network, shell=False)
+            number = await _create_bare(engine, spec, bare)
+            made = _Made(network=fresh, container=number)
+        await _set_up(engine, number, spec, identity)
+    except BaseException:
+        await finish(_undo(engine, spec, made), limit=_UNDO_LIMIT)
+        raise
+    return number
+
+
+async def _create(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]) -> str:
+    try:
+        async with engine.door("create the container", deadline=_DEADLINE) as docker:
+            return (await docker.containers.create(body, name=container_name(spec.name, spec.id))).id
+    except EngineRefused as exc:
+        if exc.status == 404 and "image" in exc.text.lower():
+            raise missing(spec.image or "") from exc
+        if exc.status == 400 and "bind source path does not exist" in exc.text:
+            raise InvalidArgument(f"a folder to mount does not exist: {exc.text}") from exc
+        raise
+
+
+async def _complete(engine: Engine, found: Container, spec: InstanceSpec, identity: Identity) -> str:
+    """Finish a container that another call made: that one may have been cut short after the creation."""
+    if found.state.status == "created":
+        await _set_up(engine, found.id, spec, identity)
+    return found.id
+
+
+async def _has_shell(engine: Engine, number: str) -> bool:
+    params = {"path": "/bin/sh"}
+    try:
+        async with engine.stream("look for a shell", "HEAD", f"containers/{number}/archive", params=params):
+            return True
+    except EngineRefused as exc:
+        if exc.status == 404:
+            return False
+        raise
+
+
+async def _create_bare(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]) -> str:
+    """Create the container with its image's own command: nothing of ours can run in it."""
+    try:
+        return await _create(engine, spec, body)
+    except EngineRefused as exc:
+        if "no command specified" in exc.text.lower():
+            raise ProviderError(
+                f"image {spec.image} has neither /bin/sh nor a command of its own, so nothing can keep a workspace alive",
+                hint="use an image with a shell, or give it an ENTRYPOINT that stays",
+                details={"image": spec.image},
+            ) from exc
+        raise
+
+
+async def _set_up(engine: Engine, number: str, spec: InstanceSpec, identity: Identity) -> None:
+    """Put the home folder and the links in, and give fresh volumes to the user inside."""
+    folders = [identity.home] if identity.home is not None else []
+    if identity.user is not None and identity.uid != 0:
+        folders += [mount.target for mount in spec.mounts if mount.kind == "volume" and not mount.read_only]
+    if not folders and not spec.links:
+        return
+    archive = setup_archive(folders=folders, links=spec.links, uid=identity.uid, gid=identity.gid)
+    headers = {"Content-Type": "application/x-tar"}
+    async with engine.stream(
+        "set the container up",
+        "PUT",
+        f"containers/{number}/archive",
+        params={"path": "/"},
+        data=archive,
+        headers=headers,
+        deadline=_DEADLINE,
+    ):
+        pass
+
+
+async def _undo(engine: Engine, spec: InstanceSpec, made: _Made) -> None:
+    try:
+        if made.container is None:
+            # A request that was cut off may still have made one; nobody else can have under this id and name.
+            found = await find_container(engine, InstanceRef(id=spec.id, name=spec.name)) if made.network else None
+            if found is not None and found.state.status == "created":
+                await remove_container(engine, found.id)
+        else:
+            await remove_container(engine, made.container)
+        if made.network:
+            await remove_networks(engine, spec.id)
+    except NexusError:
+        # The error that led here is the one to tell. What is left carries our labels and goes with a destroy.
+        return
+
+
+async def remove_container(engine: Engine, number: str) -> None:
+    """Remove a container in whatever state, with its nameless volumes, and wait until it is gone. None there: nothing."""
+    try:
+        async with engine.door("remove the container", deadline=_REMOVE_DEADLINE) as docker:
+            await docker.containers.container(number).delete(force=True, v=True)
+    except EngineRefused as exc:
+        if exc.status == 404:
+            return
+        if exc.status != 409 or "already in progress" not in exc.text:
+            raise
+        await _await_removal(engine, number)
+
+
+async def _await_removal(engine: Engine, number: str) -> None:
+    async with asyncio.timeout(_REMOVE_DEADLINE):
+        while True:
+            try:
+                async with engine.door("look at a container") as docker:
+                    await docker.containers.container(number).show()
+            except EngineRefused as exc:
+                if exc.status == 404:
+                    return
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def unmake(engine: Engine, number: WorkspaceId) -> tuple[str, ...]:
+    """Remove every container, network and volume that carries a workspace's label; return the containers' ids.
+
+    Raises:
+        CleanupError: When a volume is in use by somebody else's container.
+    """
+    containers = tuple(listed.id for listed in await list_containers(engine, {LABEL_WORKSPACE: number}))
+    for container in containers:
+        await remove_container(engine, container)
+    await remove_networks(engine, number)
+    await _remove_volumes(engine, number)
+    return containers
+
+
+async def _remove_volumes(engine: Engine, number: WorkspaceId) -> None:
+    params = {"filters": json.dumps({"label": [f"{LABEL_WORKSPACE}={number}"]})}
+    async with engine.stream("list volumes", "GET", "volumes", params=params, deadline=_DEADLINE) as reply:
+        found = parse(_Volumes, await reply.json(content_type=None))
+    left: list[str] = []
+    for volume in found.volumes or ():
+        try:
+            async with engine.stream("remove a volume", "DELETE", f"volumes/{volume.name}", deadline=_DEADLINE):
+                pass
+        except EngineRefused as exc:
+            if exc.status == 409:
+                left.append(volume.name)
+            elif exc.status != 404:
+                raise
+    if left:
+        raise CleanupError(
+            f"volumes are in use by other containers: {', '.join(left)}",
+            hint="remove those containers, then destroy again",
+            details={"left": left},
+        )

@@ -1,0 +1,345 @@
+"""One workspace's container: what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import aiohttp
+
+from nexus.abc import ProcessHandle
+from nexus.errors import NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
+from nexus.models.execution import SpawnRequest
+from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.providers.docker.client import Engine, parse
+from nexus.providers.docker.exec_script import passes_shell
+from nexus.providers.docker.exec_stream import FrameDecoder
+from nexus.providers.docker.facts import LABEL_SHELL, Container, Listed, status_of
+from nexus.providers.docker.failures import EngineRefused, network_missing, not_running, taken_port
+from nexus.providers.docker.networks import connect, disconnect, ensure_network
+from nexus.providers.docker.options import DockerOptions
+from nexus.providers.docker.process import DockerProcess
+from nexus.providers.docker.spawning import Place, spawn
+from nexus.providers.docker.usage import Counters, Reading, stats_of
+
+_START_DEADLINE: Final = 120.0
+_CHANGE_DEADLINE: Final = 60.0
+_STARTING_AT_ONCE: Final = 16
+
+
+class Shared:
+    """What the instances of one opened provider have in common.
+
+    Args:
+        engine: The engine.
+        options: The backend's settings.
+    """
+
+    def __init__(self, engine: Engine, options: DockerOptions) -> None:
+        self.engine = engine
+        self.options = options
+        self.turn = asyncio.Semaphore(_STARTING_AT_ONCE)
+        self.processes: set[DockerProcess] = set()
+        self.readings: dict[str, Reading] = {}
+
+
+async def find_container(engine: Engine, ref: InstanceRef) -> Container | None:
+    """Return the container of a workspace; ``None`` when there is none.
+
+    A handle alone is not believed: it comes from a record, and the container it names has to carry the workspace's label.
+    """
+    if ref.handle:
+        found = await _describe(engine, ref.handle)
+        if found is not None and found.labels.get(LABEL_WORKSPACE) == ref.id:
+            return found
+    for listed in await list_containers(engine, {LABEL_WORKSPACE: ref.id}):
+        found = await _describe(engine, listed.id)
+        if found is not None:
+            return found
+    return None
+
+
+async def _describe(engine: Engine, number: str) -> Container | None:
+    if not number.isalnum():
+        return None
+    try:
+        async with engine.door("look at a container") as docker:
+            raw = await docker.containers.container(number).show()
+    except EngineRefused as exc:
+        if exc.status == 404:
+            return None
+        raise
+    return parse(Container, raw)
+
+
+async def list_containers(engine: Engine, labels: dict[str, str]) -> list[Listed]:
+    """Return every container that carries these labels; an empty value matches any."""
+    wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
+    async with engine.door("list containers", deadline=30.0) as docker:
+        found = await docker.containers.list(all=True, filters={"label": wanted})
+        return [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+
+
+class DockerInstance:
+    """A workspace in a container.
+
+    Args:
+        shared: The provider's parts.
+        ref: Which workspace.
+    """
+
+    def __init__(self, shared: Shared, ref: InstanceRef) -> None:
+        self._shared = shared
+        self._engine = shared.engine
+        self._ref = ref
+        self._place: Place | None = None
+
+    @property
+    def ref(self) -> InstanceRef:
+        """How to find it again."""
+        return self._ref
+
+    async def status(self) -> InstanceStatus:
+        """Return what the engine sees now; ``GONE`` when it was removed, ``UNKNOWN`` when the engine cannot be asked."""
+        try:
+            found = await find_container(self._engine, self._ref)
+        except ProviderError as exc:
+            return InstanceStatus(ref=self._ref, state=InstanceState.UNKNOWN, detail=exc.message)
+        if found is None:
+            self._place = None
+            return InstanceStatus(ref=self._ref, state=InstanceState.GONE, detail="its container was removed")
+        return status_of(found)
+
+    async def _container(self) -> str:
+        """Return the container's id, proved once to be this workspace's."""
+        return (await self._find_place()).container
+
+    async def _find_place(self) -> Place:
+        if self._place is None:
+            found = await find_container(self._engine, self._ref)
+            if found is None:
+                raise self._gone()
+            shell = found.labels.get(LABEL_SHELL) != "none" and passes_shell(found.env_names)
+            self._place = Place(found.id, found.config.working_dir or "/", shell)
+            self._ref = self._ref.model_copy(update={"handle": found.id})
+        return self._place
+
+    def _gone(self) -> WorkspaceGone:
+        return WorkspaceGone(
+            f"the container of workspace {self._name!r} was removed",
+            hint="start the workspace to make it again around its worktree, or destroy it",
+        )
+
+    @property
+    def _name(self) -> str:
+        return self._ref.name or self._ref.id
+
+    async def _act(self, act: Callable[[str], Awaitable[None]]) -> None:
+        """Do something to the container, and read a refusal."""
+        number = await self._container()
+        try:
+            await act(number)
+        except EngineRefused as exc:
+            if exc.status == 404 and "container" in exc.text.lower():
+                self._place = None
+                raise self._gone() from exc
+            raise
+
+    async def start(self) -> None:
+        """Make it run. Running already: nothing. Paused: it is resumed.
+
+        Cancelled: it may or may not run.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+            PortInUse: When a published port is taken.
+        """
+        await self._act(self._start)
+
+    async def _start(self, number: str) -> None:
+        try:
+            await self._start_once(number)
+        except EngineRefused as exc:
+            taken = taken_port(exc)
+            if taken is not None:
+                raise taken from exc
+            if "paused" in exc.text:
+                await self.resume()
+                return
+            if not network_missing(exc):
+                raise
+            await self._reconnect(number)
+            await self._start_once(number)
+
+    async def _start_once(self, number: str) -> None:
+        async with self._engine.door("start the container", deadline=_START_DEADLINE) as docker:
+            await docker.containers.container(number).start()
+
+    async def _reconnect(self, number: str) -> None:
+        """Make the network again that somebody removed, and put the container on it."""
+        found = await find_container(self._engine, self._ref)
+        if found is None:
+            raise self._gone()
+        ours = {key: value for key, value in found.labels.items() if key.startswith("dev.nexus.")}
+        name, _ = await ensure_network(
+            self._engine, self._shared.options, name=self._name, number=self._ref.id, labels=ours
+        )
+        # The container still remembers the old network's number under the same name, and would ask for that.
+        await disconnect(self._engine, name, number)
+        await connect(self._engine, name, number)
+
+    async def stop(self, *, grace: float = 10.0) -> None:
+        """End all its processes: TERM, ``grace`` seconds (rounded up to whole ones), KILL. Stopped already: nothing.
+
+        A paused one goes on for as long as it takes to end. Cancelled: it ends all the same.
+        """
+
+        async def act(number: str) -> None:
+            seconds = math.ceil(max(0.0, grace))
+            async with self._engine.door("stop the container", deadline=seconds + _CHANGE_DEADLINE) as docker:
+                container = docker.containers.container(number)
+                try:
+                    await container.unpause()
+                except Exception as exc:
+                    if getattr(exc, "status", None) not in {404, 409, 500}:
+                        raise
+                await container.stop(t=seconds)
+
+        await self._act(act)
+
+    async def pause(self) -> None:
+        """Freeze every process. Paused already: nothing.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+        """
+
+        async def act(number: str) -> None:
+            async with self._engine.door("pause the container", deadline=_CHANGE_DEADLINE) as docker:
+                await docker.containers.container(number).pause()
+
+        await self._freeze(act, already="already paused")
+
+    async def resume(self) -> None:
+        """Let frozen processes go on. Running already: nothing.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+        """
+
+        async def act(number: str) -> None:
+            async with self._engine.door("resume the container", deadline=_CHANGE_DEADLINE) as docker:
+                await docker.containers.container(number).unpause()
+
+        await self._freeze(act, already="is not paused")
+
+    async def _freeze(self, act: Callable[[str], Awaitable[None]], *, already: str) -> None:
+        try:
+            await self._act(act)
+        except EngineRefused as exc:
+            stopped = not_running(exc, self._name)
+            if already in exc.text or (stopped is not None and "is paused" in exc.text):
+                # The engine says "not paused" of a stopped container too.
+                if (await self.status()).state in {InstanceState.RUNNING, InstanceState.PAUSED}:
+                    return
+                raise self._stopped() from exc
+            if stopped is not None:
+                raise stopped from exc
+            raise
+
+    def _stopped(self) -> WorkspaceStopped:
+        return WorkspaceStopped(f"workspace {self._name!r} is not running", hint="start it first")
+
+    async def spawn(self, request: SpawnRequest) -> ProcessHandle:
+        """Start a command; see :func:`nexus.providers.docker.spawning.spawn`.
+
+        An image without ``/bin/sh``, and a variable whose name no shell passes on, are run by the engine alone. Such a command
+        can be signalled only when the engine runs on this host.
+
+        Raises:
+            ExecStartError: When the program is not there (127) or cannot be executed (126), or the folder is missing.
+            WorkspaceStopped: When the container does not run, or is paused.
+            WorkspaceGone: When it was removed.
+        """
+        place = await self._find_place()
+        try:
+            return await spawn(
+                self._engine,
+                place,
+                request,
+                turn=self._shared.turn,
+                keep=self._shared.processes.add,
+                gone=self._shared.processes.discard,
+            )
+        except EngineRefused as exc:
+            raise await self._explain(exc) from exc
+
+    async def _explain(self, refusal: EngineRefused) -> NexusError:
+        stopped = not_running(refusal, self._name)
+        if stopped is not None:
+            return stopped
+        match (await self.status()).state:
+            case InstanceState.GONE:
+                return self._gone()
+            case InstanceState.STOPPED | InstanceState.FAILED:
+                return self._stopped()
+            case _:
+                return refusal
+
+    async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
+        """Give what the container's main process printed, in chunks.
+
+        Args:
+            follow: Go on until the container ends.
+            tail: Only the last lines, this many.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+        """
+        number = await self._container()
+        params = {
+            "stdout": "1",
+            "stderr": "1",
+            "follow": "1" if follow else "0",
+            "tail": "all" if tail is None else str(max(0, tail)),
+        }
+        decoder = FrameDecoder()
+        try:
+            async with self._engine.stream(
+                "read the log", "GET", f"containers/{number}/logs", params=params, deadline=None if follow else 60.0
+            ) as reply:
+                async for piece in reply.content.iter_any():
+                    for _, data in decoder.feed(piece):
+                        yield data
+        except EngineRefused as exc:
+            if exc.status == 404:
+                raise self._gone() from exc
+            raise
+        except ProviderUnavailable as exc:
+            # A container that is removed while it is followed ends the log without the proper end of the reply.
+            if not (follow and isinstance(exc.__cause__, aiohttp.ClientPayloadError)):
+                raise
+
+    async def stats(self) -> ResourceStats:
+        """Return what it uses now; the processor's share is that since the previous call on this provider.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+            WorkspaceGone: When it was removed.
+        """
+        number = await self._container()
+        params = {"stream": "false", "one-shot": "true"}
+        try:
+            async with self._engine.stream(
+                "count what is used", "GET", f"containers/{number}/stats", params=params
+            ) as reply:
+                counters = parse(Counters, await reply.json(content_type=None))
+        except EngineRefused as exc:
+            raise await self._explain(exc) from exc
+        if counters.empty:
+            raise self._stopped()
+        now = asyncio.get_running_loop().time()
+        stats, self._shared.readings[number] = stats_of(counters, now, self._shared.readings.get(number))
+        return stats

@@ -1,0 +1,190 @@
+"""The docker provider: makes, finds and removes the containers of workspaces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self
+
+import anyio.to_thread
+from pydantic import JsonValue
+
+from nexus.abc import Instance, ProgressCallback
+from nexus.errors import ConfigError, NexusError, WrongLoop
+from nexus.models.instances import (
+    LABEL_WORKSPACE,
+    Capability,
+    InstanceRef,
+    InstanceSpec,
+    InstanceState,
+    InstanceStatus,
+    ProviderInfo,
+)
+from nexus.providers.docker.client import Engine, EngineInfo, agree
+from nexus.providers.docker.creation import make, unmake
+from nexus.providers.docker.endpoint import look_around, resolve_endpoint
+from nexus.providers.docker.facts import status_listed
+from nexus.providers.docker.images import ensure_build, ensure_image
+from nexus.providers.docker.instance import DockerInstance, Shared, list_containers
+from nexus.providers.docker.options import DockerOptions, parse_options
+from nexus.providers.docker.shielding import finish
+
+_PROBE_DEADLINE: Final = 0.45
+"""For each of the two questions of a probe, which has a second in all."""
+_CLOSE_LIMIT: Final = 60.0
+_CAPABILITIES: Final = frozenset(Capability)
+_BUILD_LABELS: Final = {"dev.nexus.image": "build"}
+
+
+class DockerProvider:
+    """Workspaces as containers of a Docker engine, or of another that speaks its API.
+
+    The constructor only stores. It serves the event loop that opened it, which has to be asyncio's.
+
+    Args:
+        options: The ``backends.docker`` settings; see :class:`nexus.providers.docker.options.DockerOptions`.
+        env: The environment to find the engine by; this process's own when absent.
+
+    Raises:
+        ConfigError: When a setting is unknown or cannot be used.
+    """
+
+    def __init__(self, options: Mapping[str, JsonValue] | None = None, *, env: Mapping[str, str] | None = None) -> None:
+        self._given: Mapping[str, JsonValue] = dict(options or {})
+        self._options: DockerOptions = parse_options(options)
+        self._env = env
+        self._shared: Shared | None = None
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under."""
+        return "docker"
+
+    async def __aenter__(self) -> Self:
+        """Find the engine's address and make a client. Connects to nothing, so it succeeds while the engine is down.
+
+        Raises:
+            ConfigError: When an address, a context or a certificate that is named cannot be used.
+        """
+        if self._shared is not None:
+            raise WrongLoop("the docker provider is open already", hint="make another one")
+        env = self._env if self._env is not None else dict(os.environ)
+        around = await anyio.to_thread.run_sync(look_around, env, os.getuid())
+        engine = await Engine(resolve_endpoint(self._options.socket, around)).open()
+        self._shared = Shared(engine, self._options)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the commands that still run and close the client. The containers stay as they are."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            await finish(self._close(shared), limit=_CLOSE_LIMIT)
+
+    @staticmethod
+    async def _close(shared: Shared) -> None:
+        try:
+            await asyncio.gather(*(process.aclose() for process in tuple(shared.processes)), return_exceptions=True)
+        finally:
+            await shared.engine.close()
+
+    def _open(self) -> Shared:
+        if self._shared is None:
+            raise WrongLoop("the docker provider is not open", hint="use it inside `async with`")
+        return self._shared
+
+    async def probe(self) -> ProviderInfo:
+        """Return what the engine is and can do, within a second. Never raises for an engine that is down."""
+        engine = self._open().engine
+        try:
+            version = await engine.version(deadline=_PROBE_DEADLINE)
+            agree(version)
+            info = await engine.info(deadline=_PROBE_DEADLINE)
+            self._check_driver(info)
+        except NexusError as exc:
+            return ProviderInfo(name=self.name, available=False, detail=exc.message, hint=exc.hint)
+        lost: frozenset[Capability] = frozenset()
+        if info.rootless and info.cgroup_version == "1":
+            lost = frozenset({Capability.RESOURCE_LIMITS, Capability.PAUSE})
+        return ProviderInfo(
+            name=self.name,
+            available=True,
+            version=version.version,
+            capabilities=_CAPABILITIES - lost,
+            detail=f"engine {version.version} (API {version.api_version}) at {engine.endpoint.shown}, "
+            f"{info.driver} storage{', rootless' if info.rootless else ''}",
+        )
+
+    def _check_driver(self, info: EngineInfo) -> None:
+        wanted = self._options.storage_driver
+        if wanted is not None and info.driver and wanted != info.driver:
+            raise ConfigError(
+                f"backends.docker.storage_driver is {wanted}, but the engine stores with {info.driver}",
+                hint="remove the setting, or change the engine's storage-driver (images and containers stay behind)",
+            )
+
+    def _options_for(self, spec: InstanceSpec) -> DockerOptions:
+        return parse_options({**self._given, **spec.options}) if spec.options else self._options
+
+    async def prepare(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> InstanceSpec:
+        """Have the image ready: build it from the Dockerfile when there is one, else pull it when it is not here.
+
+        Cancelled: a pull or build is broken off; layers that are complete stay on the engine.
+
+        Raises:
+            ImageNotFound, ImagePullFailed, BuildFailed: As they say.
+            ConfigError: When the engine's storage driver is not the one that is set.
+        """
+        engine = self._open().engine
+        options = self._options_for(spec)
+        self._check_driver(await engine.info())
+        if spec.dockerfile is not None:
+            image = await ensure_build(
+                engine,
+                spec.dockerfile,
+                spec.build_context,
+                labels=_BUILD_LABELS,
+                deadline=options.build_timeout.total_seconds(),
+                progress=progress,
+            )
+            return spec.model_copy(update={"image": image})
+        if spec.image is not None:
+            await ensure_image(engine, spec.image, deadline=options.pull_timeout.total_seconds(), progress=progress)
+        return spec
+
+    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
+        """Make the workspace's network and container, stopped. The same ``spec.id`` twice: the first one's.
+
+        Cancelled or failed: what this call made is removed again; anything left carries our labels.
+
+        Raises:
+            ImageNotFound: When the image is not on the engine; :meth:`prepare` fetches it.
+            InvalidArgument: When the specification cannot be made here.
+        """
+        shared = self._open()
+        if progress is not None:
+            progress("create", f"creating the container of {spec.name}")
+        number = await make(shared.engine, spec, self._options_for(spec))
+        return DockerInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
+
+    async def attach(self, ref: InstanceRef) -> Instance:
+        """Return the instance; asks nothing."""
+        return DockerInstance(self._open(), ref)
+
+    async def list(self, labels: Mapping[str, str] | None = None) -> tuple[InstanceStatus, ...]:
+        """Return every container of ours that carries all these labels."""
+        found = await list_containers(self._open().engine, {LABEL_WORKSPACE: "", **(labels or {})})
+        statuses = (status_listed(listed) for listed in found)
+        return tuple(status for status in statuses if status.state is not InstanceState.GONE)
+
+    async def destroy(self, ref: InstanceRef) -> None:
+        """Remove the workspace's container, network and volumes, found by its label alone. None there: nothing.
+
+        Cancelled: some may be left; call again.
+        """
+        shared = self._open()
+        for container in await unmake(shared.engine, ref.id):
+            shared.readings.pop(container, None)

@@ -1,0 +1,274 @@
+"""One workspace on this host."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import json
+import math
+import os
+from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Final, Self
+
+import anyio
+from anyio import to_thread
+
+from nexus.errors import (
+    InvalidArgument,
+    ProviderUnavailable,
+    RecordDamaged,
+    StateConflict,
+    Unsupported,
+    WorkspaceGone,
+)
+from nexus.models.execution import SpawnRequest, Started
+from nexus.models.ids import WorkspaceId, new_exec_id
+from nexus.models.instances import Capability, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.models.ports import PortMapping
+from nexus.providers.local import environment, lifecycle
+from nexus.providers.local.channel import Channel
+from nexus.providers.local.contact import Contact, Known, stopped
+from nexus.providers.local.folders import Folders
+from nexus.providers.local.keeper import frames
+from nexus.providers.local.locks import locked
+from nexus.providers.local.logs import read_log
+from nexus.providers.local.observe import status_of
+from nexus.providers.local.process import LocalProcess, not_started
+from nexus.providers.local.record import read_description, replace_description
+from nexus.providers.local.usage import Reading, measure
+
+_SPAWN: Final = 30.0
+"""Seconds that starting a program may take; a folder on a disk that does not answer can keep it waiting."""
+
+
+class LocalInstance:
+    """Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats`` and ``SupportsPortChange`` with plain processes.
+
+    Args:
+        ref: Which workspace.
+        folders: Where the backend keeps what it knows.
+        env: The environment of this program.
+        passed: Variables that commands get from it beyond :data:`nexus.providers.local.environment.KEPT`.
+        readings: The last reading of each workspace's processor time, shared by all instances of one provider.
+    """
+
+    def __init__(
+        self,
+        ref: InstanceRef,
+        folders: Folders,
+        *,
+        env: Mapping[str, str],
+        passed: frozenset[str],
+        readings: MutableMapping[WorkspaceId, Reading],
+    ) -> None:
+        self._folder = folders.of(ref.id)
+        self._ref = InstanceRef(id=ref.id, name=ref.name, handle=str(self._folder))
+        self._folders = folders
+        self._env = env
+        self._inherited = environment.base(env, passed)
+        self._readings = readings
+        self._contact = Contact(self._folder)
+
+    @property
+    def ref(self) -> InstanceRef:
+        """How to find it again."""
+        return self._ref
+
+    async def status(self) -> InstanceStatus:
+        """Return what is to be seen now; ``FAILED`` says that the keeper was killed, and ``stop`` clears up after it."""
+        return status_of(self._ref, self._folder, await self._contact.sight())
+
+    async def start(self) -> None:
+        """Start the workspace's keeper. Running already: nothing. Paused: it is resumed.
+
+        Raises:
+            WorkspaceGone: When the workspace's folder was removed.
+            PortInUse: When somebody else listens on one of its ports.
+            ProviderError: When the worktree is missing or the keeper does not come up.
+            RecordDamaged: When the description cannot be understood.
+            Busy: When another process works on it for long.
+
+        Cancellation: it runs, or it does not; both can be started again.
+        """
+        await lifecycle.start(self._folders, self._folder, self._env)
+
+    async def stop(self, *, grace: float = 10.0) -> None:
+        """End all its processes: TERM, ``grace`` seconds, KILL. Stopped already: nothing. Works on a paused one.
+
+        Raises:
+            InvalidArgument: When the grace is negative or not finite.
+            CleanupError: When a process does not end although it was killed.
+
+        Cancellation: the processes are ended all the same.
+        """
+        if not math.isfinite(grace) or grace < 0:
+            raise InvalidArgument(f"the grace must be a number of seconds, not {grace!r}")
+        await lifecycle.stop(self._folder, workspace=self._ref.id, grace=grace)
+
+    async def spawn(self, request: SpawnRequest) -> LocalProcess:
+        """Start a command in a session and process group of its own.
+
+        Raises:
+            ExecStartError: 127 when the program is not there; 126 when it cannot be executed, the folder is missing or cannot be
+                entered, or the arguments are too long.
+            WorkspaceStopped: When the workspace does not run, or is paused.
+            WorkspaceGone: When its folder was removed.
+            Unsupported: When another user is asked for.
+            InvalidArgument: When a word cannot be passed to a program.
+            ProviderUnavailable: When the keeper does not answer.
+
+        Cancellation: the command was not started, or is ended.
+        """
+        _check_user(request.user)
+        known, channel = await self._contact.connect()
+        try:
+            with anyio.fail_after(_SPAWN):
+                return await self._spawn(known, channel, request)
+        except TimeoutError as exc:
+            channel.close()
+            raise ProviderUnavailable("the workspace's keeper does not answer", hint="stop the workspace") from exc
+        except BaseException:
+            channel.close()
+            raise
+
+    async def _spawn(self, known: Known, channel: Channel, request: SpawnRequest) -> LocalProcess:
+        exec_id = new_exec_id()
+        cwd = environment.folder(known.description, request.cwd)
+        content = {
+            "op": "spawn",
+            "exec_id": exec_id,
+            "argv": request.argv,
+            "cwd": cwd,
+            "env": environment.command(self._inherited, known.description, request.env, request.pty),
+            "stdin": request.stdin,
+            "size": None if request.pty is None else [request.pty.rows, request.pty.cols],
+            "timeout": request.timeout,
+            "grace": request.grace,
+        }
+        payload = json.dumps(content).encode("ascii")
+        _check_words(request, cwd)
+        if len(payload) > frames.LIMIT:
+            raise not_started(request, cwd, "program", errno.E2BIG)
+        try:
+            await channel.send(frames.REQUEST, payload)
+            answer = await channel.receive()
+        except BrokenPipeError:
+            answer = None
+        if answer is None:
+            raise stopped(InstanceState.FAILED, "its keeper has just ended")
+        said = json.loads(answer.payload)
+        if answer.kind == frames.REFUSED:
+            stage = said["stage"]
+            if stage == "paused":
+                raise stopped(InstanceState.PAUSED, "")
+            if stage == "stopping":
+                raise stopped(InstanceState.STOPPED, "it is being stopped")
+            raise not_started(request, cwd, stage, said["errno"])
+        return LocalProcess(known.run, channel, request, Started(exec_id=exec_id, pid=said["pid"]))
+
+    async def pause(self) -> None:
+        """Freeze every process. Paused already: nothing. Time limits of commands stand still meanwhile.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+            WorkspaceGone: When its folder was removed.
+
+        Cancellation: it is paused, or it is not.
+        """
+        await self._contact.ask("pause")
+
+    async def resume(self) -> None:
+        """Let exactly those processes go on that ``pause`` has frozen. Running already: nothing.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+            WorkspaceGone: When its folder was removed.
+
+        Cancellation: it is resumed, or it is not.
+        """
+        await self._contact.ask("resume")
+
+    async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Give the log in chunks: the last ``tail`` lines or all; with ``follow`` until the workspace ends.
+
+        It says when the workspace was started, paused and stopped, and holds what background processes printed after their command
+        had ended.
+
+        Raises:
+            InvalidArgument: When ``tail`` is negative.
+            WorkspaceGone: When its folder was removed.
+        """
+        if tail is not None and tail < 0:
+            raise InvalidArgument(f"tail counts lines, so it cannot be {tail}")
+        if not await to_thread.run_sync(self._folder.is_dir):
+            raise WorkspaceGone("the workspace's place is gone", hint="start the workspace to have it made again")
+
+        async def ended() -> bool:
+            return not (await self._contact.sight()).alive
+
+        reading = read_log(self._folder, follow=follow, tail=tail, ended=ended)
+        try:
+            async for chunk in reading:
+                yield chunk
+        finally:
+            await reading.aclose()
+
+    async def stats(self) -> ResourceStats:
+        """Return what its processes use now, the keeper left out. There is no memory limit.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+            WorkspaceGone: When its folder was removed.
+        """
+        sight = await self._contact.sight()
+        if not sight.alive or sight.run is None:
+            raise stopped(sight.state, sight.detail)
+        stats, reading = await to_thread.run_sync(measure, sight.run.pid, self._readings.get(self._ref.id))
+        self._readings[self._ref.id] = reading
+        return stats
+
+    async def change_ports(self, ports: tuple[PortMapping, ...]) -> Self:
+        """Tell programs these ports from the next start on.
+
+        Raises:
+            StateConflict: When it is running.
+            WorkspaceGone: When its folder was removed.
+            RecordDamaged: When its description cannot be understood.
+
+        Cancellation: the ports are changed, or they are not.
+        """
+        async with locked(self._folder):
+            sight = await self._contact.sight()
+            if sight.alive:
+                raise StateConflict(
+                    "the ports of a running workspace cannot be changed",
+                    hint="stop it first",
+                    details={"state": str(sight.state), "allowed": [str(InstanceState.STOPPED)]},
+                )
+            await to_thread.run_sync(_replace_ports, self._folder, ports)
+        return self
+
+
+def _replace_ports(folder: Path, ports: tuple[PortMapping, ...]) -> None:
+    description = read_description(folder)
+    if description is None:
+        raise RecordDamaged(f"{folder} has just been removed")
+    replace_description(folder, description.model_copy(update={"ports": ports}))
+
+
+def _check_user(user: str | None) -> None:
+    if user is not None and user not in {str(os.getuid()), getpass.getuser()}:
+        raise Unsupported(
+            f"the local backend runs commands as the user it runs as, not as {user}",
+            hint="leave the user out, or use a backend that has users",
+            details={"capability": str(Capability.EXEC_USER), "provider": "local"},
+        )
+
+
+def _check_words(request: SpawnRequest, cwd: str) -> None:
+    try:
+        for word in (*request.argv, cwd, *request.env, *request.env.values()):
+            word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(f"{exc.object!r} cannot be passed to a program: it is no valid text") from exc
