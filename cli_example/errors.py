@@ -30,7 +30,7 @@ SIGNALLED: Final = 128
 MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "0": "it was done",
-        "1": "it failed, or `doctor` or `config validate` found something wrong",
+        "1": "it failed, or `doctor` found something wrong",
         "2": "the command line is wrong: an unknown option, a missing or impossible value, a name that breaks the rule",
         "3": "the configuration is wrong",
         "4": "what was named does not exist: a workspace, a repository, a ref, a backend, an image",

@@ -17,16 +17,18 @@ _HEAD: Final = """\
 
 <!-- Written by cli_example.reference.page(); change the commands, not this page. -->
 
-The command line of Nexus. Install it with `pip install "nexus-workspace[docker,cli]"`, or run it from a checkout as `python -m cli_example`.
+The command line of Nexus. `pip install "nexus-workspace[docker,cli]"` installs it; in a checkout it is `python -m cli_example`.
 
 ## What holds for every command
 
-- The options below may stand before or after the name of a group or a command. `--set` may be repeated, a later one overrides.
-  `boulder workspace` and `boulder ws` are the same.
-- Results go to standard output: tables on a terminal, plain aligned text elsewhere, and with `--json` one JSON document whose fields have the
-  names of the library's models. Progress and notes go to standard error, and progress only when that is a terminal or with `--verbose`.
-- An error is `error[CODE]: sentence` on standard error, then what it is about, then `hint:` and the next step. With `--json` it is one line there
-  instead, `{"error": {"code": …, "message": …, "hint": …, "retryable": …, "details": …}}`, and standard output stays empty.
+- The options below may stand before or after the name of a group or a command. `--set` may be repeated, a later one
+  overrides. `boulder workspace` and `boulder ws` are the same.
+- Results go to standard output: tables on a terminal, plain aligned text elsewhere, and with `--json` one JSON document whose
+  fields have the names of the library's models. Notes and progress go to standard error, progress only when that is a
+  terminal or with `--verbose`.
+- An error is `error[CODE]: sentence` on standard error, then what it is about, then `hint:` and the next step. With `--json`
+  it is one line there instead, `{"error": {"code": …, "message": …, "hint": …, "retryable": …, "details": …}}`, and standard
+  output stays empty.
 - Ctrl-C undoes what was begun and then ends; a second one ends at once, and the next command finishes or undoes the rest.
 - `boulder --install-completion` completes commands, options and the names of workspaces in your shell.
 - A DURATION is `90`, `45s`, `30m` or `1h30m`.
@@ -42,10 +44,11 @@ _EXIT: Final = """\
 """
 
 _EXEC: Final = """\
-Standard input, output and error are the command's own, byte for byte, and an end of input reaches it. Options of `boulder` stand before the command; from its first
-word on everything is the command's, and `--` before it is allowed. INT, TERM, QUIT and HUP go to its whole process group. A command ended by signal n
-gives 128 + n, one killed at `--timeout` gives 124, one that is not there 127, one that cannot be executed 126. With `--tty` it runs on a terminal of this
-one's size, and every key, Ctrl-C too, goes to it.
+Standard input, output and error are the command's own, byte for byte, and an end of input reaches it. Options of `boulder`
+stand before the command; from its first word on everything is the command's, and `--` before it is allowed. INT, TERM, QUIT
+and HUP go to its whole process group. A command ended by signal n gives 128 + n, one killed at `--timeout` gives 124, one that
+is not there 127, one that cannot be executed 126. With `--tty` it runs on a terminal of this one's size, and every key, Ctrl-C
+too, goes to it.
 """
 
 _MORE: Final[Mapping[str, str]] = {"boulder ws exec": _EXEC}

@@ -155,7 +155,7 @@ _FINDINGS: Mapping[str, Callable[..., str]] = {
     "LEVEL": lambda finding: "fixed" if finding.fixed else str(finding.level),
     "CHECK": _of("check"),
     "FOUND": _of("message"),
-    "NEXT": _of("hint"),
+    "NEXT": lambda finding: "" if finding.level == "ok" else finding.hint or "",
 }
 _ACTIONS: Mapping[str, Callable[..., str]] = {
     "ACTION": _of("action"),

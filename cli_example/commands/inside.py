@@ -28,7 +28,9 @@ async def execute(
     cwd: Annotated[str | None, typer.Option("--cwd", metavar="PATH", help="Folder to run in.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", metavar="KEY[=VALUE]", help="Add a variable.")] = None,
     user: Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="User to run as.")] = None,
-    timeout: Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="When to kill it.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="DURATION", help="After which it is killed.")
+    ] = None,
     tty: Annotated[bool, typer.Option("--tty", "-t", help="Run it on a terminal.")] = False,
 ) -> int:
     """Run a command in a workspace. Input, output, signals and status are the command's own."""

@@ -21,11 +21,15 @@ async def create(
     cli: Cli,
     name: NewName,
     *,
-    start_point: Annotated[str, typer.Option("--from", metavar="REF", help="What the branch starts from.")] = "HEAD",
+    start_point: Annotated[
+        str, typer.Option("--from", metavar="REF", help="What the branch starts from; HEAD when absent.")
+    ] = "HEAD",
     adopt: Annotated[bool, typer.Option("--adopt-branch", help="Use nexus/NAME when it is there already.")] = False,
     label: Labels = None,
-    ttl: Annotated[str | None, typer.Option("--ttl", metavar="DURATION", help="When gc may destroy it.")] = None,
-    start: Annotated[bool, typer.Option("--start/--no-start", help="Whether it runs in the end.")] = True,
+    ttl: Annotated[str | None, typer.Option("--ttl", metavar="DURATION", help="After which gc may destroy it.")] = None,
+    start: Annotated[
+        bool, typer.Option("--start/--no-start", help="Whether it runs in the end; it does when absent.")
+    ] = True,
 ) -> None:
     """Create a workspace. It gets the branch nexus/NAME, a worktree, ports, and a place where it runs."""
     labels, lifetime = options.pairs(label, "--label"), options.seconds(ttl)
@@ -56,7 +60,9 @@ async def up(cli: Cli, name: NewName) -> None:
 async def down(
     cli: Cli,
     name: Name,
-    grace: Annotated[str, typer.Option("--grace", metavar="DURATION", help="From TERM to KILL.")] = "10s",
+    grace: Annotated[
+        str, typer.Option("--grace", metavar="DURATION", help="Time between TERM and KILL; 10s when absent.")
+    ] = "10s",
 ) -> None:
     """Stop a workspace. Its tree, branch and ports stay."""
     async with cli.open() as nx:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Annotated, Final, Literal, Union
 
 from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
 
 from nexus.config.layers import KeyPath
 from nexus.models.units import parse_size
@@ -78,7 +79,8 @@ def _read(annotation: object, metadata: tuple[object, ...], doc: str) -> Key:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         below = _read(arguments[1], (), "")
         return Key("anything", doc) if below.kind == "anything" else Key("map", doc, any_name=below)
-    return Key(_value_kind(annotation, metadata), doc)
+    described = (item.description for item in metadata if isinstance(item, FieldInfo) and item.description)
+    return Key(_value_kind(annotation, metadata), doc or next(described, ""))
 
 
 def _value_kind(annotation: object, metadata: tuple[object, ...]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from nexus.config.assignments import NOT_SETTINGS, NOT_SETTINGS_PREFIX, PREFIX, SHORT_NAMES
 from nexus.config.builtin import built_in
-from nexus.config.catalogue import ANY_NAME, catalogue
+from nexus.config.catalogue import ANY_NAME, Key, catalogue
 from nexus.config.checks import RESERVED_PORTS
 from nexus.config.dormant import DORMANT
 from nexus.config.effective import RENAMED
@@ -15,6 +16,7 @@ from nexus.config.explain import show_value
 from nexus.config.layers import KeyPath, Leaf, child, join_key
 from nexus.config.restrict import HOST_CODE, REFUSED
 from nexus.config.schema import FILES, Effective
+from nexus.config.sections import Resources
 from nexus.config.sources import MAX_BYTES, NODE_FILES
 
 _INTRODUCTION: Final = f"""\
@@ -43,8 +45,8 @@ layer's value with file, line and column, and which one holds.
   `cpu: {{cores: 4}}`, `memory: 8G` means `memory: {{bytes: 8G}}`. **port**: `web: 3000` means `web: {{container: 3000}}`.
 - Files are UTF-8 YAML (1.2 core schema) of at most {MAX_BYTES // 1024} KiB, without tags and merge keys. Keys that are not
   below are errors.
-- `env:NAME` as a value of `env` or of a backend's option refers to an environment variable. It is resolved when needed and
-  never stored.
+- `env:NAME` as a value of `env` or of a backend's option refers to an environment variable. It is resolved when a command
+  or a backend needs it, never before and never written anywhere.
 - A name with a dot in it stands in double quotes: `workspaces."next.js".path`.
 - Host ports {RESERVED_PORTS.start}-{RESERVED_PORTS.end} are kept by Nexus: neither a fixed port nor `port_range` may use them.
 """
@@ -72,6 +74,8 @@ def configuration_reference() -> str:
         parts.append(f"## The {level} file\n\n{(file.__doc__ or '').strip()}\n")
         rows = ((f"`{_dotted(path)}`", key.kind, _note(path, key.doc)) for path, key in _rows(catalogue(file)))
         parts.append(_table(("key", "value", "meaning"), rows))
+    rows = ((f"`{_dotted(path)}`", key.kind, key.doc) for path, key in catalogue(Resources).walk())
+    parts.append(f"## Resources\n\n{(Resources.__doc__ or '').strip()}\n\n{_table(('key', 'value', 'meaning'), rows)}")
     variables = ", ".join(f"`{name.replace('.*', '*')}`" for name in HOST_CODE.pattern.split("|"))
     parts.append(_PROJECT_RULES.format(variables=variables))
     parts.append(
@@ -88,6 +92,17 @@ def _dotted(path: KeyPath) -> str:
 
 def _note(path: KeyPath, doc: str) -> str:
     return f"{doc} *Accepted, not acted on yet.*".strip() if path in DORMANT else doc
+
+
+def _rows(key: Key, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Key]]:
+    """Give every key as :meth:`Key.walk` does, the parts of resources left out: they have a table of their own."""
+    below = {**key.children, **({ANY_NAME: key.any_name} if key.any_name is not None else {})}
+    for name, inner in below.items():
+        if set(inner.children) == set(Resources.model_fields):
+            yield (*path, name), replace(inner, kind="resources", children={})
+        else:
+            yield (*path, name), inner
+            yield from _rows(inner, (*path, name))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

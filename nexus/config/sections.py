@@ -19,6 +19,9 @@ from nexus.models.ports import PortNumber, PortProtocol, Visibility
 from nexus.models.resources import RESOURCE_CLASSES, Cores, ResourceClass
 from nexus.models.units import Duration, Size
 
+_SMALLEST_POOL = 64
+"""Room for four workspaces."""
+
 
 def _matching(pattern: str, what: str) -> AfterValidator:
     compiled = re.compile(pattern, re.ASCII)
@@ -48,10 +51,13 @@ def _positive_duration(value: timedelta) -> timedelta:
 
 def _network(text: str) -> str:
     try:
-        ipaddress.IPv4Network(text)
+        network = ipaddress.IPv4Network(text)
     except ValueError as error:
         msg = f"must be an IPv4 network such as 10.213.0.0/16: {error}"
         raise ValueError(msg) from None
+    if not network.is_private or network.num_addresses < _SMALLEST_POOL:
+        msg = f"must be a private IPv4 network of at least {_SMALLEST_POOL} addresses, such as 10.213.0.0/16"
+        raise ValueError(msg)
     return text
 
 
@@ -84,6 +90,12 @@ CoreCount = Annotated[Cores, BeforeValidator(_number)]
 PositiveSize = Annotated[Size, Field(gt=0)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive_duration)]
 Network = Annotated[str, AfterValidator(_network)]
+NetworkName = Annotated[
+    str, _matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}", "must be the start of a network's name: letters, digits, '_.-'")
+]
+ContainerUser = Annotated[
+    str, _matching(r"host|image|[0-9]{1,10}:[0-9]{1,10}", "must be 'host', 'image' or numbers such as '1000:1000'")
+]
 BackendName = Annotated[
     str, _matching(r"[a-z][a-z0-9_-]{0,62}", "must be a backend's name: lower-case letters, digits, '-' and '_'")
 ]
@@ -215,15 +227,15 @@ class DockerOptions(Model):
 
     socket: Text | None = None
     """The engine's socket or address; when absent `DOCKER_HOST`, then the current docker context."""
-    network: Text | None = None
+    network: NetworkName | None = None
     """How the names of the workspaces' networks begin."""
     storage_driver: Text | None = None
     """Storage driver that the engine is expected to use."""
     subnet_pool: Network | None = None
     """IPv4 network that the workspaces' own networks are cut from; the provider's own choice when absent."""
-    user: Text | None = None
+    user: ContainerUser | None = None
     """Who runs inside: `host` (you), `image` (the image's user), or a fixed `uid:gid`."""
-    pids_limit: Annotated[int, Field(ge=16)] | None = None
+    pids_limit: Annotated[Count, Field(ge=16, le=4_194_304)] | None = None
     """How many processes a workspace may have."""
     pull_timeout: PositiveDuration | None = None
     """Time that pulling an image may take."""
@@ -240,7 +252,7 @@ class LocalOptions(Model):
     """Absolute path of the folder that remembers local workspaces."""
     runtime_dir: Text | None = None
     """Absolute path of the folder for sockets."""
-    pass_env: tuple[Text, ...] | None = None
+    pass_env: tuple[VariableName, ...] | None = None
     """Names of variables of yours that commands see as well; your environment is not passed on otherwise."""
     stop_grace: PositiveDuration | None = None
     """Time between asking processes to end and killing them."""

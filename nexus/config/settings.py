@@ -213,6 +213,8 @@ def _options(merged: Branch) -> dict[str, dict[str, JsonValue]]:
 def _json(value: object) -> JsonValue:
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
     return value if isinstance(value, bool | int | float) else str(value)
 
 

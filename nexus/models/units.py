@@ -78,7 +78,7 @@ def parse_size(value: object) -> int:
     factor: int = 1024 ** _POWERS[match[2].upper()]
     size = float(match[1]) * factor
     if not math.isfinite(size):
-        raise InvalidArgument(f"{value[:40]!r}… is not a size: it is too large")
+        raise InvalidArgument(f"{match[0][:40]!r}… is not a size: it is too large")
     return round(size)
 
 

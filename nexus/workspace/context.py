@@ -13,12 +13,12 @@ import anyio
 
 from nexus.abc import Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
-from nexus.errors import NexusError, WorkspaceNotFound
+from nexus.errors import NexusError, RecordDamaged, WorkspaceNotFound
 from nexus.git import Worktree, Worktrees, container_mounts
 from nexus.models.events import Progress
 from nexus.models.ids import NodeId, WorkspaceId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
-from nexus.models.workspace import Repository, WorkspaceRecord
+from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
 from nexus.state import FileStateStore, Journal, NodeRegistry, lock
@@ -132,18 +132,18 @@ class Context:
             RecordDamaged: When its file cannot be understood.
         """
         if not _ID.fullmatch(name):
-            return await self.store.load(name)
+            return self._own(await self.store.load(name))
         # Handles ask by id for every command: the name it had last time is right nearly always, and one file is read, not all.
         known = self._names.get(name)
         if known is not None:
             try:
-                record = await self.store.load(known)
+                record = self._own(await self.store.load(known))
             except WorkspaceNotFound:
                 pass
             else:
                 if record.id == name:
                     return record
-        found, _ = await self.store.load_all()
+        found, _ = await self.records()
         for record in found:
             self._names[record.id] = record.name
             if record.id == name:
@@ -151,6 +151,37 @@ class Context:
         raise WorkspaceNotFound(
             f"there is no workspace with the id {name}", hint="'boulder ws list' names those there are"
         )
+
+    async def records(self) -> tuple[tuple[WorkspaceRecord, ...], tuple[DamagedRecord, ...]]:
+        """Return every record that is ours, and every file that cannot be understood or cannot be ours, by name."""
+        found, damaged = await self.store.load_all()
+        strange = {record.name: reason for record in found if (reason := self._strange(record))}
+        ours = tuple(record for record in found if record.name not in strange)
+        foreign = tuple(
+            DamagedRecord(name=name, path=self.home / "state" / "workspaces" / f"{name}.json", reason=reason)
+            for name, reason in strange.items()
+        )
+        return ours, tuple(sorted((*damaged, *foreign), key=lambda entry: entry.name))
+
+    def _own(self, record: WorkspaceRecord) -> WorkspaceRecord:
+        reason = self._strange(record)
+        if reason is not None:
+            raise RecordDamaged(
+                f"the record of workspace {record.name!r} is not this repository's: {reason}",
+                hint="'boulder doctor --fix' sets it aside and rebuilds it from what is really there",
+                details={"name": record.name},
+            )
+        return record
+
+    def _strange(self, record: WorkspaceRecord) -> str | None:
+        """Say why a record cannot be one that we wrote here. A clone may bring record files of its own making along."""
+        if record.repository.root != self.repository.root or record.repository.common_dir != self.repository.common_dir:
+            return f"it belongs to a repository at {record.repository.root}"
+        if record.worktree_path != self.worktrees.path(record.name) or record.branch != self.worktrees.branch(
+            record.name
+        ):
+            return f"it names another tree or branch: {record.worktree_path}, {record.branch}"
+        return None
 
     def last_active(self, identifier: WorkspaceId) -> datetime | None:
         """Return when a command was last started in a workspace; ``None`` when none ever was."""

@@ -260,7 +260,7 @@ async def drop_stale_claim(context: Context, name: str) -> None:
 
 async def _refuse_existing(context: Context, name: str) -> None:
     try:
-        existing = await context.store.load(name)
+        existing = await context.record(name)
     except WorkspaceNotFound:
         return
     except RecordDamaged as damaged:

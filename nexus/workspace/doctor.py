@@ -11,7 +11,7 @@ from nexus.errors import NexusError
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
 from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
-from nexus.ports import ephemeral_overlap
+from nexus.ports import ephemeral_overlap, reservation_command
 from nexus.workspace.context import Context
 from nexus.workspace.observing import list_all
 from nexus.workspace.rebuilding import rebuild
@@ -50,7 +50,7 @@ async def probe_all(context: Context) -> tuple[ProviderInfo, ...]:
 
 
 async def _backends(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001 - one shape for all parts
-    records, _ = await context.store.load_all()
+    records, _ = await context.records()
     needed = {context.settings.backend, *(record.backend for record in records)}
     for info in await probe_all(context):
         level = "ok" if info.available else ("error" if info.name in needed else "warning")
@@ -72,7 +72,7 @@ async def _repository(context: Context, fix: bool) -> AsyncGenerator[Finding, No
 
 
 async def _records(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
-    _, damaged = await context.store.load_all()
+    _, damaged = await context.records()
     if not damaged:
         yield Finding(check="records", level="ok", message="every record can be read")
     for record in damaged:
@@ -138,7 +138,7 @@ async def _ports(context: Context, fix: bool) -> AsyncGenerator[Finding, None]: 
         level="warning",
         message=f"the system may hand ports {overlap[0]} to {overlap[1]} to any program, and workspaces use them too; "
         "a port that is taken is replaced and announced",
-        hint="sudo sysctl -w net.ipv4.ip_local_reserved_ports=32768-39999",
+        hint=reservation_command(),
     )
 
 

@@ -69,11 +69,21 @@ def remove_tree(directory: int, name: bytes, check: Callable[[], None]) -> None:
 
 
 def _drop_folder(directory: int, below: tuple[bytes, ...]) -> None:
-    around = open_below(directory, below[:-1])
+    around = _open_around(directory, below)
     try:
         os.rmdir(below[-1], dir_fd=around)
     finally:
         os.close(around)
+
+
+def _open_around(directory: int, below: tuple[bytes, ...]) -> int:
+    """Open the folder that an entry is in; where that has become something else the entry is gone."""
+    try:
+        return open_below(directory, below[:-1])
+    except OSError as error:
+        if error.errno not in _SWAPPED:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
 
 
 def _empty(directory: int, below: tuple[bytes, ...], top: bytes) -> list[tuple[bytes, ...]]:
@@ -83,7 +93,7 @@ def _empty(directory: int, below: tuple[bytes, ...], top: bytes) -> list[tuple[b
     except OSError as error:
         if error.errno not in _SWAPPED:
             raise
-        around = open_below(directory, below[:-1])
+        around = _open_around(directory, below)
         try:
             os.unlink(below[-1], dir_fd=around)
         finally:

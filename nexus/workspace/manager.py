@@ -174,7 +174,7 @@ class WorkspaceManager(WorkspaceService):
             options: Settings for a creation, by dotted key; without effect on a workspace that is there.
         """
         context = self._open
-        records, _ = await context.store.load_all()
+        records, _ = await context.records()
         if any(record.name == name for record in records):
             return Workspace(self, await self.start(name, progress=progress))
         return await self.create(name, settings=options, progress=progress)
@@ -316,7 +316,7 @@ class WorkspaceManager(WorkspaceService):
         known = await context.record(name)
         async with context.workspace_lock(known.name, f"{doing} workspace {known.name}"):
             await recovery.recover_name(context, known.name)
-            yield await context.store.load(known.name)
+            yield await context.record(known.name)
 
     async def _after(self, record: WorkspaceRecord) -> WorkspaceInfo:
         return await observing.look(self._open, record)

@@ -27,7 +27,7 @@ async def look(context: Context, record: WorkspaceRecord) -> WorkspaceInfo:
 
 async def list_all(context: Context, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
     """Return every workspace by name, each backend asked once; damaged records at the end."""
-    records, damaged = await context.store.load_all()
+    records, damaged = await context.records()
     current = await context.store.current()
     wanted = [record for record in records if where is None or _may_match(record, where)]
     seen = await _seen(context, wanted)

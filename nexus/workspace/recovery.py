@@ -40,6 +40,9 @@ async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> Gc
     what = f"an interrupted {entry.operation or 'operation'}"
     if dry_run:
         return GcAction(kind="journal", name=entry.name, action="would-remove", reason=what)
+    if entry.damaged and entry.operation:
+        # Something did happen: what is left of it is found by its labels, claims and worktrees, and the file is evidence.
+        return GcAction(kind="journal", name=entry.name, action="kept", reason=f"{what} cannot be read: {entry.damaged}")
     if entry.damaged:
         # A header is written before the first effect: one that was never whole has nothing behind it.
         await context.journal.discard(entry)

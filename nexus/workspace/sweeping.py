@@ -89,7 +89,7 @@ async def _leases(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
 
 
 async def _expired(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
-    records, _ = await context.store.load_all()
+    records, _ = await context.records()
     now = datetime.now(UTC)
     for record in records:
         if record.expires_at is not None and record.expires_at <= now:
@@ -102,7 +102,7 @@ async def _expire(context: Context, record: WorkspaceRecord, dry_run: bool) -> G
         return _action("expired", record.name, dry_run, reason)
     try:
         async with context.workspace_lock(record.name, f"expiring {record.name}"):
-            await destruction.destroy(context, await context.store.load(record.name), force=False)
+            await destruction.destroy(context, await context.record(record.name), force=False)
     except UnsavedWork as error:
         return GcAction(kind="expired", name=record.name, action="kept", reason=f"{reason}, but {error.message}")
     except NexusError as error:
@@ -113,7 +113,7 @@ async def _expire(context: Context, record: WorkspaceRecord, dry_run: bool) -> G
 async def _has_record(context: Context, name: str) -> bool:
     """Whether there is a record of this name, readable or not: a damaged one still owns what it names."""
     try:
-        await context.store.load(name)
+        await context.record(name)
     except WorkspaceNotFound:
         return False
     except NexusError:

@@ -140,7 +140,7 @@ def test_validate_returns_what_load_raises(site: Site) -> None:
 
 
 def test_the_usual_places_of_a_nodes_file() -> None:
-    assert sources.NODE_FILES == (Path("/etc/nexus/config.yaml"), Path("/opt/nexus/etc/config.yaml"))
+    assert (Path("/etc/nexus/config.yaml"), Path("/opt/nexus/etc/config.yaml")) == sources.NODE_FILES
 
 
 class TestNodeFile:

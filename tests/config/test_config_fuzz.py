@@ -40,13 +40,15 @@ DOCUMENTS = st.dictionaries(
 
 
 def outcome(load: Callable[[], object]) -> ConfigError | None:
+    error: ConfigError | None = None
     try:
         load()
-    except ConfigError as error:
+    except ConfigError as raised:
+        error = raised
+    if error is not None:
         assert error.problems
         assert all(line.isprintable() for line in error.problems)
-        return error
-    return None
+    return error
 
 
 def reset(site: Site) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from nexus.config import json_schema
 from nexus.config.restrict import REFUSED, inside
+from nexus.config.sections import DockerOptions
 from tests.config.conftest import Site
 
 SAMPLES = {
@@ -19,11 +20,7 @@ SAMPLES = {
     ("workspaces",): "workspaces: {x: {path: /}}",
     ("project_overrides",): "project_overrides: {app: {env: {A: b}}}",
     ("defaults", "port_range"): "defaults: {port_range: {start: 1, end: 2}}",
-    ("backend", "docker", "socket"): "backend: {docker: {socket: /tmp/evil.sock}}",
-    ("backend", "docker", "network"): "backend: {docker: {network: host}}",
-    ("backend", "docker", "storage_driver"): "backend: {docker: {storage_driver: vfs}}",
-    ("backend", "docker", "subnet_pool"): "backend: {docker: {subnet_pool: 10.0.0.0/8}}",
-    ("backend", "docker", "stop_grace"): "backend: {docker: {stop_grace: 1h}}",
+    **{("backend", "docker", name): f"backend: {{docker: {{{name}: x}}}}" for name in DockerOptions.model_fields},
 }
 
 

@@ -12,6 +12,7 @@ from nexus.config import ConfigStack, LayerKind
 from nexus.errors import ConfigError
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import GB, RESOURCE_CLASSES
+from nexus.providers.docker.options import parse_options
 from tests.config.conftest import Site
 
 TIMEOUTS = [
@@ -199,6 +200,18 @@ class TestValues:
         assert settings.backends["local"]["stop_grace"] == 10.0
         assert settings.backends["podman"] == {"anything": [1, {"a": "b"}]}
 
+    def test_what_the_config_accepts_its_provider_accepts(self, site: Site) -> None:
+        site.user(
+            "backends:\n  docker: {socket: /x, network: n, storage_driver: overlay2, subnet_pool: 10.9.0.0/16, user: '1:2',"
+            " pids_limit: 99, pull_timeout: 1m, build_timeout: 2m}\n  local: {pass_env: [SSH_AUTH_SOCK]}\n"
+        )
+        backends = site.load().settings.backends
+        assert backends["local"]["pass_env"] == ["SSH_AUTH_SOCK"]
+        options = parse_options({key: value for key, value in backends["docker"].items() if key != "stop_grace"})
+        assert (options.user, options.pids_limit, options.pull_timeout) == ("1:2", 99, timedelta(minutes=1))
+        # Every option of the provider has a key here, or nobody could set it.
+        assert set(type(options).model_fields) <= set(backends["docker"])
+
     def test_a_layer_with_an_image_is_not_built_from_a_lower_layers_file(self, site: Site) -> None:
         site.project("backend: {docker: {dockerfile: Dockerfile}}\n")
         assert site.load().settings.dockerfile == site.root / "Dockerfile"
@@ -277,6 +290,19 @@ class TestReferences:
         )
         assert caught.value.hint
 
+    def test_a_backends_options_are_resolved_for_its_provider_alone(self, site: Site) -> None:
+        user = site.user("backends:\n  podman: {key: env:KEY, more: [{a: env:KEY}, 1], n: 2}\n")
+        stack = site.load(env={"KEY": "k"})
+        assert stack.settings.backends["podman"]["key"] == "env:KEY"
+        assert stack.backend_options("podman") == {"key": "k", "more": [{"a": "k"}, 1], "n": 2}
+        assert stack.backend_options("local") == {"stop_grace": 10.0}
+        assert stack.backend_options("unheard-of") == {}
+        with pytest.raises(ConfigError) as caught:
+            site.load().backend_options("podman")
+        assert caught.value.problems[0] == (
+            f"{user}:2:17: 'backends.podman.key' refers to the variable KEY, which is not set"
+        )
+
     def test_a_missing_one_of_the_chosen_backend_is_a_warning(self, site: Site) -> None:
         site.user("backends: {sprite: {api_key: env:SPRITE_API_KEY}}\n")
         assert not any("not set" in line for line in site.load().warnings)
@@ -304,7 +330,7 @@ class TestMoreFlags:
         stack = site.load()
         site.project("broken: [\n")
         assert stack.with_flags({"image": "x"}).settings.image == "x"
-        with pytest.raises(ConfigError, match="unknown key 'defaults.imge'; perhaps you meant 'image'"):
+        with pytest.raises(ConfigError, match=r"unknown key 'defaults\.imge'; perhaps you meant 'image'"):
             stack.with_flags({"defaults.imge": "x"})
 
 
@@ -386,6 +412,22 @@ class TestMergedResult:
             ("backends: {docker: {subnet_pool: banana}}", "must be an IPv4 network such as 10.213.0.0/16"),
             ("backends: {docker: {subnet_pool: 10.0.0.1/8}}", "must be an IPv4 network"),
             ("backends: {docker: {stop_grace: 0}}", "must be longer than zero"),
+            (
+                "backends: {docker: {subnet_pool: 8.8.0.0/16}}",
+                "must be a private IPv4 network of at least 64 addresses",
+            ),
+            (
+                "backends: {docker: {subnet_pool: 10.0.0.0/30}}",
+                "must be a private IPv4 network of at least 64 addresses",
+            ),
+            ("backends: {docker: {user: root}}", "must be 'host', 'image' or numbers such as '1000:1000'"),
+            ("backends: {docker: {pids_limit: true}}", "must be a number, not true or false"),
+            (
+                "backends: {docker: {pids_limit: 3}}",
+                "user:1:34: 'backends.docker.pids_limit' must be at least 16, not 3",
+            ),
+            ("backends: {docker: {network: 'a b'}}", "must be the start of a network's name"),
+            ("backends: {local: {pass_env: [1A]}}", "user:1:31: 'backends.local.pass_env' must be a variable's name"),
             ("backends: {podman: 3}", "user:1:20: 'backends.podman' must be a map of 'key: value' lines, not 3"),
         ],
     )
@@ -454,6 +496,22 @@ def test_wrong_values_are_named_with_place_and_next_step(site: Site, level: str,
     else:
         assert line.startswith(f"{level}:")
         assert problem in line
+
+
+@pytest.mark.parametrize("value", ["9" * 400 + "G", "9" * 400, "1000000000d", "9" * 400 + "w", "9" * 5000])
+@pytest.mark.parametrize("key", ["defaults.resources.memory", "defaults.idle_timeout", "ports.web", "limits"])
+def test_numbers_beyond_all_measure(site: Site, key: str, value: str) -> None:
+    site.user(f"defaults: {{idle_timeout: '{value}', resources: {{memory: '{value}'}}}}")
+    assert any("'defaults.idle_timeout' cannot be used" in line for line in site.problems())
+    huge: JsonValue = 10**400
+    assert site.problems(flags={key: huge})
+    assert max(map(len, site.problems(flags={key: value}))) < 500
+
+
+def test_more_problems_than_anybody_reads(site: Site) -> None:
+    site.user("".join(f"key{number}: 1\n" for number in range(4000)))
+    lines = site.problems()
+    assert (len(lines), lines[-1]) == (101, "and 3900 more problems")
 
 
 def test_a_wrong_secret_is_not_repeated(site: Site) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import nexus
 from nexus.workspace.plan import CreateStep, DestroyStep
-from tests.integration.conftest import Bench, leftovers, make_bench
+from tests.workbench import Bench, leftovers, make_bench
 
 CHILD = textwrap.dedent(
     """

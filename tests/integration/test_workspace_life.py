@@ -21,7 +21,7 @@ from nexus.errors import (
 from nexus.models.events import StatusChanged, Switched, WorkspaceEvent
 from nexus.models.requests import ListFilter
 from nexus.models.workspace import WorkspaceStatus
-from tests.integration.conftest import Bench, git
+from tests.workbench import Bench, git
 
 S = WorkspaceStatus
 

@@ -44,9 +44,13 @@ def found(root: Path, path: str, *, follow: bool = True, aliases: tuple[str, ...
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    before = os.listdir("/proc/self/fd")
+    before = len(names_in(Path("/proc/self/fd")))
     yield
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(names_in(Path("/proc/self/fd"))) == before
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -108,9 +112,8 @@ def test_dots_after_a_link_count_from_where_it_leads(root: Path) -> None:
 def test_links_in_a_circle(root: Path) -> None:
     (root / "x").symlink_to("y")
     (root / "y").symlink_to("x")
-    with no_descriptor_left(), pytest.raises(OSError) as caught:
+    with no_descriptor_left(), pytest.raises(OSError, match="symbolic links"):
         found(root, "x")
-    assert caught.value.errno == errno.ELOOP
 
 
 def test_missing_and_not_a_folder(root: Path) -> None:
@@ -144,9 +147,8 @@ def test_path_longer_than_the_kernel_takes(root: Path) -> None:
 
 
 def test_name_longer_than_a_file_system_takes(root: Path) -> None:
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="too long"):
         found(root, "n" * 300)
-    assert caught.value.errno == errno.ENAMETOOLONG
 
 
 def test_fifo_is_found_without_blocking(root: Path) -> None:
@@ -184,7 +186,7 @@ def test_place_never_creates_outside(root: Path) -> None:
 
     with open_tree(root) as tree, pytest.raises(PathEscape):
         create(tree)
-    assert sorted(os.listdir(root.parent / "outside")) == ["file"]
+    assert names_in(root.parent / "outside") == ["file"]
 
 
 @pytest.mark.parametrize(
@@ -224,9 +226,8 @@ def test_open_below_follows_nothing(root: Path) -> None:
     with open_tree(root) as tree, no_descriptor_left():
         os.close(open_below(tree.fd, (b"a", b"b", b"c")))
         for parts in ((b"a", b"link"), (b"a", b"link", b"c"), (b"a", b"deep", b"a")):
-            with pytest.raises(OSError) as caught:
+            with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
                 open_below(tree.fd, parts)
-            assert caught.value.errno in {errno.ELOOP, errno.ENOTDIR}
 
 
 def test_folder_swapped_for_a_link_never_leads_out(root: Path) -> None:
@@ -289,7 +290,7 @@ def test_rename_to_a_free_name(rename: Path, kind: str) -> None:
     inode = (rename / "old").lstat().st_ino
     move(rename, "old", "new")
     assert (rename / "new").lstat().st_ino == inode
-    assert os.listdir(rename) == ["new"]
+    assert names_in(rename) == ["new"]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
@@ -306,7 +307,7 @@ def test_rename_never_replaces(rename: Path, kind: str, taken: str) -> None:
 def test_rename_of_nothing(rename: Path) -> None:
     with pytest.raises(FileNotFoundError):
         move(rename, "old", "new")
-    assert os.listdir(rename) == []
+    assert names_in(rename) == []
 
 
 def make(path: Path, kind: str) -> None:

@@ -1,0 +1,41 @@
+"""Fixtures that tests of more than one package use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.workbench import git
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of its own; nothing of the real one is read or written."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    for name in ("NEXUS_BACKEND", "NEXUS_STATE_DIR", "NEXUS_IMAGE"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path, home: Path) -> Path:
+    """A repository with a commit, made by the real git program."""
+    root = tmp_path / "app"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    (root / "README.md").write_text("# app\n")
+    (root / "src").mkdir()
+    (root / "src" / "main.py").write_text("print('hello')\n")
+    (root / "run.sh").write_text("#!/bin/sh\necho it runs\n")
+    (root / "run.sh").chmod(0o755)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "first")
+    return root
