@@ -1,11 +1,13 @@
 """The seams. Protocols only: this package imports models and errors, and nothing that talks to the outside.
 
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
+- :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
 
 from __future__ import annotations
 
+from nexus.abc.files import FileAccess
 from nexus.abc.provider import (
     Instance,
     ProcessHandle,
@@ -18,6 +20,7 @@ from nexus.abc.provider import (
 )
 
 __all__ = [
+    "FileAccess",
     "Instance",
     "ProcessHandle",
     "ProgressCallback",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
+from nexus.abc.files import FileAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import ResourceStats

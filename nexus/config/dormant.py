@@ -11,7 +11,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from nexus.config.layers import KeyPath
-from nexus.config.sections import Env, PortName, SinglePort, Text, VariableName
+from nexus.config.sections import Env
+from nexus.config.values import PortName, SinglePort, Text, VariableName
 from nexus.models.base import Model
 
 DORMANT: Final[tuple[KeyPath, ...]] = (

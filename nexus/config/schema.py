@@ -22,7 +22,6 @@ from nexus.config.sections import (
     Backends,
     Defaults,
     EffectiveDefaults,
-    EntryName,
     Env,
     KnownProjects,
     NodeLimits,
@@ -31,6 +30,7 @@ from nexus.config.sections import (
     UserPreferences,
     Workspace,
 )
+from nexus.config.values import EntryName
 from nexus.models.base import Model
 
 Level = Literal["node", "user", "project"]

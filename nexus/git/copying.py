@@ -5,18 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
-from contextlib import suppress
 from typing import Final
 
-from nexus.git.index_file import IndexEntry, proves_unchanged
+from nexus.git.index_file import IndexEntry, matches
 
 _FICLONE: Final = 0x40049409
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_ONE_GO: Final = 1 << 17
 """Up to this size one read and one write are cheaper than any clever call."""
-_CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+_CANNOT: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
 class Copier:
@@ -26,18 +24,16 @@ class Copier:
         self._can_clone = True
         self._can_copy_range = hasattr(os, "copy_file_range")
 
-    def copy(
-        self, name: bytes, entry: IndexEntry, written_ns: int, *, source: int, target: int, mode: int
-    ) -> os.stat_result | None:
+    def copy(self, name: bytes, entry: IndexEntry, source: int, target: int, mode: int) -> os.stat_result | None:
         """Copy a file when its index entry proves what it holds.
 
-        The modification time comes along: build tools compare it, and it is older than the new index, so git need not read the
-        file again to be sure.
+        The file is read first and looked at then: a change time that is still the old one says that nothing was written until
+        after the reading. The modification time comes along: build tools compare it, and it is older than the new index, so git
+        need not read the file again to be sure.
 
         Args:
             name: The file's name in both folders.
-            entry: The entry in the source's index.
-            written_ns: When that index was written.
+            entry: The settled entry in the source's index.
             source: Descriptor of the source folder.
             target: Descriptor of the target folder; the name must be free there.
             mode: Permission bits before the umask.
@@ -50,68 +46,62 @@ class Copier:
         except OSError:
             return None
         try:
-            before = os.fstat(reading)
-            if not proves_unchanged(entry, before, written_ns) or not stat.S_ISREG(before.st_mode):
-                return None
-            return self._written(name, reading, before, target, mode)
+            if entry.size > _IN_ONE_GO:
+                return self._large(name, entry, reading, target, mode)
+            content = os.read(reading, entry.size + 1)
+            status = os.fstat(reading)
+        except BlockingIOError:
+            return None  # A named pipe.
         finally:
             os.close(reading)
+        if len(content) != entry.size or not matches(entry, status):
+            return None
+        return create(name, content, target, mode, status.st_mtime_ns)
 
-    def _written(
-        self, name: bytes, reading: int, before: os.stat_result, target: int, mode: int
-    ) -> os.stat_result | None:
+    def _large(self, name: bytes, entry: IndexEntry, reading: int, target: int, mode: int) -> os.stat_result | None:
+        if not matches(entry, os.fstat(reading)):
+            return None
         writing = os.open(name, _CREATE, mode, dir_fd=target)
+        proven = False
         try:
-            whole = self._fill(reading, writing, before.st_size)
-            after = os.fstat(reading)
-            if whole and (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns):
-                os.utime(writing, ns=(before.st_mtime_ns, before.st_mtime_ns))
-                return os.fstat(writing)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name, dir_fd=target)
-            raise
+            self._fill(reading, writing, os.fstat(reading).st_size)
+            status = os.fstat(reading)
+            proven = matches(entry, status)
+            os.utime(writing, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            return os.fstat(writing) if proven else None
         finally:
             os.close(writing)
-        # It changed while it was copied.
-        os.unlink(name, dir_fd=target)
-        return None
+            if not proven:
+                os.unlink(name, dir_fd=target)
 
-    def _fill(self, reading: int, writing: int, size: int) -> bool:
-        if size <= _IN_ONE_GO:
-            content = os.read(reading, size + 1)
-            write_all(writing, content)
-            return len(content) == size
+    def _fill(self, reading: int, writing: int, size: int) -> None:
         if self._can_clone:
             try:
                 fcntl.ioctl(writing, _FICLONE, reading)
             except OSError as error:
-                if error.errno not in _CANNOT_CLONE:
+                if error.errno not in _CANNOT:
                     raise
                 self._can_clone = False
             else:
-                return True
-        return self._by_range(reading, writing, size)
-
-    def _by_range(self, reading: int, writing: int, size: int) -> bool:
+                return
         done = 0
         while done < size:
-            if self._can_copy_range:
-                try:
-                    moved = os.copy_file_range(reading, writing, size - done)
-                except OSError as error:
-                    if done or error.errno not in _CANNOT_CLONE:
-                        raise
-                    self._can_copy_range = False
-                    continue
-            else:
-                content = os.read(reading, 1 << 20)
-                write_all(writing, content)
-                moved = len(content)
+            moved = self._move(reading, writing, size - done, first=done == 0)
             if moved == 0:
-                return False
+                return
             done += moved
-        return True
+
+    def _move(self, reading: int, writing: int, size: int, *, first: bool) -> int:
+        if self._can_copy_range:
+            try:
+                return os.copy_file_range(reading, writing, size)
+            except OSError as error:
+                if not first or error.errno not in _CANNOT:
+                    raise
+                self._can_copy_range = False
+        content = os.read(reading, 1 << 20)
+        write_all(writing, content)
+        return len(content)
 
 
 def create(name: bytes, content: bytes, target: int, mode: int, mtime_ns: int | None) -> os.stat_result:
@@ -129,7 +119,8 @@ def create(name: bytes, content: bytes, target: int, mode: int, mtime_ns: int | 
     """
     writing = os.open(name, _CREATE, mode, dir_fd=target)
     try:
-        write_all(writing, content)
+        if content:
+            write_all(writing, content)
         if mtime_ns is not None:
             os.utime(writing, ns=(mtime_ns, mtime_ns))
         return os.fstat(writing)

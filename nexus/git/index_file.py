@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +32,7 @@ _EXTENDED: Final = 0x4000
 _SKIP_WORKTREE: Final = 0x4000
 _INTENT_TO_ADD: Final = 0x2000
 _WORD: Final = 0xFFFFFFFF
+_KIND: Final = 0o170000
 _SECOND: Final = 1_000_000_000
 _TICK: Final = 50_000_000
 """Longer than a tick of any kernel's clock (at most 10 ms), in nanoseconds."""
@@ -198,13 +198,19 @@ def _root_of_cache_tree(data: bytes) -> bytes | None:
 def proves_unchanged(entry: IndexEntry, status: os.stat_result, written_ns: int) -> bool:
     """Return whether ``lstat`` alone proves that a file still holds the entry's content.
 
-    Everything must agree to the nanosecond. That includes the change time, which no user can set back, so a file that was
-    rewritten with the same size and its old modification time does not pass.
-
     Args:
         entry: The index entry.
         status: What ``lstat`` says now.
-        written_ns: When the index was written; a file as young as that may have been changed after it was looked at.
+        written_ns: When the index was written.
+    """
+    return is_settled(entry, written_ns) and matches(entry, status)
+
+
+def matches(entry: IndexEntry, status: os.stat_result) -> bool:
+    """Return whether ``lstat`` still says what it said when the entry was made, to the nanosecond.
+
+    That includes the change time, which no user can set back, so a file that was rewritten with the same size and its old
+    modification time does not pass.
     """
     return (
         status.st_mtime_ns == entry.mtime_ns
@@ -213,15 +219,18 @@ def proves_unchanged(entry: IndexEntry, status: os.stat_result, written_ns: int)
         and status.st_ino & _WORD == entry.inode
         and status.st_uid & _WORD == entry.uid
         and status.st_gid & _WORD == entry.gid
-        and entry.mtime_ns + _clock_step(entry) < written_ns
-        and (stat.S_ISLNK(status.st_mode) if entry.mode == LINK else stat.S_ISREG(status.st_mode))
+        and status.st_mode & _KIND == entry.mode & _KIND
     )
 
 
-def _clock_step(entry: IndexEntry) -> int:
-    """Return how far apart two writes must be to get different times; some file systems only know (two) seconds."""
+def is_settled(entry: IndexEntry, written_ns: int) -> bool:
+    """Return whether a later change of the file would have given it another time than the entry's.
+
+    Not so when the file is about as young as the index: two writes within one tick of the clock have the same time. Some file
+    systems only know seconds, or every other second.
+    """
     whole_seconds = entry.mtime_ns % _SECOND == 0 and entry.ctime_ns % _SECOND == 0
-    return 2 * _SECOND if whole_seconds else _TICK
+    return entry.mtime_ns + (2 * _SECOND if whole_seconds else _TICK) < written_ns
 
 
 def entry_for(path: bytes, mode: int, sha: bytes, status: os.stat_result | None) -> IndexEntry:

@@ -95,7 +95,7 @@ def shown(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def is_hostile_name(name: bytes) -> bool:
     """Return whether a name in a tree would reach out of the tree or into git's own folder, on any file system."""
     if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
@@ -118,21 +118,19 @@ def folders_of(files: Iterable[TreeFile]) -> list[bytes]:
     Raises:
         GitError: When a name is hostile, or a path is there twice, or as a file and as a folder.
     """
-    folders: set[bytes] = set()
+    folders: set[bytes] = {b""}
     paths: set[bytes] = set()
     for file in files:
-        parent, _, name = file.path.rpartition(b"/")
-        if is_hostile_name(name) or (file.mode == LINK and name.lower() == b".gitmodules") or file.path in paths:
-            raise _hostile(file.path)
-        paths.add(file.path)
+        path = file[0]
+        parent, _, name = path.rpartition(b"/")
+        if is_hostile_name(name) or path in paths or (file[1] == LINK and name.lower() == b".gitmodules"):
+            raise _hostile(path)
+        paths.add(path)
         while parent not in folders:
             folders.add(parent)
-            if not parent:
-                break
-            above, _, name = parent.rpartition(b"/")
+            parent, _, name = parent.rpartition(b"/")
             if is_hostile_name(name):
-                raise _hostile(file.path)
-            parent = above
+                raise _hostile(path)
     both = folders & paths
     if both:
         raise _hostile(min(both))

@@ -17,7 +17,7 @@ from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim, JournalEntry, OpenJournal
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after
-from nexus.workspace.plan import CreateStep, Operation, Undo, create_steps, undo_steps
+from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.records import draft, reference, touched, with_ports
 
 _log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Creation:
             try:
                 await undo(self._context, self.journal, self.journal.entry, self.record)
             except NexusError as left:
-                error.add_note(f"not everything could be undone: {left.message}; 'boulder doctor --fix' tries again")
+                error.add_note(f"not everything could be undone: {left.message}; {left.hint or ''}")
         if scope.cancelled_caught:
             error.add_note("undoing took too long and was left to 'boulder doctor --fix'")
 
@@ -203,15 +203,19 @@ async def undo(context: Context, journal: OpenJournal, entry: JournalEntry, reco
     Raises:
         CleanupError: When something is left; the journal stays, so that it can be tried again.
     """
-    left: list[str] = []
+    if entry.started:
+        await journal.doing(UNDO)
     for taken in undo_steps(entry.started, entry.finished):
         try:
             await _undo_step(context, taken, record)
         except NexusError as error:
+            # What comes after depends on it: a tree in use is not removed, and what is left stays listed under its name.
             _log.warning("undoing step %s of %s: %s", taken.step, record.name, error)
-            left.append(f"{taken.step}: {error.message}")
-    if left:
-        raise CleanupError("; ".join(left), details={"left": left})
+            raise CleanupError(
+                f"step {taken.step} of creating {record.name!r} could not be undone: {error.message}",
+                hint="'boulder doctor --fix' tries again",
+                details={"left": [str(taken.step)]},
+            ) from error
     await journal.close()
 
 

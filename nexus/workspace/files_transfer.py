@@ -27,15 +27,20 @@ def copy(tree: Tree, source: str, target: str, *, replace: bool, check: Callable
         new_name = named_place(new, target)
         if not replace and status_of(new.fd, new_name) is not None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-        status = os.fstat(old.fd) if old.name is None else os.stat(old.name, dir_fd=old.fd, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            if _contains(old, (*new.where, new_name)):
-                raise InvalidArgument(f"{source} cannot be copied into itself ({target})")
-            _copy_folder(old, new.fd, new_name, transfer)
-        elif old.name is not None and (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-            copy_entry(old.fd, old.name, new.fd, new_name, shown=source, transfer=transfer)
-        else:
-            raise not_a_file(source, status.st_mode)
+        found = os.open(old.name or b".", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=old.fd)
+        try:
+            mode = os.fstat(found).st_mode
+            if stat.S_ISDIR(mode):
+                if _contains(old, (*new.where, new_name)):
+                    raise InvalidArgument(f"{source} cannot be copied into itself ({target})")
+                transfer.without_git = old.name is None and not old.where
+                _copy_folder(found, new.fd, new_name, transfer)
+            elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+                copy_entry(found, new.fd, new_name, shown=target, transfer=transfer)
+            else:
+                raise not_a_file(source, mode)
+        finally:
+            os.close(found)
     return transfer.result()
 
 
@@ -44,20 +49,15 @@ def _contains(folder: Place, path: tuple[bytes, ...]) -> bool:
     return path[: len(own)] == own
 
 
-def _copy_folder(old: Place, directory: int, name: bytes, transfer: Transfer) -> None:
-    folder = os.open(old.name or b".", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=old.fd)
+def _copy_folder(folder: int, directory: int, name: bytes, transfer: Transfer) -> None:
+    made = make_folder(directory, name)
+    into = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        transfer.without_git = old.name is None and not old.where
-        made = make_folder(directory, name)
-        into = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            copy_folder(folder, into, transfer)
-            if made:
-                os.fchmod(into, stat.S_IMODE(os.fstat(folder).st_mode) & 0o777)
-        finally:
-            os.close(into)
+        copy_folder(folder, into, transfer)
+        if made:
+            os.fchmod(into, stat.S_IMODE(os.fstat(folder).st_mode) & 0o777)
     finally:
-        os.close(folder)
+        os.close(into)
     transfer.directories += 1
 
 

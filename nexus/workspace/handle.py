@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from nexus.abc import ProgressCallback
+from nexus.abc.files import FileAccess
 from nexus.abc.service import WorkspaceService
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
@@ -17,7 +18,6 @@ from nexus.models.ports import PortMapping
 from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.units import seconds
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
-from nexus.workspace.files import FileSystem
 from nexus.workspace.operation import Operation, OwnedExit
 from nexus.workspace.process import Process, run
 
@@ -58,7 +58,7 @@ class Workspace:
         return MappingProxyType({mapping.name: mapping for mapping in self._info.ports})
 
     @property
-    def fs(self) -> FileSystem:
+    def fs(self) -> FileAccess:
         """Its files."""
         return self._service.files(self._info)
 

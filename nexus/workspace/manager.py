@@ -280,11 +280,11 @@ class WorkspaceManager(WorkspaceService):
             raise _unsupported(record, Capability.STATS)
         return await instance.stats()
 
-    # In process only ------------------------------------------------------------------------------------------------
-
+    @override
     def files(self, info: WorkspaceInfo) -> FileSystem:
-        """Return the files of a workspace whose tree is a folder of this host."""
         return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+
+    # In process only ------------------------------------------------------------------------------------------------
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe: ``async with nx.events() as events: async for event in events: …``.

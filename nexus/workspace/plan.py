@@ -54,6 +54,9 @@ class Operation(StrEnum):
     DESTROY = "destroy"
 
 
+UNDO: Final = "undo"
+"""Journaled when a creation gives up: from then on recovery takes it back, however far it had got."""
+
 UNDO_ORDER: Final[tuple[CreateStep, ...]] = (
     CreateStep.START,
     CreateStep.INSTANCE,
@@ -73,9 +76,9 @@ class Undo(Model):
     """Whether the step was done; otherwise it may be half done."""
 
 
-def create_steps(*, start: bool) -> tuple[CreateStep, ...]:
-    """Return the plan of a creation."""
-    return tuple(step for step in CreateStep if start or step is not CreateStep.START)
+def create_steps(*, start: bool) -> tuple[str, ...]:
+    """Return the plan of a creation, and the way back."""
+    return (*(step for step in CreateStep if start or step is not CreateStep.START), UNDO)
 
 
 def undo_steps(started: Sequence[str], finished: Sequence[str]) -> tuple[Undo, ...]:
@@ -83,6 +86,9 @@ def undo_steps(started: Sequence[str], finished: Sequence[str]) -> tuple[Undo, .
     return tuple(Undo(step=step, finished=step in finished) for step in UNDO_ORDER if step in started)
 
 
-def verdict(finished: Sequence[str]) -> Literal["finish", "undo"]:
-    """Say what recovery does with a creation that was cut short: what has its place is finished, the rest is undone."""
-    return "finish" if CreateStep.INSTANCE in finished else "undo"
+def verdict(started: Sequence[str], finished: Sequence[str]) -> Literal["finish", "undo"]:
+    """Say what recovery does with a creation that was cut short: what has its place is finished, the rest is undone.
+
+    One that had failed and was being undone is undone to the end.
+    """
+    return "finish" if CreateStep.INSTANCE in finished and UNDO not in started else "undo"

@@ -7,7 +7,7 @@ from typing import Literal
 
 import anyio
 
-from nexus.errors import NexusError, UnsavedWork
+from nexus.errors import NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
@@ -39,32 +39,39 @@ async def recover_name(context: Context, name: str) -> None:
 async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> GcAction:
     what = f"an interrupted {entry.operation or 'operation'}"
     if dry_run:
-        return GcAction(kind="journal", name=entry.name, action="would-remove", reason=what)
-    if entry.damaged and entry.operation:
-        # Something did happen: what is left of it is found by its labels, claims and worktrees, and the file is evidence.
-        return GcAction(kind="journal", name=entry.name, action="kept", reason=f"{what} cannot be read: {entry.damaged}")
+        return _action(entry, "would-remove", what)
     if entry.damaged:
-        # A header is written before the first effect: one that was never whole has nothing behind it.
-        await context.journal.discard(entry)
-        return GcAction(kind="journal", name=entry.path.name, action="removed", reason=f"unreadable: {entry.damaged}")
+        return await _report_damaged(context, entry)
     try:
         async with context.workspace_lock(entry.name, f"recovering {entry.name}"):
             if not await anyio.Path(entry.path).exists():
-                return GcAction(kind="journal", name=entry.name, action="finished", reason="somebody else settled it")
-            outcome = await _settle(context, entry)
-    except UnsavedWork as error:
-        return GcAction(kind="journal", name=entry.name, action="kept", reason=error.message)
+                return _action(entry, "finished", "somebody else settled it")
+            return _action(entry, await _settle(context, entry), what)
     except NexusError as error:
         _log.warning("recovering %s of %s: %s", entry.operation, entry.name, error)
-        return GcAction(kind="journal", name=entry.name, action="kept", reason=f"{what}: {error.message}")
-    return GcAction(kind="journal", name=entry.name, action=outcome, reason=what)
+        return _action(entry, "kept", f"{what}: {error.message}")
+
+
+async def _report_damaged(context: Context, entry: JournalEntry) -> GcAction:
+    if entry.operation:
+        # Something did happen: what is left of it is found by its labels, claims and worktrees, and the file is evidence.
+        return _action(entry, "kept", f"an interrupted {entry.operation} cannot be read: {entry.damaged}")
+    # A header is written before the first effect: one that was never whole has nothing behind it.
+    await context.journal.discard(entry)
+    return _action(entry, "removed", f"unreadable: {entry.damaged}")
+
+
+def _action(
+    entry: JournalEntry, action: Literal["removed", "would-remove", "kept", "finished", "undone"], reason: str
+) -> GcAction:
+    return GcAction(kind="journal", name=entry.name or entry.path.name, action=action, reason=reason)
 
 
 async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", "undone"]:
     outcome: Literal["finished", "undone"] = "finished"
     if entry.operation == Operation.DESTROY:
         await destruction.resume(context, entry)
-    elif verdict(entry.finished) == "finish" and await _finish(context, entry):
+    elif verdict(entry.started, entry.finished) == "finish" and await _finish(context, entry):
         pass
     else:
         work = await creation.resume(context, entry)

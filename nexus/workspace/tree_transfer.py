@@ -24,6 +24,7 @@ from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.replacing import is_temporary, replace, status_of, temporary_name, turn, write_all
 
 _CHUNK: Final = 1024 * 1024
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _NOT_HERE: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM})
 
 
@@ -57,6 +58,14 @@ class Transfer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: tuple[bytes, ...]
+    mode: int
+    """The permissions it is to have when it is filled."""
+    new: bool
+
+
 def copy_folder(source: int, target: int, transfer: Transfer) -> None:
     """Copy everything in one folder into another.
 
@@ -66,34 +75,30 @@ def copy_folder(source: int, target: int, transfer: Transfer) -> None:
         transfer: What to leave out; counts what is done.
     """
     waiting: list[tuple[bytes, ...]] = [()]
-    modes: list[tuple[tuple[bytes, ...], int]] = []
+    made: list[_Folder] = []
     while waiting:
         below = waiting.pop()
         inner = _copy_entries(source, target, below, transfer)
-        waiting += [path for path, _, _ in inner]
-        modes += [(path, mode) for path, mode, new in inner if new]
+        waiting += [folder.path for folder in inner]
+        made += [folder for folder in inner if folder.new]
     # Last and from the inside out: a folder that may not be written to could not have been filled.
-    for below, mode in reversed(modes):
-        fd = open_below(target, below, os.O_RDONLY)
+    for folder in reversed(made):
+        fd = open_below(target, folder.path, os.O_RDONLY)
         try:
-            os.fchmod(fd, mode)
+            os.fchmod(fd, folder.mode)
         finally:
             os.close(fd)
 
 
-def copy_entry(source: int, name: bytes, target: int, new: bytes, *, shown: str, transfer: Transfer) -> None:
-    """Copy one file or symbolic link to a name in a folder; anything else is noted as skipped."""
-    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-    try:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISREG(mode):
-            copy_file(fd, target, new, shown, transfer)
-        elif stat.S_ISLNK(mode):
-            _copy_link(os.readlink(b"", dir_fd=fd), target, new, shown, transfer)
-        else:
-            transfer.skipped.append(f"{shown}: {describe(mode)}")
-    finally:
-        os.close(fd)
+def copy_entry(found: int, target: int, new: bytes, *, shown: str, transfer: Transfer) -> None:
+    """Copy the file or symbolic link that an ``O_PATH`` descriptor stands for; anything else is noted as skipped."""
+    mode = os.fstat(found).st_mode
+    if stat.S_ISREG(mode):
+        copy_file(found, target, new, shown, transfer)
+    elif stat.S_ISLNK(mode):
+        _copy_link(os.readlink(b"", dir_fd=found), target, new, shown, transfer)
+    else:
+        transfer.skipped.append(f"{shown}: {describe(mode)}")
 
 
 def copy_file(found: int, target: int, new: bytes, shown: str, transfer: Transfer) -> None:
@@ -118,39 +123,68 @@ def copy_file(found: int, target: int, new: bytes, shown: str, transfer: Transfe
         os.close(fd)
 
 
-def _copy_entries(
-    source: int, target: int, below: tuple[bytes, ...], transfer: Transfer
-) -> list[tuple[tuple[bytes, ...], int, bool]]:
-    """Copy what is in one folder; return its folders, not filled yet: permissions they are to have, whether they are new."""
-    out_of = open_below(source, below, os.O_RDONLY)
+def _copy_entries(source: int, target: int, below: tuple[bytes, ...], transfer: Transfer) -> list[_Folder]:
+    """Copy what is in one folder; return the folders in it, made and not filled."""
+    try:
+        out_of = open_below(source, below, os.O_RDONLY)
+    except OSError as error:
+        if not below or error.errno not in _GONE:
+            raise
+        transfer.skipped.append(f"{_shown(below)}: it changed while it was copied")
+        return []
     try:
         into = open_below(target, below)
         try:
-            inner: list[tuple[tuple[bytes, ...], int, bool]] = []
+            inner: list[_Folder] = []
             for name in sorted(os.fsencode(entry) for entry in os.listdir(out_of)):  # noqa: PTH208 - a descriptor
                 path = (*below, name)
-                if is_temporary(name) or tuple(os.fsdecode(part) for part in path) in transfer.excluded:
-                    continue
-                transfer.check()
-                if transfer.without_git and path == (GIT_POINTER,):
-                    transfer.skipped.append(".git: it belongs to this work tree alone")
-                    continue
-                if transfer.refuse is not None:
-                    transfer.refuse(path)
-                status = os.stat(name, dir_fd=out_of, follow_symlinks=False)
-                shown = os.fsdecode(b"/".join(path))
-                if not stat.S_ISDIR(status.st_mode):
-                    copy_entry(out_of, name, into, name, shown=shown, transfer=transfer)
-                elif os.path.samestat(status, os.fstat(target)):
-                    transfer.skipped.append(f"{shown}: the folder that is copied into")
-                else:
-                    inner.append((path, stat.S_IMODE(status.st_mode) & 0o777, _make(into, name, shown)))
-                    transfer.directories += 1
+                if _is_wanted(path, transfer):
+                    folder = _copy_one(out_of, into, path, transfer, os.fstat(target))
+                    inner += [] if folder is None else [folder]
             return inner
         finally:
             os.close(into)
     finally:
         os.close(out_of)
+
+
+def _is_wanted(path: tuple[bytes, ...], transfer: Transfer) -> bool:
+    if is_temporary(path[-1]) or tuple(os.fsdecode(part) for part in path) in transfer.excluded:
+        return False
+    if transfer.without_git and path == (GIT_POINTER,):
+        transfer.skipped.append(".git: it belongs to this work tree alone")
+        return False
+    transfer.check()
+    if transfer.refuse is not None:
+        transfer.refuse(path)
+    return True
+
+
+def _copy_one(
+    out_of: int, into: int, path: tuple[bytes, ...], transfer: Transfer, top: os.stat_result
+) -> _Folder | None:
+    shown = _shown(path)
+    try:
+        found = os.open(path[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=out_of)
+    except FileNotFoundError:
+        transfer.skipped.append(f"{shown}: it changed while it was copied")
+        return None
+    try:
+        status = os.fstat(found)
+        if not stat.S_ISDIR(status.st_mode):
+            copy_entry(found, into, path[-1], shown=shown, transfer=transfer)
+            return None
+        if os.path.samestat(status, top):
+            transfer.skipped.append(f"{shown}: the folder that is copied into")
+            return None
+        transfer.directories += 1
+        return _Folder(path=path, mode=stat.S_IMODE(status.st_mode) & 0o777, new=_make(into, path[-1], shown))
+    finally:
+        os.close(found)
+
+
+def _shown(path: tuple[bytes, ...]) -> str:
+    return os.fsdecode(b"/".join(path))
 
 
 def _make(directory: int, name: bytes, shown: str) -> bool:

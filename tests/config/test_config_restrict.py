@@ -11,7 +11,7 @@ from nexus.config.restrict import REFUSED, inside
 from nexus.config.sections import DockerOptions
 from tests.config.conftest import Site
 
-SAMPLES = {
+SAMPLES: dict[tuple[str, ...], str] = {
     ("daemon",): "daemon: {port: 1}",
     ("limits",): "limits: {max_workspaces_total: 1000}",
     ("multi_user",): "multi_user: {enabled: false}",

@@ -424,7 +424,7 @@ class TestMergedResult:
             ("backends: {docker: {pids_limit: true}}", "must be a number, not true or false"),
             (
                 "backends: {docker: {pids_limit: 3}}",
-                "user:1:34: 'backends.docker.pids_limit' must be at least 16, not 3",
+                "user:1:33: 'backends.docker.pids_limit' must be at least 16, not 3",
             ),
             ("backends: {docker: {network: 'a b'}}", "must be the start of a network's name"),
             ("backends: {local: {pass_env: [1A]}}", "user:1:31: 'backends.local.pass_env' must be a variable's name"),

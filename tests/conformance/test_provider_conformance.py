@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import Capability, InstanceSpec
@@ -110,15 +109,22 @@ _CLAIMS: Mapping[str, frozenset[Capability]] = {
 """What each provider has to be able to do. A case that does not apply is left out here, by name, and never at run time."""
 
 
-def _applicable() -> Iterator[ParameterSet]:
-    for name, claims in _CLAIMS.items():
-        marks = [pytest.mark.docker] if name == "docker" else []
-        for case in PROVIDER_CASES:
-            if case.needs <= claims and not case.lacks & claims:
-                yield pytest.param(name, case, id=f"{name}-{case.name}", marks=marks)
+_APPLICABLE = [
+    (name, case)
+    for name, claims in _CLAIMS.items()
+    for case in PROVIDER_CASES
+    if case.needs <= claims and not case.lacks & claims
+]
 
 
-@pytest.mark.parametrize(("name", "case"), _applicable())
+def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    return (pytest.mark.docker,) if name == "docker" else ()
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [pytest.param(name, case, id=f"{name}-{case.name}", marks=_marks(name)) for name, case in _APPLICABLE],
+)
 async def test_a_promise_is_kept(name: str, case: ProviderCase, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     result = await run_provider_case(case, _MAKERS[name](tmp_path, request))
 
@@ -126,9 +132,7 @@ async def test_a_promise_is_kept(name: str, case: ProviderCase, tmp_path: Path, 
     assert result.outcome is Outcome.PASSED, f"{name} has to be able to do this: {result.reason}"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.docker if name == "docker" else ()) for name in _CLAIMS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in _CLAIMS])
 async def test_a_provider_claims_what_it_should(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     async with _MAKERS[name](tmp_path, request)() as subject:
         info = await subject.provider.probe()
@@ -137,7 +141,7 @@ async def test_a_provider_claims_what_it_should(name: str, tmp_path: Path, reque
 
 
 def test_every_case_applies_to_some_provider() -> None:
-    proven = {parameters.values[1].name for parameters in _applicable()}  # type: ignore[union-attr]
+    proven = {case.name for _, case in _APPLICABLE}
 
     assert {case.name for case in PROVIDER_CASES} - proven == {"a-terminal-is-refused"}
 

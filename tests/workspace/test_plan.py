@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.workspace.plan import UNDO_ORDER, CreateStep, create_steps, undo_steps, verdict
+from nexus.workspace.plan import UNDO, UNDO_ORDER, CreateStep, create_steps, undo_steps, verdict
 
 ALL = list(CreateStep)
 
@@ -31,4 +31,5 @@ def test_nothing_begun_means_nothing_to_undo() -> None:
 def test_a_creation_is_finished_once_its_place_exists_and_undone_before() -> None:
     for count in range(len(ALL) + 1):
         finished = ALL[:count]
-        assert verdict(finished) == ("finish" if CreateStep.INSTANCE in finished else "undo")
+        assert verdict(finished, finished) == ("finish" if CreateStep.INSTANCE in finished else "undo")
+        assert verdict([*finished, UNDO], finished) == "undo"

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -129,8 +128,6 @@ def spec(tmp_path: Path) -> Iterator[InstanceSpec]:
 async def created(provider: LocalProvider, spec: InstanceSpec) -> AsyncIterator[LocalInstance]:
     instance = await provider.create(spec)
     yield instance
-    with suppress(OSError):
-        (spec.worktree / "stop").touch()
     await provider.destroy(instance.ref)
 
 

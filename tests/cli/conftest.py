@@ -1,0 +1,138 @@
+"""``boulder`` as a real process in a real repository, with a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from tests.workbench import Bench, leftovers
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Done:
+    """What a run of ``boulder`` left."""
+
+    status: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+    @property
+    def json(self) -> JsonValue:
+        document: JsonValue = json.loads(self.out)
+        return document
+
+    @property
+    def names(self) -> list[str]:
+        """The names in a JSON list."""
+        assert isinstance(self.json, list)
+        return [str(entry["name"]) for entry in self.json if isinstance(entry, dict)]
+
+
+@dataclass
+class Boulder:
+    """Runs the command line."""
+
+    cwd: Path
+    before: tuple[str, ...] = ()
+    """Words that come first: the backend, its settings."""
+    env: dict[str, str] = field(default_factory=dict)
+
+    def argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "cli_example", *self.before, *words]
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+        return {**kept, "PYTHONPATH": str(ROOT), **self.env}
+
+    def start(self, *words: str, cwd: Path | None = None, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.argv(*words),
+            cwd=cwd or self.cwd,
+            env=self.environment(),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __call__(self, *words: str, cwd: Path | None = None, feed: bytes = b"", ok: bool = True) -> Done:
+        ran = subprocess.run(
+            self.argv(*words), cwd=cwd or self.cwd, env=self.environment(), input=feed, capture_output=True, check=False
+        )
+        done = Done(ran.returncode, ran.stdout, ran.stderr.decode())
+        assert not ok or done.status == 0, f"{words} ended with {done.status}: {done.err}"
+        return done
+
+
+@pytest.fixture
+def bare(repository: Path) -> Boulder:
+    """``boulder`` in the repository, with no option."""
+    return Boulder(repository)
+
+
+@pytest.fixture
+async def boulder(repository: Path) -> AsyncGenerator[Boulder, None]:
+    """``boulder`` on processes of this machine; afterwards everything is destroyed and nothing may be left."""
+    runner = Boulder(repository, ("--backend", "local"))
+    yield runner
+    _destroy_all(runner)
+    assert await leftovers(Bench("local", repository, {"backend": "local"})) == []
+
+
+@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+async def boulder_anywhere(request: pytest.FixtureRequest, repository: Path) -> AsyncGenerator[Boulder, None]:
+    """``boulder`` on each backend that runs real programs."""
+    words, flags = _place(request, str(request.param))
+    runner = Boulder(repository, words)
+    yield runner
+    _destroy_all(runner)
+    assert await leftovers(Bench(request.param, repository, flags)) == []
+
+
+def _place(request: pytest.FixtureRequest, backend: str) -> tuple[tuple[str, ...], dict[str, JsonValue]]:
+    if backend == "local":
+        return ("--backend", "local"), {"backend": "local"}
+    engine, image = request.getfixturevalue("engine"), request.getfixturevalue("test_image")
+    words = ("--backend", "docker", "--set", f"backends.docker.socket={engine}", "--set", f"defaults.image={image}")
+    return words, {"backend": "docker", "backends.docker.socket": engine, "image": image}
+
+
+def _destroy_all(runner: Boulder) -> None:
+    for name in runner("ws", "list", "--json").names:
+        runner("ws", "destroy", name, "--force")
+
+
+@pytest.fixture
+def running(boulder: Boulder) -> Boulder:
+    """``boulder`` with a running workspace ``a``."""
+    boulder("ws", "up", "a")
+    return boulder
+
+
+@pytest.fixture
+def wait_for() -> Callable[[subprocess.Popen[bytes], bytes], bytes]:
+    """Read a process's output until something is in it."""
+
+    def read_until(process: subprocess.Popen[bytes], wanted: bytes) -> bytes:
+        assert process.stdout is not None
+        seen = b""
+        while wanted not in seen:
+            piece = os.read(process.stdout.fileno(), 65536)
+            assert piece, f"{wanted!r} never came, only {seen!r}"
+            seen += piece
+        return seen
+
+    return read_until

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import anyio
+import pytest
+
+from nexus.errors import InvalidArgument
+from nexus.models.execution import ExecResult, Output, Pty, SpawnRequest
+from nexus.providers.local.instance import LocalInstance
+from nexus.providers.local.process import LocalProcess
+
+Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
+
+
+async def until(handle: LocalProcess, words: bytes) -> bytes:
+    seen = b""
+    with anyio.fail_after(20):
+        while words not in seen:
+            event = await handle.receive()
+            seen += event.data if isinstance(event, Output) else b""
+            assert not hasattr(event, "exit_code"), seen
+    return seen
+
+
+async def test_a_terminal_of_its_own_with_its_size_from_the_start(run: Run) -> None:
+    done = await run(
+        "sh", "-c", "stty size; echo $TERM; tty; echo err >&2; ps -o tty= -p $$", pty=Pty(rows=41, cols=133)
+    )
+    lines = done.stdout.replace("\r\n", "\n").splitlines()
+    assert lines[0] == "41 133"
+    assert lines[1] == "xterm-256color"
+    assert lines[2] == f"/dev/{lines[4]}"
+    assert lines[3] == "err", "a terminal has one stream"
+    assert done.stderr_bytes == b""
+
+
+async def test_typing_and_resizing(running: LocalInstance) -> None:
+    handle = await running.spawn(
+        SpawnRequest(argv=("bash", "--norc", "-i"), stdin=True, pty=Pty(rows=10, cols=40), grace=0.5)
+    )
+    await handle.write(b"echo $((40+2))-; trap 'echo win-$(stty size)-' WINCH; echo ready-$?\n")
+    await until(handle, b"ready-0")
+    await handle.resize(rows=55, cols=99)
+    await handle.write(b"\n")
+    await until(handle, b"win-55 99-")
+    await handle.write(b"sleep 1000\n")
+    await until(handle, b"sleep 1000")
+    await handle.write(b"\x03")
+    await until(handle, b"^C")
+    await handle.write(b"echo after-$?\n")
+    await until(handle, b"after-130")
+    await handle.write(b"exit 9\n")
+    while not hasattr(event := await handle.receive(), "exit_code"):
+        pass
+    assert event.exit_code == 9
+    await handle.resize(rows=1, cols=1)
+    await handle.aclose()
+
+
+async def test_an_interactive_shell_is_gone_long_before_the_grace_is_over(running: LocalInstance) -> None:
+    handle = await running.spawn(SpawnRequest(argv=("bash", "--norc", "-i"), stdin=True, pty=Pty(), grace=1000))
+    await handle.write(b"echo $((40+2))\n")
+    await until(handle, b"42\r\n")
+    with anyio.fail_after(30):
+        await handle.aclose()
+
+
+async def test_the_end_of_input_is_typed(running: LocalInstance, drain: Run) -> None:
+    for text, expected in ((b"one\ntwo", b"7"), (b"one\n", b"4"), (b"", b"0")):
+        handle = await running.spawn(
+            SpawnRequest(argv=("sh", "-c", "stty -echo; echo ok; exec wc -c"), stdin=True, pty=Pty())
+        )
+        await until(handle, b"ok")
+        await handle.write(text)
+        await handle.close_stdin()
+        seen = b""
+        while not hasattr(event := await handle.receive(), "exit_code"):
+            seen += getattr(event, "data", b"")
+        assert seen.split()[-1] == expected
+        await handle.aclose()
+
+
+async def test_nobody_at_the_terminal_means_end_of_input(run: Run) -> None:
+    with anyio.fail_after(30):
+        done = await run("cat", pty=Pty())
+    assert done.exit_code == 0
+
+
+async def test_all_output_arrives_before_the_end(run: Run) -> None:
+    done = await run("sh", "-c", "seq 20000", pty=Pty())
+    assert done.stdout_bytes == b"".join(b"%d\r\n" % number for number in range(1, 20001))
+
+
+async def test_sizes_that_no_terminal_has_are_refused(running: LocalInstance) -> None:
+    handle = await running.spawn(SpawnRequest(argv=("sleep", "1000"), pty=Pty(), grace=0.1))
+    for rows, cols in ((0, 80), (24, 0), (70000, 80)):
+        with pytest.raises(InvalidArgument):
+            await handle.resize(rows, cols)
+    await handle.aclose()
