@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol, cast
 
@@ -116,3 +117,7 @@ def _spelling(parameter: _Parameter) -> str:
         return f"`{parameter.metavar}`"
     value = f" {parameter.metavar}" if parameter.metavar else ""
     return ", ".join(f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -27,7 +27,14 @@ def lifecycle(text: str) -> str:
     return f"{head}{begin}\n```mermaid\n{diagram()}```\n\n{end}{tail}"
 
 
-PAGES = (Page("docs/architecture.md", lifecycle),)
+def configuration(_: str) -> str:
+    """Return the page of every setting."""
+    from nexus.config import configuration_reference
+
+    return configuration_reference()
+
+
+PAGES = (Page("docs/architecture.md", lifecycle), Page("docs/reference/configuration.md", configuration))
 
 
 def main() -> None:

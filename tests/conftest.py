@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.fixtures import engine, test_image
 from tests.workbench import git
+
+__all__ = ["engine", "home", "repository", "test_image"]
 
 
 @pytest.fixture

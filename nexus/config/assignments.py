@@ -30,7 +30,7 @@ PREFIX: Final = "NEXUS_"
 NOT_SETTINGS: Final = frozenset({"NEXUS_STATE_DIR", "NEXUS_REQUIRE"})
 """Variables of ours that are no configuration keys: the folder of the state, and what tests may not skip."""
 NOT_SETTINGS_PREFIX: Final = "NEXUS_WORKSPACE"
-"""Variables that begin so (and have no ``__``) tell a program inside a workspace where it is."""
+"""Variables that begin so tell a program inside a workspace where it is; only ``NEXUS_WORKSPACE__NAME`` and the like are keys."""
 
 NODE_ONLY: Final = frozenset({"limits", "multi_user"})
 """Sections that neither flags nor the environment can set: they bind whoever starts the program."""
@@ -130,7 +130,8 @@ def environment_layer(env: Mapping[str, str], lower: Branch, problems: Problems)
 
 
 def _is_not_setting(name: str) -> bool:
-    return name in NOT_SETTINGS or (name.startswith(NOT_SETTINGS_PREFIX) and "__" not in name)
+    sections = tuple(f"{PREFIX}{section}__" for section in ("WORKSPACE", "WORKSPACES"))
+    return name in NOT_SETTINGS or (name.startswith(NOT_SETTINGS_PREFIX) and not name.startswith(sections))
 
 
 def _read(path: KeyPath, text: str, place: Place, problems: Problems) -> Node | None:

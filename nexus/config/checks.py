@@ -13,11 +13,10 @@ from nexus.config.problems import Problems, perhaps, quoted
 from nexus.config.redact import reference_name
 from nexus.config.restrict import HOST_CODE, INSIDE
 from nexus.config.settings import Settings
-from nexus.models.ports import PortRange
+from nexus.models.ports import RESERVED_PORTS
 from nexus.models.units import format_size
 from nexus.models.workspace import BACKEND_TYPES
 
-RESERVED_PORTS: Final = PortRange(start=32768, end=32799)
 """Host ports that Nexus keeps for itself."""
 _PRIVILEGED: Final = 1024
 _LOCAL: Final = "local"

@@ -17,6 +17,8 @@ from nexus.models.base import Model
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
+    ("defaults", "idle_timeout"),
+    ("preferences",),
     ("multi_user", "auth"),
     ("multi_user", "isolation"),
     ("multi_user", "workspace_root"),

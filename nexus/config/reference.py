@@ -9,7 +9,6 @@ from typing import Final
 from nexus.config.assignments import NOT_SETTINGS, NOT_SETTINGS_PREFIX, PREFIX, SHORT_NAMES
 from nexus.config.builtin import built_in
 from nexus.config.catalogue import ANY_NAME, Key, catalogue
-from nexus.config.checks import RESERVED_PORTS
 from nexus.config.dormant import DORMANT
 from nexus.config.effective import RENAMED
 from nexus.config.explain import show_value
@@ -18,6 +17,7 @@ from nexus.config.restrict import HOST_CODE, REFUSED
 from nexus.config.schema import FILES, Effective
 from nexus.config.sections import Resources
 from nexus.config.sources import MAX_BYTES, NODE_FILES
+from nexus.models.ports import RESERVED_PORTS
 
 _INTRODUCTION: Final = f"""\
 # Configuration
@@ -146,6 +146,7 @@ def _names() -> str:
         f"{short}\n"
         f"Any other key is `{PREFIX}` and its names in upper case, joined by `__`: `NEXUS_DEFAULTS__IMAGE`, "
         "`NEXUS_PORTS__WEB__HOST`, `NEXUS_ENV__NODE_ENV`. An empty variable counts as unset; a `NEXUS_` variable that is no key "
-        f"is an error, except {others} and `{NOT_SETTINGS_PREFIX}*` without `__`, which are not settings: the folder of the "
+        f"is an error, except {others} and `{NOT_SETTINGS_PREFIX}*` "
+        f"(but for `{NOT_SETTINGS_PREFIX}__*` and `{NOT_SETTINGS_PREFIX}S__*`), which are not settings: the folder of the "
         "state, what tests may not skip, and what a program inside a workspace is told.\n"
     )

@@ -48,10 +48,11 @@ class Copier:
         try:
             if entry.size > _IN_ONE_GO:
                 return self._large(name, entry, reading, target, mode)
-            content = os.read(reading, entry.size + 1)
+            try:
+                content = os.read(reading, entry.size + 1)
+            except OSError:
+                return None
             status = os.fstat(reading)
-        except BlockingIOError:
-            return None  # A named pipe.
         finally:
             os.close(reading)
         if len(content) != entry.size or not matches(entry, status):

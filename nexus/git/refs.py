@@ -21,7 +21,7 @@ from nexus.git import beneath
 
 _HEX: Final = re.compile(rb"[0-9a-f]{40}")
 _SHORT: Final = re.compile(r"[0-9a-fA-F]{4,40}")
-_SUFFIX: Final = re.compile(r"(?:~(\d*)|\^(\d*)|\^\{(commit|)\})")
+_SUFFIX: Final = re.compile(r"~(\d*)|\^\{(commit|)\}|\^(\d*)")
 _REF_LIMIT: Final = 4096
 _PACKED_LIMIT: Final = 1 << 30
 _SEARCH: Final = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
@@ -146,7 +146,7 @@ def _split(text: str) -> tuple[str, list[re.Match[str]]]:
             raise RefNotFound(f"{text!r} is not a way to name a commit", details={"ref": text})
         steps.append(step)
         at = step.end()
-    return text[:cut] or "HEAD", steps
+    return text[:cut], steps
 
 
 def _start(repo: Repo, refs: Refs, base: str, text: str) -> bytes:
@@ -207,7 +207,7 @@ def _peel(repo: Repo, sha: bytes, text: str) -> Commit:
 
 
 def _step(repo: Repo, commit: Commit, step: re.Match[str], text: str) -> Commit:
-    first, nth, braces = step.groups()
+    first, braces, nth = step.groups()
     if braces is not None:
         return commit
     if first is not None:

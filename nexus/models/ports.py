@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,10 @@ class PortRange(Model):
 
     def __contains__(self, port: object) -> bool:
         return isinstance(port, int) and self.start <= port <= self.end
+
+
+RESERVED_PORTS: Final = PortRange(start=32768, end=32799)
+"""Host ports that are kept for Nexus itself: no workspace, fixed port or user's range may use them."""
 
 
 class PortRequest(Model):

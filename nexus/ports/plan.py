@@ -21,10 +21,9 @@ from typing import Final
 
 from nexus.errors import InvalidArgument, PortsExhausted
 from nexus.models.base import Model
-from nexus.models.ports import PortNumber, PortProtocol, PortRange, PortRequest
+from nexus.models.ports import RESERVED_PORTS, PortNumber, PortProtocol, PortRange, PortRequest
 from nexus.state.rows import PortKey
 
-RESERVED: Final = PortRange(start=32768, end=32799)
 DOCKER: Final = PortRange(start=32800, end=34999)
 SPRITE: Final = PortRange(start=35000, end=39999)
 FALLBACK: Final = PortRange(start=40000, end=65535)
@@ -182,8 +181,8 @@ def pick(
         InvalidArgument: When the range has no room, or ``preferred`` is reserved for the system.
         PortsExhausted: When fewer than ``count`` are left; ``details`` holds the numbers.
     """
-    if preferred is not None and preferred in RESERVED:
-        raise InvalidArgument(f"port {preferred} is reserved for the system ({RESERVED.start}-{RESERVED.end})")
+    if preferred is not None and preferred in RESERVED_PORTS:
+        raise InvalidArgument(f"port {preferred} is reserved for the system ({RESERVED_PORTS.start}-{RESERVED_PORTS.end})")
     # The last region is the fallback wherever the range allows it; blocks of workspaces are left whole where that can be.
     places = regions("", port_range)[-1:]
     used = {port for _, port in chain(taken, busy)}
@@ -217,9 +216,9 @@ def check_requests(requests: Sequence[PortRequest]) -> None:
         names.add(request.name)
         if request.host is None:
             continue
-        if request.host in RESERVED:
+        if request.host in RESERVED_PORTS:
             raise InvalidArgument(
-                f"port {request.host} of {request.name!r} is reserved for the system ({RESERVED.start}-{RESERVED.end})",
+                f"port {request.host} of {request.name!r} is reserved for the system ({RESERVED_PORTS.start}-{RESERVED_PORTS.end})",
                 hint="choose another host port, or none to have one chosen",
             )
         other = keys.setdefault((request.protocol, request.host), request.name)

@@ -161,6 +161,8 @@ class Process:
     async def aclose(self) -> None:
         """Let go of the command; when it still runs its group is ended: TERM, the request's ``grace``, KILL. Twice is fine.
 
+        What the command prints while it is ended may be lost in part; :meth:`terminate` reads it all.
+
         Raises:
             CleanupError: When the provider could not do it in time.
 

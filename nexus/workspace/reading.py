@@ -154,7 +154,9 @@ class EventSource:
         ended = anyio.Event()
 
         async def read_the_rest() -> None:
-            # A command that says goodbye must not block on a pipe that nobody reads. What cannot be read is not needed.
+            # A command that says goodbye must not block on a pipe that nobody reads. What cannot be read is not needed: providers
+            # may drop output on their side at the same time. They are not told to end it by a plain TERM and KILL from here,
+            # since only they reach the members of the group that outlive its leader.
             with contextlib.suppress(NexusError, OSError, anyio.ClosedResourceError, anyio.BrokenResourceError):
                 await self.read_to_end(closing=True)
             ended.set()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+import nexus
 from tests.workbench import Bench, leftovers
 
 ROOT = Path(__file__).parents[2]
@@ -86,20 +87,25 @@ def bare(repository: Path) -> Boulder:
 @pytest.fixture
 async def boulder(repository: Path) -> AsyncGenerator[Boulder, None]:
     """``boulder`` on processes of this machine; afterwards everything is destroyed and nothing may be left."""
-    runner = Boulder(repository, ("--backend", "local"))
-    yield runner
-    _destroy_all(runner)
-    assert await leftovers(Bench("local", repository, {"backend": "local"})) == []
+    bench = Bench("local", repository, {"backend": "local"})
+    yield Boulder(repository, ("--backend", "local"))
+    await _end(bench)
+
+
+@pytest.fixture
+async def running(boulder: Boulder) -> Boulder:
+    """``boulder`` with a running workspace ``a``."""
+    async with nexus.open(boulder.cwd, flags={"backend": "local"}) as nx:
+        await nx.create("a")
+    return boulder
 
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
 async def boulder_anywhere(request: pytest.FixtureRequest, repository: Path) -> AsyncGenerator[Boulder, None]:
     """``boulder`` on each backend that runs real programs."""
     words, flags = _place(request, str(request.param))
-    runner = Boulder(repository, words)
-    yield runner
-    _destroy_all(runner)
-    assert await leftovers(Bench(request.param, repository, flags)) == []
+    yield Boulder(repository, words)
+    await _end(Bench(str(request.param), repository, flags))
 
 
 def _place(request: pytest.FixtureRequest, backend: str) -> tuple[tuple[str, ...], dict[str, JsonValue]]:
@@ -110,16 +116,11 @@ def _place(request: pytest.FixtureRequest, backend: str) -> tuple[tuple[str, ...
     return words, {"backend": "docker", "backends.docker.socket": engine, "image": image}
 
 
-def _destroy_all(runner: Boulder) -> None:
-    for name in runner("ws", "list", "--json").names:
-        runner("ws", "destroy", name, "--force")
-
-
-@pytest.fixture
-def running(boulder: Boulder) -> Boulder:
-    """``boulder`` with a running workspace ``a``."""
-    boulder("ws", "up", "a")
-    return boulder
+async def _end(bench: Bench) -> None:
+    async with bench.open() as nx:
+        for entry in await nx.list():
+            await nx.destroy(entry.name, force=True)
+    assert await leftovers(bench) == []
 
 
 @pytest.fixture

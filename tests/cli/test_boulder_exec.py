@@ -9,11 +9,14 @@ import subprocess
 import termios
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from cli_example.words import with_separator
 from tests.cli.conftest import Boulder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 EVERY_BYTE = bytes(range(256)) * 1024
 WaitFor = Callable[[subprocess.Popen[bytes], bytes], bytes]
@@ -24,7 +27,10 @@ def test_bytes_go_through_unchanged_both_ways(boulder_anywhere: Boulder) -> None
     boulder("ws", "up", "a")
     assert boulder("ws", "exec", "a", "cat", feed=EVERY_BYTE).out == EVERY_BYTE
     # An end of input reaches a command that still has something to say.
-    assert boulder("ws", "exec", "a", "--", "sh", "-c", "wc -c; echo after", feed=b"12345").text.split() == ["5", "after"]
+    assert boulder("ws", "exec", "a", "--", "sh", "-c", "wc -c; echo after", feed=b"12345").text.split() == [
+        "5",
+        "after",
+    ]
     apart = boulder("ws", "exec", "a", "--", "sh", "-c", "echo out; echo err >&2; exit 7", ok=False)
     assert (apart.status, apart.out, apart.err) == (7, b"out\n", "err\n")
 
@@ -43,7 +49,21 @@ def test_how_a_command_ended_is_how_boulder_ends(boulder_anywhere: Boulder) -> N
 def test_where_and_with_what_it_runs(running: Boulder) -> None:
     assert running("ws", "exec", "a", "--cwd", "src", "--", "sh", "-c", "basename $PWD").text == "src\n"
     running.env["FROM_HERE"] = "inherited"
-    told = running("ws", "exec", "a", "-e", "X=a=b", "-e", "FROM_HERE", "-e", "NOT_SET", "--", "sh", "-c", 'echo "$X $FROM_HERE ${NOT_SET-unset}"')
+    told = running(
+        "ws",
+        "exec",
+        "a",
+        "-e",
+        "X=a=b",
+        "-e",
+        "FROM_HERE",
+        "-e",
+        "NOT_SET",
+        "--",
+        "sh",
+        "-c",
+        'echo "$X $FROM_HERE ${NOT_SET-unset}"',
+    )
     assert told.text == "a=b inherited unset\n"
     wrong = running("ws", "exec", "a", "--cwd", "no/such/folder", "--", "pwd", ok=False)
     assert wrong.err.startswith("error[")
@@ -93,13 +113,16 @@ def test_input_that_stays_open_does_not_hold_up_the_end(running: Boulder) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_goes_to_the_command_and_all_it_started(running: Boulder, wait_for: WaitFor, number: signal.Signals) -> None:
+def test_a_signal_goes_to_the_command_and_all_it_started(
+    running: Boulder, wait_for: WaitFor, number: signal.Signals
+) -> None:
     script = f"trap 'exit 9' {number.name[3:]}; sh -c 'echo $PPID $$; exec sleep 1000'; exit 8"
     process = running.start("ws", "exec", "a", "--", "sh", "-c", script)
     leader, child = wait_for(process, b"\n").split()
     process.send_signal(number)
     _, err = process.communicate()
-    assert (process.returncode, err) == (9, b"")
+    assert process.returncode == 9
+    assert b"error[" not in err
     for pid in (child, leader):
         assert not _runs(int(pid))
 
@@ -125,7 +148,9 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(running: Boulder, wait
 
 
 def test_a_terminal_of_ones_own(running: Boulder) -> None:
-    with _Terminal(running, "ws", "exec", "-t", "a", "--", "sh", "-c", "tty; stty size; read line; echo got-$line; kill -9 $$") as terminal:
+    with _Terminal(
+        running, "ws", "exec", "-t", "a", "--", "sh", "-c", "tty; stty size; read line; echo got-$line; kill -9 $$"
+    ) as terminal:
         shown = terminal.until(b"24 80" if terminal.size == (24, 80) else b"40 100")
         assert b"/dev/" in shown
         terminal.resize(50, 120)
@@ -204,7 +229,7 @@ class _Terminal:
         self.status: int | None = None
         self._now: list[object] = []
 
-    def __enter__(self) -> _Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Boulder
 from tests.workbench import git
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_from_up_to_a_clean_end_twice(boulder_anywhere: Boulder) -> None:

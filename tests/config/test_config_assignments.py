@@ -139,7 +139,15 @@ class TestEnvironment:
 
     @pytest.mark.parametrize(
         "name",
-        ["NEXUS_STATE_DIR", "NEXUS_REQUIRE", "NEXUS_WORKSPACE", "NEXUS_WORKSPACE_ID", "NEXUS_WORKSPACES_X", "OTHER"],
+        [
+            "NEXUS_STATE_DIR",
+            "NEXUS_REQUIRE",
+            "NEXUS_WORKSPACE",
+            "NEXUS_WORKSPACE_ID",
+            "NEXUS_WORKSPACES_X",
+            "NEXUS_WORKSPACE_PORT_A__B",
+            "OTHER",
+        ],
     )
     def test_names_that_are_no_settings(self, site: Site, name: str) -> None:
         assert site.load(env={name: "/x"}).explain("defaults").winner == "built-in"

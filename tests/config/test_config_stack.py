@@ -124,6 +124,8 @@ class TestTheThreeExampleFiles:
             "backends.sprite",
             "secrets",
             "services",
+            "defaults.idle_timeout",
+            "preferences",
             "scripts",
             "hooks",
         }

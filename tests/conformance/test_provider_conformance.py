@@ -11,6 +11,7 @@ import pytest
 
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import Capability, InstanceSpec
+from nexus.models.workspace import VolumeMount
 from nexus.providers.local import LocalProvider
 from nexus.providers.mock import MockProvider, MockWorld
 from nexus.testing import PROVIDER_CASES, MakeSubject, Outcome, ProviderCase, ProviderSubject, run_provider_case
@@ -35,6 +36,7 @@ class Trees:
             worktree=tree,
             workdir=str(tree),
             image=self._image,
+            mounts=(VolumeMount(source=str(tree), target=str(tree)),) if self._image else (),
         )
 
 

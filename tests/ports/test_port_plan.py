@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.errors import InvalidArgument, PortsExhausted
-from nexus.models.ports import PortRange, PortRequest
-from nexus.ports.plan import BLOCK, DOCKER, FALLBACK, RESERVED, SPRITE, block_order, pick, propose, regions
+from nexus.models.ports import RESERVED_PORTS, PortRange, PortRequest
+from nexus.ports.plan import BLOCK, DOCKER, FALLBACK, SPRITE, block_order, pick, propose, regions
 from nexus.state import PortKey
 
 PLACES = (DOCKER, PortRange(start=40000, end=65529))
@@ -191,7 +191,7 @@ def test_whatever_is_asked_for_is_given_without_a_clash(
     numbers = [each.port for each in proposed]
     assert len(set(numbers)) == len(numbers)
     for each, request in zip(proposed, wanted, strict=True):
-        assert each.port not in RESERVED
+        assert each.port not in RESERVED_PORTS
         assert each.protocol == request.protocol
         if request.host is not None:
             assert (each.port, each.fixed) == (request.host, True)

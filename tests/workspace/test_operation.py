@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from nexus.errors import CleanupError, InvalidArgument, UnsavedWork

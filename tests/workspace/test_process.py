@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

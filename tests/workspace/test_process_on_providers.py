@@ -12,7 +12,7 @@ import pytest
 
 from nexus.abc.provider import Instance
 from nexus.errors import ExecFailed, ExecTimeout, OutputLimitExceeded
-from nexus.models.execution import Exited, OutputLimit, SpawnRequest, Stream
+from nexus.models.execution import ExecEvent, Exited, Output, OutputLimit, SpawnRequest, Stream
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import InstanceSpec
 from nexus.processes import start_time
@@ -123,27 +123,46 @@ async def test_terminate(instance: Callable[[], Instance]) -> None:
     await process.aclose()
 
 
-async def test_cancelled_run_leaves_no_process(local: Instance, tree: Path) -> None:
-    request = sh("echo $$ > pid; trap '' TERM; while :; do sleep 0.05; done", grace=0.2)
+async def test_cancelled_run_leaves_no_process(local: Instance) -> None:
+    request = sh("trap '' TERM; echo $$; while :; do sleep 0.05; done", grace=0.2)
+    printed = bytearray()
     with anyio.CancelScope() as scope:
-        async with anyio.create_task_group() as group:
-            group.start_soon(run, await local.spawn(request), request)
-            while not (tree / "pid").exists() or not (tree / "pid").read_text().endswith("\n"):
-                await anyio.sleep(0.01)
-            scope.cancel()
-    assert start_time(int((tree / "pid").read_text())) is None
+
+        def cancel_when_it_runs(event: ExecEvent) -> None:
+            if isinstance(event, Output):
+                printed.extend(event.data)
+            if printed.endswith(b"\n"):
+                scope.cancel()
+
+        await run(await local.spawn(request), request, on_event=cancel_when_it_runs)
+    assert scope.cancelled_caught
+    assert start_time(int(printed)) is None
 
 
-async def test_last_words_longer_than_a_pipe(local: Instance) -> None:
-    script = "trap 'head -c 500000 /dev/zero; echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
-    process = await do(local, sh(script, grace=30))
+LAST_WORDS = "trap 'head -c 500000 /dev/zero; echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+
+
+async def ready(process: Process) -> None:
     async for line in process.lines():
         assert line == "ready"
         break
-    await process.aclose()
-    result = await process.wait()
+
+
+async def test_terminate_reads_last_words_longer_than_a_pipe(local: Instance) -> None:
+    process = await do(local, sh(LAST_WORDS))
+    await ready(process)
+    result = await process.terminate(grace=30)
     assert result.exit_code == 7
+    assert len(result.stdout_bytes) == 500_000 + len("ready\nbye\n")
     assert result.stdout.endswith("bye\n")
+    await process.aclose()
+
+
+async def test_last_words_that_nobody_reads_do_not_hold_up_closing(local: Instance) -> None:
+    process = await do(local, sh(LAST_WORDS, grace=30))
+    await ready(process)
+    await process.aclose()
+    assert process.exit_code == 7
 
 
 async def test_endless_output_is_ended_at_the_limit(local: Instance) -> None:

@@ -31,7 +31,7 @@ hold <&0 &
 wait $!
 trap '' TERM INT HUP
 echo "nexus: stopping"
-kill -s TERM -- -1 2>/dev/null
+kill -TERM -1 2>/dev/null
 others() {
   for p in /proc/[0-9]*; do
     case ${p#/proc/} in 1|$$) continue ;; esac

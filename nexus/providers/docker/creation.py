@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from nexus.errors import CleanupError, InvalidArgument, NexusError, ProviderError
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceSpec
-from nexus.providers.docker.client import Answer, Engine, EngineInfo, parse
+from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import (
     Identity,
     choose_identity,

@@ -80,7 +80,6 @@ for _nx_w in 1 2 3 4 5 6 7 8 10 11 12 13 14 15 16 24 25 26 27 29 30 31; do trap 
 {
   (
     exec 2>&9 9>&-
-    case $_nx_f in *n*) exec </dev/null ;; esac
     read -r _nx_w _nx_k </proc/self/stat
     _nx_say s "$_nx_w" $$
     exec "$@"
@@ -100,24 +99,24 @@ _END: Final = """\
 _nx_g=$1 _nx_t=$2
 if [ "$_nx_t" -gt 0 ]; then
   [ -e "/proc/$_nx_g" ] || exit 3
-  kill -s TERM -- "-$_nx_g" 2>/dev/null || exit 3
+  kill -TERM "-$_nx_g" 2>/dev/null || exit 3
   if sleep 0.1 2>/dev/null; then _nx_s=0.1 _nx_i=1
   elif sleep 1 2>/dev/null; then _nx_s=1 _nx_i=10
   else exit 4; fi
   _nx_n=$_nx_i
-  while kill -s 0 -- "-$_nx_g" 2>/dev/null && [ "$_nx_n" -lt "$_nx_t" ]; do
+  while kill -0 "-$_nx_g" 2>/dev/null && [ "$_nx_n" -lt "$_nx_t" ]; do
     sleep $_nx_s
     _nx_n=$((_nx_n + _nx_i))
   done
 fi
-kill -s KILL -- "-$_nx_g" 2>/dev/null
+kill -KILL "-$_nx_g" 2>/dev/null
 for _nx_f in /proc/[0-9]*/stat; do
   read -r _nx_l 2>/dev/null <"$_nx_f" || continue
   _nx_l=${_nx_l##*) }
   set -- $_nx_l
   [ "$4" = "$_nx_g" ] || continue
   _nx_p=${_nx_f#/proc/}
-  kill -s KILL "${_nx_p%/stat}" 2>/dev/null
+  kill -KILL "${_nx_p%/stat}" 2>/dev/null
 done
 exit 0
 """
@@ -125,7 +124,7 @@ exit 0
 # $1 the signal's number, $2 the group. 3: the command has ended.
 _SIGNAL: Final = """\
 [ -e "/proc/$2" ] || exit 3
-kill -s "$1" -- "-$2" 2>/dev/null || exit 3
+kill "-$1" "-$2" 2>/dev/null || exit 3
 """
 
 NOT_RUNNING: Final = 3
@@ -174,7 +173,7 @@ def wrap(request: SpawnRequest, nonce: str) -> Wrapped:
         cwd = f"./{cwd}"  # a bare `-` would mean the previous folder
     odd = [name for name, value in request.env.items() if not _is_text(value)]
     escaped = bool(odd) or not all(_is_text(word) for word in (*request.argv, cwd))
-    flags = ("b" if escaped else "") + ("n" if request.pty is not None and not request.stdin else "")
+    flags = "b" if escaped else ""
     words = tuple(_escape(word) for word in request.argv) if escaped else request.argv
     size = f"{request.pty.rows}x{request.pty.cols}" if request.pty is not None else ""
     head = ("/bin/sh", "-c", _RUN, "nexus", nonce, f"-{flags}", _escape(cwd) if escaped else cwd, size, " ".join(odd))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 import aiohttp
@@ -288,7 +288,7 @@ class DockerInstance:
             case _:
                 return refusal
 
-    async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[bytes]:
+    async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give what the container's main process printed, in chunks.
 
         Args:

@@ -31,6 +31,8 @@ _LOOK: Final = 1.0
 _END_UNKNOWN: Final = 5.0
 """Seconds to wait for the engine to say how a command ended whose connection has ended."""
 _SLACK: Final = 15.0
+_END_OF_FILE: Final = b"\x04"
+"""A terminal has no half to close: end of file is a character."""
 
 
 class DockerProcess:
@@ -107,6 +109,8 @@ class DockerProcess:
         pty = self._request.pty
         if pty is not None:
             await self._control.resize(pty.rows, pty.cols)
+            if not self._request.stdin:
+                self._stream.writer.write(_END_OF_FILE)
         if self._request.timeout is not None:
             self._watch = asyncio.create_task(self._enforce(self._request.timeout))
 
@@ -302,8 +306,8 @@ class DockerProcess:
         writer = self._stream.writer
         try:
             if self._request.pty is not None:
-                # A terminal has no half to close: end of file is a character, twice when a line is unfinished.
-                writer.write(b"\x04" if self._line_start else b"\x04\x04")
+                # In the middle of a line the first one only hands over what is there.
+                writer.write(_END_OF_FILE if self._line_start else _END_OF_FILE * 2)
                 await writer.drain()
             else:
                 writer.write_eof()

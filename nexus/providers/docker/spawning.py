@@ -108,7 +108,8 @@ def _check(address: Address, request: SpawnRequest) -> None:
 
 def _body(request: SpawnRequest, place: Place, nonce: str | None) -> dict[str, JsonValue]:
     body: dict[str, JsonValue] = {
-        "AttachStdin": request.stdin,
+        # A terminal is its command's standard input whether or not the caller writes to it.
+        "AttachStdin": request.stdin or request.pty is not None,
         "AttachStdout": True,
         "AttachStderr": True,
         "Tty": request.pty is not None,

@@ -1,0 +1,66 @@
+"""The engine and the image that docker tests work with.
+
+The first of these is taken: ``NEXUS_TEST_DOCKER_HOST``; an engine that answers at ``DOCKER_HOST`` or on the usual socket; one of
+our own, started as root. Where there is none the tests are skipped with the reason, or fail when ``NEXUS_REQUIRE`` names
+``docker``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.private_engine import PrivateEngine, why_not
+from tests.engine.raw import RawEngine
+from tests.engine.rootfs import TEST_IMAGE, rootfs
+
+
+def required() -> bool:
+    """Return whether missing an engine is a failure."""
+    return "docker" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split()
+
+
+def do_without(reason: str) -> None:
+    """Skip, or fail where an engine is required."""
+    if required():
+        pytest.fail(f"NEXUS_REQUIRE names docker, but {reason}")
+    pytest.skip(reason)
+
+
+def _running_engine() -> str | None:
+    named = os.environ.get("NEXUS_TEST_DOCKER_HOST")
+    if named:
+        if not RawEngine(named).answers():
+            do_without(f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
+        return named
+    for address in (os.environ.get("DOCKER_HOST"), "unix:///var/run/docker.sock"):
+        if address and RawEngine(address).answers():
+            return address
+    return None
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[str]:
+    """The address of a real container engine."""
+    address = _running_engine()
+    if address is not None:
+        yield address
+        return
+    reason = why_not()
+    if reason is not None:
+        do_without(f"there is no container engine, and none can be started: {reason}")
+    own = PrivateEngine()
+    try:
+        own.start()
+        yield own.address
+    finally:
+        own.remove()
+
+
+@pytest.fixture(scope="session")
+def test_image(engine: str) -> str:
+    """The name of a small local image with a shell, users ``root`` and ``worker``, and the usual small programs."""
+    RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
+    return TEST_IMAGE

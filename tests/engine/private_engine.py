@@ -1,0 +1,119 @@
+"""A Docker engine of one's own, started as root from the ``dockerd`` of this machine and ended by its process id.
+
+Two engines on one machine share the kernel's packet filter and the default bridge, and a second one rewrites the rules of the
+first. So one that runs beside another is told to leave both alone, and one that a test kills gets a network of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.engine.raw import RawEngine
+
+
+def why_not() -> str | None:
+    """Return why no engine can be started here; ``None`` when one can."""
+    if os.geteuid() != 0:
+        return "starting an engine takes root"
+    missing = [name for name in ("dockerd", "containerd", "runc", "unshare") if shutil.which(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def other_engine_runs() -> bool:
+    """Return whether another ``dockerd`` runs on this machine, wherever it listens."""
+    for entry in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if entry.read_text().strip() == "dockerd":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+class PrivateEngine:
+    """An engine in a temporary folder.
+
+    Args:
+        own_network: Give it a network namespace of its own: nothing it publishes is reachable, nothing it does is felt.
+    """
+
+    def __init__(self, *, own_network: bool = False) -> None:
+        # A short path: the engine's sockets live below it, and a socket's path is limited to 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="nxd-"))
+        self.socket = self.folder / "s"
+        self.address = f"unix://{self.socket}"
+        self._own_network = own_network
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        folder = self.folder
+        command = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
+        command += ["--pidfile", f"{folder}/pid", "-H", self.address]
+        if self._own_network:
+            script = 'ip link set lo up 2>/dev/null; exec "$@"'
+            command = ["unshare", "--net", "sh", "-c", script, "sh", *command, "--bridge=none", "--iptables=false"]
+        elif other_engine_runs():
+            command += ["--bridge=none", "--iptables=false"]
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        raw = RawEngine(self.address)
+        deadline = time.monotonic() + 60
+        while not raw.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                tail = (folder / "log").read_text(errors="replace")[-2000:]
+                self.stop()
+                raise RuntimeError(f"the engine did not start:\n{tail}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End the engine as a crash would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(timeout=30)
+
+    def stop(self) -> None:
+        """End the engine in order, and everything that it left running after a crash."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait(timeout=30)
+            self._process = None
+        self._end_leftovers()
+
+    def remove(self) -> None:
+        """End it and remove its folder."""
+        self.stop()
+        for _ in range(50):
+            for point in reversed(self._mounts()):
+                subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"{self.folder} could not be removed")
+
+    def _end_leftovers(self) -> None:
+        """End the helpers that name this engine's folder on their command line: its containerd and its shims."""
+        mark = f"{self.folder}/".encode()
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            pid = int(entry.parent.name)
+            try:
+                if pid != os.getpid() and mark in entry.read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+
+    def _mounts(self) -> list[str]:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        return [line.split()[1] for line in lines if line.split()[1].startswith(f"{self.folder}/")]
