@@ -76,11 +76,10 @@ if TYPE_CHECKING:
 Detail: TypeAlias = "str | int | float | bool | Sequence[Detail] | Mapping[str, Detail] | None"
 
 
-def _rebuild(cls: type[NexusError], args: tuple[object, ...], state: dict[str, object]) -> NexusError:
-    """Make an error again from its pickled parts, without running its constructor."""
+def _rebuild(cls: type[NexusError], args: tuple[object, ...]) -> NexusError:
+    """Make an error again from its pickled arguments, without running its constructor; its state is set afterwards."""
     error = cls.__new__(cls, *args)
     error.args = args
-    error.__dict__.update(state)
     return error
 
 
@@ -106,7 +105,7 @@ class NexusError(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.args, self.__dict__))
+        return (_rebuild, (type(self), self.args), self.__dict__)
 
     def to_json(self) -> dict[str, Detail]:
         """Return the error as the one JSON object that the command line and the wire print."""
@@ -286,9 +285,15 @@ class FsError(NexusError, OSError):
 
     def __init__(self, message: str, *, path: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint, details={"path": path})
+        self.path: str = path
         self.errno = self.number
         self.filename = path
-        self.path: str = path
+
+    def __setstate__(self, state: dict[str, object] | None) -> None:
+        super().__setstate__(state)
+        # These two are no part of the object's __dict__, so pickling leaves them out.
+        self.errno = self.number
+        self.filename = self.path
 
 
 class PathNotFound(FsError, FileNotFoundError):

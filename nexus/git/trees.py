@@ -46,9 +46,14 @@ def flatten(store: BaseObjectStore, tree: bytes) -> list[TreeFile]:
     while waiting:
         prefix, sha, depth = waiting.pop()
         if depth > _MAX_DEPTH:
-            raise GitError(f"the tree {tree.hex()} is nested deeper than {_MAX_DEPTH} folders")
+            raise GitError(
+                f"the tree {tree.hex()} is nested deeper than {_MAX_DEPTH} folders",
+                hint="no file system holds such paths; do not trust where this commit came from",
+            )
         for name, mode, child in _entries(store, sha):
             path = prefix + name
+            if b"/" in name:
+                raise _hostile(path)
             if stat.S_ISDIR(mode):
                 waiting.append((path + b"/", child, depth + 1))
             else:
@@ -123,7 +128,7 @@ def folders_of(files: Iterable[TreeFile]) -> list[bytes]:
     for file in files:
         path = file[0]
         parent, _, name = path.rpartition(b"/")
-        if is_hostile_name(name) or path in paths or (file[1] == LINK and name.lower() == b".gitmodules"):
+        if path[:1] == b"/" or is_hostile_name(name) or path in paths or (file[1] == LINK and name.lower() == b".gitmodules"):
             raise _hostile(path)
         paths.add(path)
         while parent not in folders:

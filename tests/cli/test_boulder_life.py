@@ -153,7 +153,7 @@ def test_sync_brings_what_the_remote_has(boulder: Boulder, tmp_path: Path) -> No
     git(boulder.cwd, "remote", "add", "origin", str(tmp_path / "far.git"))
     boulder("ws", "up", "a")
     tree = boulder.cwd / ".nexus" / "worktrees" / "a"
-    git(tree, "push", "-q", "origin", "nexus/a")
+    git(tree, "push", "-q", "-u", "origin", "nexus/a")
     git(tmp_path, "clone", "-q", "-b", "nexus/a", str(tmp_path / "far.git"), "other")
     (tmp_path / "other" / "new").write_text("new\n")
     git(tmp_path / "other", "add", "new")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,9 +39,43 @@ def test_python_snippets_compile(document: Path) -> None:
         compile(f"async def snippet_{number}():\n{body}", document.name, "exec")
 
 
-def run_snippets(document: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run every Python block of a document, in order, in one program inside a repository."""
-    blocks = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
-    body = "".join(f"    {line}\n" for block in blocks for line in block.splitlines() if line.strip() != "import nexus")
-    program = f"import anyio\nimport nexus\n\nasync def main():\n{body}\nanyio.run(main)\n"
-    return subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, timeout=60)
+@pytest.fixture
+def app(home: Path, repository: Path) -> Path:
+    """The repository that the README speaks of: ``~/code/app``, for a user who prefers local processes."""
+    target = home / "code" / "app"
+    target.parent.mkdir()
+    repository.rename(target)
+    (home / ".nexus").mkdir()
+    (home / ".nexus" / "config.yaml").write_text("defaults: {backend: local}\n")
+    return target
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        body = "".join(f"    {line}\n" for line in block.splitlines() if line.strip() != "import nexus")
+        program = f"import anyio\nimport nexus\n\nasync def main():\n{body}\nanyio.run(main)\n"
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=app, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_do_what_they_say(app: Path) -> None:
+    tour = re.search(r"```console\n(\$ boulder init.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert tour is not None
+    lines = [line.removeprefix("$ ") for line in tour[1].splitlines() if line.startswith("$ ")]
+    assert len(lines) >= 8
+    for line in lines:
+        command = line.replace("boulder", f"{sys.executable} -m cli_example", 1)
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=app, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode == 0) is ("refuses" not in line), f"{line}: {done.stderr}"
+        assert "Traceback" not in done.stderr
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}

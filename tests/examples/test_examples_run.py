@@ -1,0 +1,74 @@
+"""Every example does what it says, in a repository of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.workbench import git
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = {
+    "quickstart": ["branch   nexus/quickstart - status 3", "notes    found it", "left     []"],
+    "parallel": ["best attempt-a with 3", "refs/nexus/rescue/attempt-b/"],
+    "streaming": ["stdout@0: out", "stderr@0: err", "status 4", "line: one", "line: two", "ended"],
+}
+
+
+def run(module: str, *args: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_prints_what_it_promises(name: str, repository: Path) -> None:
+    printed = run(f"examples.{name}", str(repository), cwd=repository)
+    for line in EXAMPLES[name]:
+        assert line in printed
+    assert git(repository, "branch", "--list", "nexus/*") == ""
+    assert git(repository, "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_the_demo_ends_well_on_processes(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
+    printed = run("examples.demo", cwd=tmp_path)
+    assert "destroy refused              untracked: idea.txt" in printed
+    assert "left out: " in printed
+    assert printed.rstrip().endswith("all of it done and gone")
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+def test_the_demo_ends_well_on_docker(home: Path, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    printed = run("examples.demo", cwd=tmp_path)
+    assert "\ndocker\n" in printed
+    assert "left out" not in printed
+    assert printed.count("left behind                  nothing") == 2
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(repository)}}).execute()
+    text = "\n".join(str(cell.get("outputs", "")) for cell in notebook.cells)
+    assert "nexus/notebook" in text
+    assert "<table>" in text
+    assert "line 3" in text
+    assert "UNSAVED_WORK" in text
