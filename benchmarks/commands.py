@@ -8,18 +8,18 @@ from itertools import count
 from pathlib import Path
 
 import anyio
-from nexus.testing.git import make_repository
 
 import nexus
 from benchmarks.harness import Sample, alone, beside, timed
 from benchmarks.surroundings import isolated
+from nexus.testing.git import make_repository
 
 
 async def run(rounds: int) -> list[Sample]:
     """Measure in a repository of a hundred files."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
-        await make_repository(root, {f"src/f{number}.py": f"x = {number}\n" for number in range(100)})
+        make_repository(root, {f"src/f{number}.py": f"x = {number}\n" for number in range(100)})
         async with nexus.open(root, flags={"backend": "local"}) as nx:
             names = (f"bench-{number}" for number in count())
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import aiodocker
 import anyio
-from nexus.testing.engine import running_engine
-from nexus.testing.git import make_repository
-from nexus.testing.images import TINY_IMAGE, import_tiny_image
+from pydantic import JsonValue
 
 import nexus
 from benchmarks.engine import BareEngine
 from benchmarks.harness import Sample, beside, timed
 from benchmarks.surroundings import isolated
+from nexus.testing.engines import running_engine
+from nexus.testing.git import make_repository
+from nexus.testing.images import TINY_IMAGE, import_tiny_image
 
 PORTS = {"ports.web.container": 3000}
 
@@ -27,8 +28,8 @@ PORTS = {"ports.web.container": 3000}
 async def _opened(folder: Path, socket: str) -> AsyncGenerator[nexus.WorkspaceManager, None]:
     root = folder / "app"
     if not root.exists():
-        await make_repository(root, {f"src/f{number}.py": f"x = {number}\n" for number in range(100)})
-    flags = {"backend": "docker", "image": TINY_IMAGE, "backends.docker.socket": socket, **PORTS}
+        make_repository(root, {f"src/f{number}.py": f"x = {number}\n" for number in range(100)})
+    flags: dict[str, JsonValue] = {"backend": "docker", "image": TINY_IMAGE, "backends.docker.socket": socket, **PORTS}
     async with nexus.open(root, flags=flags) as nx:
         yield nx
 

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import aiodocker
+
 from nexus.testing.images import TINY_IMAGE
 
 _KEEP_ALIVE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"]

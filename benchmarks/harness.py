@@ -43,7 +43,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def environment() -> str:
     """Return one line about the machine."""
-    return f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+    python, today = platform.python_version(), time.strftime("%Y-%m-%d")
+    return f"{platform.system()} {platform.release()}, Python {python}, {os.cpu_count()} cores, {today}"
 
 
 async def timed(act: Callable[[], Awaitable[object]]) -> float:

@@ -6,14 +6,13 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nexus.testing.git import make_repository
-
 import nexus
 from benchmarks.harness import Sample, alone, timed
 from benchmarks.surroundings import isolated
 from nexus.models.ids import new_workspace_id, parse_name
 from nexus.models.workspace import Repository, WorkspaceRecord, WorkspaceStatus
 from nexus.state import FileStateStore
+from nexus.testing.git import make_repository
 
 COUNT = 1000
 
@@ -39,7 +38,7 @@ async def run(rounds: int) -> list[Sample]:
     """Measure the list as a program gets it."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
-        await make_repository(root, {"a": "a\n"})
+        make_repository(root, {"a": "a\n"})
         store = FileStateStore(root / ".nexus")
         async with nexus.open(root, flags={"backend": "local"}) as nx:
             for number in range(COUNT):

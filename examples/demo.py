@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import anyio
-from nexus.testing.git import make_repository
-from nexus.testing.images import TINY_IMAGE, import_tiny_image
 
 import nexus
+from nexus.testing.git import make_repository
+from nexus.testing.images import TINY_IMAGE, import_tiny_image
 
 FILES = {
     "README.md": "# demo\n",
@@ -74,7 +74,7 @@ async def main() -> None:
         # Its own home: the demo neither reads nor writes anything of yours.
         os.environ.update(HOME=folder, XDG_DATA_HOME=f"{folder}/data", XDG_STATE_HOME=f"{folder}/state")
         repository = Path(folder) / "app"
-        await make_repository(repository, FILES)
+        make_repository(repository, FILES)
         print(f"a git repository with {len(FILES)} files at {repository}")
         await tour(repository, "local", None)
         image = await docker_image(repository)

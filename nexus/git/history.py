@@ -23,7 +23,6 @@ Look: TypeAlias = "Callable[[bytes], Node]"
 
 _LEFT: Final = 1
 _RIGHT: Final = 2
-_BOTH: Final = 3
 
 
 def only_left(look: Look, left: Iterable[bytes], right: Iterable[bytes]) -> list[bytes]:
@@ -31,57 +30,66 @@ def only_left(look: Look, left: Iterable[bytes], right: Iterable[bytes]) -> list
 
     Where clocks were wrong a commit of both may be returned too; one that only ``left`` has is never left out.
     """
-    return [sha for sha, flags in _paint(look, left, right, stop_at=_LEFT).items() if flags == _LEFT]
+    walk = _Walk(look, interesting={_LEFT})
+    walk.start(left, right)
+    return [sha for sha, colours in walk.colours.items() if colours == _LEFT]
 
 
 def ahead_behind(look: Look, ours: bytes, theirs: bytes) -> tuple[int, int]:
     """Return how many commits each side has that the other has not."""
-    flags = list(_paint(look, [ours], [theirs], stop_at=None).values())
-    return flags.count(_LEFT), flags.count(_RIGHT)
+    walk = _Walk(look, interesting={_LEFT, _RIGHT})
+    walk.start([ours], [theirs])
+    found = list(walk.colours.values())
+    return found.count(_LEFT), found.count(_RIGHT)
 
 
-def _paint(look: Look, left: Iterable[bytes], right: Iterable[bytes], *, stop_at: int | None) -> dict[bytes, int]:
-    """Colour commits from both sides, newest first, until the rest can only have both colours.
+class _Walk:
+    """Colours commits from two sides, newest first, until no interesting colour can change any more.
 
-    A colour that reaches a commit late is carried on to its parents again, so wrong clocks cost time and no correctness on
-    what was seen.
+    A colour that reaches a commit late is carried on to its parents again.
     """
-    flags: dict[bytes, int] = {}
-    queue: list[tuple[int, bytes]] = []
-    nodes: dict[bytes, Node] = {}
-    open_count = 0
 
-    def is_open(colour: int) -> bool:
-        return colour != _BOTH if stop_at is None else colour == stop_at
+    def __init__(self, look: Look, interesting: set[int]) -> None:
+        self.colours: dict[bytes, int] = {}
+        self._look = look
+        self._interesting = interesting
+        self._nodes: dict[bytes, Node] = {}
+        self._queue: list[tuple[int, bytes]] = []
+        self._queued: set[bytes] = set()
+        self._open = 0
+        """How many in the queue have an interesting colour."""
+        self._oldest: int | None = None
+        """The oldest commit that had an interesting colour: something younger may still colour it."""
 
-    def push(sha: bytes, colour: int) -> None:
-        nonlocal open_count
-        before = flags.get(sha, 0)
+    def start(self, left: Iterable[bytes], right: Iterable[bytes]) -> None:
+        for sha in left:
+            self._colour(sha, _LEFT)
+        for sha in right:
+            self._colour(sha, _RIGHT)
+        while self._queue and (self._open or (self._oldest is not None and -self._queue[0][0] >= self._oldest)):
+            _, sha = heapq.heappop(self._queue)
+            self._queued.discard(sha)
+            self._open -= self.colours[sha] in self._interesting
+            for parent in self._nodes[sha].parents:
+                self._colour(parent, self.colours[sha])
+
+    def _colour(self, sha: bytes, colour: int) -> None:
+        before = self.colours.get(sha, 0)
         after = before | colour
         if after == before:
             return
-        flags[sha] = after
-        if sha not in nodes:
-            nodes[sha] = look(sha)
-        waiting = sha in queued
-        if waiting:
-            open_count += is_open(after) - is_open(before)
+        self.colours[sha] = after
+        node = self._nodes.get(sha)
+        if node is None:
+            node = self._nodes[sha] = self._look(sha)
+        if sha in self._queued:
+            self._open -= before in self._interesting
         else:
-            queued.add(sha)
-            open_count += is_open(after)
-            heapq.heappush(queue, (-nodes[sha].time, sha))
-
-    queued: set[bytes] = set()
-    for tips, colour in ((left, _LEFT), (right, _RIGHT)):
-        for tip in tips:
-            push(tip, colour)
-    while queue and open_count:
-        _, sha = heapq.heappop(queue)
-        queued.discard(sha)
-        open_count -= is_open(flags[sha])
-        for parent in nodes[sha].parents:
-            push(parent, flags[sha])
-    return flags
+            self._queued.add(sha)
+            heapq.heappush(self._queue, (-node.time, sha))
+        if after in self._interesting:
+            self._open += 1
+            self._oldest = node.time if self._oldest is None else min(self._oldest, node.time)
 
 
 def looking_in(repo: Repo) -> Look:

@@ -91,6 +91,7 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop) -> Untracked:
     finally:
         os.close(top)
     found.files.sort()
+    found.repositories.sort()
     return found
 
 

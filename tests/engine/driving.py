@@ -40,7 +40,7 @@ class Ran:
 
     def _stream(self, stream: Stream) -> bytes:
         pieces = [event for event in self.events if isinstance(event, Output) and event.stream is stream]
-        position = 0
+        position = pieces[0].offset if pieces else 0
         for piece in pieces:
             assert piece.offset == position
             position += len(piece.data)
@@ -59,10 +59,14 @@ async def drain(process: ProcessHandle) -> Ran:
     return ran
 
 
+def command(*argv: str, **request: object) -> SpawnRequest:
+    """Return a request for a command."""
+    return SpawnRequest(argv=argv, **request)  # type: ignore[arg-type]  # checked by the class
+
+
 async def run(instance: Instance, *argv: str, **request: object) -> Ran:
     """Run a command to its end."""
-    process = await instance.spawn(SpawnRequest(argv=argv, **request))  # type: ignore[arg-type]  # checked by the class
-    return await drain(process)
+    return await drain(await instance.spawn(command(*argv, **request)))
 
 
 async def sh(instance: Instance, script: str, **request: object) -> Ran:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
-from nexus.models.instances import LABEL_NODE, InstanceSpec
+from nexus.models.instances import LABEL_NODE, InstanceRef, InstanceSpec
 from nexus.models.resources import CpuAllocation, MemoryAllocation, ResourceAllocation
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
@@ -68,13 +68,7 @@ async def make_spec(
 
     yield make
     for spec in made:
-        await provider.destroy(_ref(spec))
-
-
-def _ref(spec: InstanceSpec) -> Any:
-    from nexus.models.instances import InstanceRef
-
-    return InstanceRef(id=spec.id, name=spec.name)
+        await provider.destroy(InstanceRef(id=spec.id, name=spec.name))
 
 
 @pytest.fixture

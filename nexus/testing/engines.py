@@ -1,0 +1,170 @@
+"""A Docker engine of one's own, started as root from the ``dockerd`` of this machine and ended by its process id.
+
+Two engines on one machine share the kernel's packet filter and the default bridge, and a second one rewrites the rules of the
+first. So one that runs beside another is told to leave both alone, and one that a test kills gets a network of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from nexus.errors import ProviderUnavailable
+
+_USUAL: Final = "unix:///var/run/docker.sock"
+
+
+@asynccontextmanager
+async def running_engine() -> AsyncGenerator[str, None]:
+    """Give the address of an engine: one that answers at ``DOCKER_HOST`` or on the usual socket, else one started for the block.
+
+    Raises:
+        ProviderUnavailable: When none answers and none can be started; the message says why.
+    """
+    for address in filter(None, (os.environ.get("DOCKER_HOST"), _USUAL)):
+        if await anyio.to_thread.run_sync(answers, address):
+            yield address
+            return
+    reason = why_not()
+    if reason is not None:
+        raise ProviderUnavailable(f"no container engine answers, and none can be started: {reason}")
+    own = PrivateEngine()
+    try:
+        await anyio.to_thread.run_sync(own.start)
+        yield own.address
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(own.remove)
+
+
+def answers(address: str) -> bool:
+    """Return whether an engine answers at ``unix:///path`` or ``tcp://host:port`` within three seconds."""
+    scheme, _, rest = address.partition("://")
+    connection = http.client.HTTPConnection("engine" if scheme == "unix" else rest, timeout=3.0)
+    try:
+        if scheme == "unix":
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(3.0)
+            connection.sock.connect(rest)
+        connection.request("GET", "/version")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            connection.close()
+
+
+def why_not() -> str | None:
+    """Return why no engine can be started here; ``None`` when one can."""
+    if os.geteuid() != 0:
+        return "starting an engine takes root"
+    missing = [name for name in ("dockerd", "containerd", "runc", "unshare") if shutil.which(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def other_engine_runs() -> bool:
+    """Return whether another ``dockerd`` runs on this machine, wherever it listens."""
+    for entry in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if entry.read_text().strip() == "dockerd":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+class PrivateEngine:
+    """An engine in a temporary folder.
+
+    Args:
+        own_network: Give it a network namespace of its own: nothing it publishes is reachable, nothing it does is felt.
+    """
+
+    def __init__(self, *, own_network: bool = False) -> None:
+        # A short path: the engine's sockets live below it, and a socket's path is limited to 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="nxd-"))
+        self.socket = self.folder / "s"
+        self.address = f"unix://{self.socket}"
+        self._own_network = own_network
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        folder = self.folder
+        command = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
+        command += ["--pidfile", f"{folder}/pid", "-H", self.address]
+        if self._own_network:
+            script = 'ip link set lo up 2>/dev/null; exec "$@"'
+            command = ["unshare", "--net", "sh", "-c", script, "sh", *command, "--bridge=none", "--iptables=false"]
+        elif other_engine_runs():
+            command += ["--bridge=none", "--iptables=false"]
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while not answers(self.address):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                tail = (folder / "log").read_text(errors="replace")[-2000:]
+                self.stop()
+                raise ProviderUnavailable("the engine that was started does not answer", details={"log_tail": tail})
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End the engine as a crash would."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(timeout=30)
+
+    def stop(self) -> None:
+        """End the engine in order, and everything that it left running after a crash."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait(timeout=30)
+            self._process = None
+        self._end_leftovers()
+
+    def remove(self) -> None:
+        """End it and remove its folder."""
+        self.stop()
+        for _ in range(50):
+            for point in reversed(self._mounts()):
+                subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.1)
+        raise ProviderUnavailable(f"the engine's folder {self.folder} could not be removed")
+
+    def _end_leftovers(self) -> None:
+        """End the helpers that name this engine's folder on their command line: its containerd and its shims."""
+        mark = f"{self.folder}/".encode()
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            pid = int(entry.parent.name)
+            try:
+                if pid != os.getpid() and mark in entry.read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+
+    def _mounts(self) -> list[str]:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        return [line.split()[1] for line in lines if line.split()[1].startswith(f"{self.folder}/")]
