@@ -60,10 +60,10 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
-    program = cast("_Program", typer.main.get_command(build()))
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
     given = Shared(json="--json" in before, verbose="--verbose" in before)
     try:
+        program = cast("_Program", typer.main.get_command(build()))
         status = program.main(list(arguments), "boulder", standalone_mode=False)
     except SystemExit as end:  # shell completion ends so
         return end.code if isinstance(end.code, int) else errors.FAILURE

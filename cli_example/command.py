@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Concatenate, ParamSpec
@@ -93,7 +94,7 @@ def _describe(
     """Give ``start`` the signature that typer reads the options from."""
     added = [parameter for make in reversed(constructors) for parameter in inspect.signature(make).parameters.values()]
     hints: Mapping[str, object] = {
-        name: hint
+        name: _spelled_out(hint)
         for source in (function, *constructors)
         for name, hint in typing.get_type_hints(source, include_extras=True).items()
     }
@@ -105,3 +106,13 @@ def _describe(
     vars(start)["__signature__"] = inspect.Signature([context, *named])
     start.__annotations__ = {"context": typer.Context, **{parameter.name: parameter.annotation for parameter in named}}
     start.__name__, start.__doc__ = function.__name__, function.__doc__
+
+
+def _spelled_out(hint: object) -> object:
+    """Return a hint with ``X | None`` written as a ``Union``, the one spelling that older versions of typer know."""
+    if typing.get_origin(hint) is not typing.Annotated:
+        return hint
+    kind, *extras = typing.get_args(hint)
+    if typing.get_origin(kind) is types.UnionType:
+        kind = typing.Union[typing.get_args(kind)]  # noqa: UP007 - made from values
+    return typing.Annotated[(kind, *extras)]

@@ -136,6 +136,21 @@ class Tree:
         finally:
             os.close(at)
 
+    def files_below(self, path: bytes) -> set[bytes]:
+        """Return the path of everything below a folder that is no folder itself."""
+        found: set[bytes] = set()
+        waiting = [path]
+        while waiting:
+            at = waiting.pop()
+            with beneath.folder(self._root, at) as folder, os.scandir(folder) as entries:
+                for entry in entries:
+                    name = at + b"/" + os.fsencode(entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(name)
+                    else:
+                        found.add(name)
+        return found
+
     def take(self, step: Step, *, replace: bool = False) -> dict[bytes, IndexEntry]:
         """Carry out a step and return the entries of what is new.
 
@@ -171,7 +186,9 @@ class Tree:
 
     def _remove(self, path: bytes, file: TreeFile) -> None:
         parent, _, name = path.rpartition(b"/")
-        with suppress(FileNotFoundError, NotADirectoryError), beneath.folder(self._root, parent) as at:
+        # A folder where the file was is not what this step is about; it stays, and so does what it holds.
+        gone = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+        with suppress(*gone), beneath.folder(self._root, parent) as at:
             if file.mode == SUBMODULE:
                 # A filled one stays, as git leaves it.
                 with suppress(OSError):

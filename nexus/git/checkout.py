@@ -47,7 +47,7 @@ class Source(NamedTuple):
     """The checkout that files may be copied from."""
 
     root: Path
-    index: IndexFile
+    index_file: IndexFile
 
 
 class _Batch(NamedTuple):
@@ -189,7 +189,7 @@ class _Work:
         self._links = config.get_boolean((b"core",), b"symlinks", True) is not False
         self._executables = config.get_boolean((b"core",), b"filemode", True) is not False
         self._from = None if source is None else os.fsencode(source.root)
-        self._known = {} if source is None else _settled(source.index)
+        self._known = {} if source is None else _settled(source.index_file)
         self._copier = Copier()
         # Older than the index will be, so that git need not suspect the file of having changed since.
         self._mtime_ns = (int(time.time()) - 2) * 1_000_000_000

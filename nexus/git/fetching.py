@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
+from urllib3 import PoolManager
 
 from nexus.errors import GitError
 from nexus.git.refs import Refs, require_real_path
@@ -28,6 +30,7 @@ from nexus.git.repository import opened, read_config
 from nexus.models.workspace import Repository
 
 _HEADS: Final = b"refs/heads/"
+_MOMENT: Final = 1.0
 
 
 class Remote(NamedTuple):
@@ -94,19 +97,27 @@ class Connection:
         self._remote = remote
         self._timeout = timeout
         self._ssh = _Ssh()
+        self._ended = threading.Event()
 
     def abort(self) -> None:
-        """End the programs that the fetch has started; the thread in it then fails."""
+        """End the programs that the fetch has started, so that the thread in it fails, and give that a moment. Blocks."""
         self._ssh.kill()
+        self._ended.wait(_MOMENT)
 
     def fetch(self) -> Mapping[bytes, bytes]:
-        """Bring the objects, and return the remote's refs with ``HEAD`` replaced by the ref it names where that is known.
+        """Bring the objects, and return the remote's refs; ``HEAD`` is ``ref: <name>`` where it is known which it names.
 
         Only objects are written, so a fetch that is broken off leaves nothing that counts.
 
         Raises:
             GitError: When the remote cannot be reached or refuses.
         """
+        try:
+            return self._fetch()
+        finally:
+            self._ended.set()
+
+    def _fetch(self) -> Mapping[bytes, bytes]:
         config = read_config(self._repository)
         try:
             with opened(self._repository) as repo:
@@ -134,10 +145,11 @@ class Connection:
         )
 
     def _client(self, config: Config) -> tuple[GitClient, str]:
-        pool = None
+        pool: PoolManager | None = None
         url = apply_instead_of(config, self._remote.url)
         if url.startswith(("http://", "https://")):
-            pool = default_urllib3_manager(config, timeout=self._timeout, base_url=url)
+            made = default_urllib3_manager(config, timeout=self._timeout, base_url=url)
+            pool = made if isinstance(made, PoolManager) else None
         client, path = get_transport_and_path(
             self._url(),
             config=config,
@@ -157,7 +169,7 @@ class Connection:
         return str(local) if "://" not in url and local.is_dir() else url
 
     def _wanted(self, repo: Repo, refs: Mapping[Ref, ObjectID]) -> list[ObjectID]:
-        wanted = {sha for name, sha in refs.items() if sha is not None and self._remote.tracked(name) is not None}
+        wanted = {sha for name, sha in refs.items() if self._remote.tracked(name) is not None}
         return [sha for sha in wanted if sha not in repo.object_store]
 
 
@@ -190,6 +202,7 @@ class _Ssh(SubprocessSSHVendor):
         for process in self._running:
             if process.poll() is None:
                 process.kill()
+                process.wait()
 
 
 def _without_password(url: str) -> str:

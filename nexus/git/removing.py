@@ -77,13 +77,15 @@ def _remove_tree(repository: Repository, name: str) -> list[str]:
 
 
 def _remove_entry(repository: Repository, admin: Path) -> list[str]:
-    if not beneath.exists(admin):
-        return []
     # Beside the entries and not among them, where git would take it for one more.
     spill = repository.common_dir / _SPILL
+    if not beneath.exists(admin) and not beneath.exists(spill):
+        return []
     beneath.require_real_folders(repository.common_dir, _SPILL)
     try:
         move_away(admin, spill, admin.name)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise GitError(f"{admin} cannot be removed: {error.strerror}", details={"path": str(admin)}) from error
     left: list[str] = []

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from dulwich.config import ConfigFile, StackedConfig
-from dulwich.errors import NotGitRepository
+from dulwich.errors import NotGitRepository, RefFormatError
 from dulwich.file import FileLocked
 from dulwich.object_store import DiskObjectStore
-from dulwich.refs import RefFormatError
 from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtension, UnsupportedVersion
 
 from nexus.errors import BareRepository, Busy, GitError, NotARepository

@@ -44,7 +44,7 @@ def rescue_worktree(repository: Repository, name: str, max_file_bytes: int, stop
             return _without_tree(repo, repository, worktree)
         found = examined(repository, worktree, repo, stop, closing)
         _require_whole(found)
-        index_files = _index_files(found.status.index)
+        index_files = _index_files(found.status.index_file)
         files = _tree_files(repo, found, index_files, max_file_bytes, stop)
         parents = [*_heads(repo, repository, worktree)]
         tree = _store_tree(repo, files)
@@ -72,7 +72,7 @@ def _require_whole(found: Examined) -> None:
     nested = [shown(path) for path in found.status.untracked.repositories]
     unknown = [
         entry.path
-        for entry in found.status.index.entries
+        for entry in found.status.index_file.entries
         if entry.mode == SUBMODULE and found.status.changed.get(entry.path) is Change.UNKNOWN
     ]
     unknown_lines = [f"the submodule {shown(path)}" for path in unknown]
@@ -80,7 +80,7 @@ def _require_whole(found: Examined) -> None:
         *(f"the repository {path}" for path in nested),
         *unknown_lines,
         *(f"the folder {line}" for line in found.status.untracked.unreadable),
-        *([found.status.index.incomplete] if found.status.index.incomplete else []),
+        *([found.status.index_file.incomplete] if found.status.index_file.incomplete else []),
     ]
     if what:
         raise _refused(what, "its own commits and files cannot be kept in a commit of this one")
@@ -104,7 +104,7 @@ def _index_files(index: IndexFile) -> _Files:
 def _tree_files(repo: Repo, found: Examined, index_files: _Files, limit: int, stop: Stop) -> _Files:
     """Return every file of the tree with its content stored."""
     files = dict(index_files)
-    entries = {entry.path: entry for entry in found.status.index.entries}
+    entries = {entry.path: entry for entry in found.status.index_file.entries}
     refused: list[str] = []
     wanted = [
         *(path for path, change in found.status.changed.items() if _must_read(change, entries[path])),
@@ -228,7 +228,7 @@ def _message(found: Examined) -> str:
         f"Branch: {worktree.checked_out or 'detached HEAD'}",
         f"Changed: {len(status.changed)}, staged: {len(status.staged)}, untracked: {len(status.untracked.files)}",
     ]
-    if any(entry.stage for entry in status.index.entries):
+    if any(entry.stage for entry in status.index_file.entries):
         lines.append("The index held conflicts; the files are as they were in the tree.")
     operation = operation_in(worktree.admin_dir)
     if operation is not None:

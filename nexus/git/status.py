@@ -42,7 +42,7 @@ class Change(StrEnum):
 class TreeStatus(NamedTuple):
     """The whole difference."""
 
-    index: IndexFile
+    index_file: IndexFile
     staged: list[bytes]
     changed: dict[bytes, Change]
     untracked: Untracked

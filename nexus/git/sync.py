@@ -28,7 +28,7 @@ from nexus.git.refs import Refs
 from nexus.git.report import operation_in
 from nexus.git.repository import opened, read_config
 from nexus.git.status import Comparing, content_of
-from nexus.git.threads import Stop, in_thread
+from nexus.git.threads import Stop, in_thread, in_thread_to_the_end
 from nexus.git.trees import TreeFile, flatten, shown
 from nexus.models.requests import SyncOutcome
 from nexus.models.workspace import Repository
@@ -54,7 +54,7 @@ def _prepare(repository: Repository, name: str, remote_name: str) -> tuple[Workt
 
 
 async def _fetch(repository: Repository, remote: Remote, timeout: float | None) -> Mapping[bytes, bytes]:
-    """Fetch in a thread that is left behind at the deadline.
+    """Fetch in a thread that may be left behind at the deadline.
 
     A thread in a network call cannot be stopped, and all it can still do is add objects that nothing refers to.
     """
@@ -69,7 +69,7 @@ async def _fetch(repository: Repository, remote: Remote, timeout: float | None) 
             details={"remote": remote.name},
         ) from error
     finally:
-        connection.abort()
+        await in_thread_to_the_end(connection.abort)
 
 
 class _Upstream(NamedTuple):
@@ -227,7 +227,7 @@ def _require_untouched(step: Step, index: IndexFile, comparing: Comparing, tree:
     for path in sorted(step.paths()):
         entry, old = entries.get(path), step.gone.get(path)
         if old is None:
-            touched = entry is not None or (tree.occupied(path) and not _makes_way(path, step))
+            touched = entry is not None or (tree.occupied(path) and not _makes_way(path, step, tree))
         else:
             same = entry is not None and entry.stage == 0 and (entry.mode, entry.sha) == (old.mode, old.sha)
             touched = entry is None or not same or comparing.change(entry) is not None
@@ -242,12 +242,17 @@ def _require_untouched(step: Step, index: IndexFile, comparing: Comparing, tree:
         )
 
 
-def _makes_way(path: bytes, step: Step) -> bool:
+def _makes_way(path: bytes, step: Step, tree: Tree) -> bool:
     """Return whether what is at a new path is only what this very step removes: a file for a folder, or the reverse."""
     parts = path.split(b"/")
     if any(b"/".join(parts[:depth]) in step.gone for depth in range(1, len(parts))):
         return True
-    return any(gone.startswith(path + b"/") for gone in step.gone)
+    if not any(gone.startswith(path + b"/") for gone in step.gone):
+        return False
+    try:
+        return tree.files_below(path) <= step.gone.keys()
+    except OSError:
+        return False
 
 
 def _take_back(tree: Tree, step: Step) -> None:

@@ -128,7 +128,12 @@ def folders_of(files: Iterable[TreeFile]) -> list[bytes]:
     for file in files:
         path = file[0]
         parent, _, name = path.rpartition(b"/")
-        if path[:1] == b"/" or is_hostile_name(name) or path in paths or (file[1] == LINK and name.lower() == b".gitmodules"):
+        if (
+            path[:1] == b"/"
+            or is_hostile_name(name)
+            or path in paths
+            or (file[1] == LINK and name.lower() == b".gitmodules")
+        ):
             raise _hostile(path)
         paths.add(path)
         while parent not in folders:

@@ -1,7 +1,12 @@
 """Backends: each a package of its own that implements :mod:`nexus.abc.provider` and knows nothing of the others.
 
-:mod:`nexus.providers.registry` finds them by name and loads one on its first use, so that nobody pays for a driver that is not
-asked for.
+A program that brings a provider of its own registers it with a :class:`ProviderRegistry` and hands that to :func:`nexus.open`; a
+distribution names it under the entry point group ``nexus.providers``. A driver is imported when it is first asked for, so that
+nobody pays for one that is not used.
 """
 
 from __future__ import annotations
+
+from nexus.providers.registry import ProviderFactory, ProviderRegistry, load_provider, provider_names
+
+__all__ = ["ProviderFactory", "ProviderRegistry", "load_provider", "provider_names"]

@@ -51,12 +51,14 @@ class Context:
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
+        self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._opening = anyio.Lock()
         self._closing = AsyncExitStack()
 
     async def aclose(self) -> None:
         """Close the providers' connections. Workspaces go on running."""
         self._open.clear()
+        self._instances.clear()
         await self._closing.aclose()
         await self.registry.aclose()
 
@@ -80,9 +82,22 @@ class Context:
         return float(grace) if isinstance(grace, int | float) else 10.0
 
     async def instance(self, record: WorkspaceRecord) -> Instance:
-        """Return a record's instance; nothing is started and nobody is asked."""
+        """Return a record's instance; nothing is started and nobody is asked.
+
+        It is kept: an instance remembers what it has learned of its place, so the next command need not ask again.
+        """
+        known = self._instances.get(record.id)
+        if known is not None and known[0] == record.container_id:
+            return known[1]
         provider = await self.provider(record.backend)
-        return await provider.attach(reference(record))
+        instance = await provider.attach(reference(record))
+        self._instances[record.id] = (record.container_id, instance)
+        return instance
+
+    def forget(self, record: WorkspaceRecord) -> None:
+        """Let go of what is kept of a workspace that is destroyed."""
+        self._instances.pop(record.id, None)
+        self._names.pop(record.id, None)
 
     async def seen(self, record: WorkspaceRecord) -> InstanceStatus:
         """Return what the provider sees of a record's instance; ``UNKNOWN`` where it cannot be asked."""

@@ -21,7 +21,7 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
     if seen.state is InstanceState.RUNNING:
         return await _record(context, record, status, "runs already")
     if seen.state is InstanceState.PAUSED:
-        await instance.start()
+        await (instance.resume() if isinstance(instance, SupportsPause) else instance.start())
         return await _record(context, record, status, "resumed")
     if seen.state is InstanceState.GONE:
         report("create", "its place is gone: making it again around the worktree")

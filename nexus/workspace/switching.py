@@ -13,9 +13,8 @@ from contextlib import AsyncExitStack
 import anyio
 
 from nexus.abc import SupportsPause
-from nexus.errors import NexusError
+from nexus.errors import NexusError, StateConflict
 from nexus.models.events import Switched
-from nexus.models.instances import InstanceState
 from nexus.models.requests import SwitchOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.workspace import running
@@ -102,13 +101,12 @@ async def _attempt(act: Callable[[], Awaitable[object]]) -> NexusError | None:
 
 async def _to_sleep(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     """Pause where the backend can, stop where it cannot; leave alone what does not run."""
-    instance = await context.instance(record)
-    seen = await instance.status()
-    if seen.state is not InstanceState.RUNNING:
-        return record
-    if isinstance(instance, SupportsPause):
+    if not isinstance(await context.instance(record), SupportsPause):
+        return await running.stop(context, record, grace=context.stop_grace(record.backend))
+    try:
         return await running.pause(context, record)
-    return await running.stop(context, record, grace=context.stop_grace(record.backend))
+    except StateConflict:
+        return record
 
 
 async def _rouse(context: Context, record: WorkspaceRecord, failure: NexusError) -> None:

@@ -155,6 +155,7 @@ def test_without_its_libraries_it_says_what_to_install(tmp_path: Path) -> None:
 
 
 SLOW_PROVIDER = """
+import os, sys
 import anyio
 from nexus.providers.mock import MockProvider
 
@@ -167,32 +168,72 @@ class SlowProvider(MockProvider):
         await super().create(spec, progress=progress)
         progress("create", "this never ends")
         await anyio.sleep_forever()
+
+    async def destroy(self, ref):
+        if "HANG" in os.environ:
+            print("nor does this", file=sys.stderr, flush=True)
+            await anyio.sleep_forever()
+        await super().destroy(ref)
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
-def test_a_signal_undoes_what_was_begun(bare: Boulder, tmp_path: Path, number: signal.Signals, said: str) -> None:
+@pytest.fixture
+def slow(bare: Boulder, tmp_path: Path) -> Boulder:
+    """``boulder`` with a backend, installed as any third party's, whose instances are never ready."""
     plugin = tmp_path / "plugin"
     (plugin / "slow-1.dist-info").mkdir(parents=True)
     (plugin / "slow_provider.py").write_text(SLOW_PROVIDER)
     (plugin / "slow-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
-    (plugin / "slow-1.dist-info" / "entry_points.txt").write_text(
-        "[nexus.providers]\nslow = slow_provider:SlowProvider\n"
-    )
+    entry = "[nexus.providers]\nslow = slow_provider:SlowProvider\n"
+    (plugin / "slow-1.dist-info" / "entry_points.txt").write_text(entry)
     bare.env["PYTHONPATH"] = f"{plugin}:{ROOT}"
-    process = bare.start("ws", "create", "a", "--backend", "slow", "--verbose")
+    return bare
+
+
+def _begun(slow: Boulder) -> subprocess.Popen[bytes]:
+    """Return a creation that has made everything but the instance."""
+    process = slow.start("ws", "create", "a", "--backend", "slow", "--verbose")
+    _until(process, b"this never ends")
+    assert (slow.cwd / ".nexus" / "worktrees" / "a" / "README.md").exists()
+    return process
+
+
+def _until(process: subprocess.Popen[bytes], wanted: bytes) -> None:
     assert process.stderr is not None
     for line in process.stderr:
-        if b"this never ends" in line:
-            break
-    assert (bare.cwd / ".nexus" / "worktrees" / "a" / "README.md").exists()
+        if wanted in line:
+            return
+    pytest.fail(f"{wanted!r} was never said")
+
+
+def _nothing_is_left(slow: Boulder) -> bool:
+    assert slow("ws", "list", "--json").json == []
+    assert git(slow.cwd, "branch", "--list", "nexus/*") == ""
+    return git(slow.cwd, "worktree", "list").count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_signal_undoes_what_was_begun(slow: Boulder, number: signal.Signals, said: str) -> None:
+    process = _begun(slow)
     process.send_signal(number)
     _, err = process.communicate()
     assert (process.returncode, err.decode()) == (128 + number, f"error[INTERRUPTED]: stopped by {said}\n")
-    assert bare("ws", "list", "--json").json == []
-    assert git(bare.cwd, "branch", "--list", "nexus/*") == ""
-    assert git(bare.cwd, "worktree", "list").count("\n") == 1
+    assert _nothing_is_left(slow)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once_and_the_next_command_undoes_the_rest(slow: Boulder) -> None:
+    slow.env["HANG"] = "1"
+    process = _begun(slow)
+    process.send_signal(signal.SIGINT)
+    _until(process, b"nor does this")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 130
+    assert (slow.cwd / ".nexus" / "worktrees" / "a").exists()
+    del slow.env["HANG"]
+    assert _nothing_is_left(slow)
 
 
 def test_groups_alone_are_no_error(bare: Boulder) -> None:

@@ -81,6 +81,7 @@ def test_a_branch_that_is_there_is_adopted_only_when_asked(boulder: Boulder) -> 
     git(boulder.cwd, "branch", "nexus/a")
     refused = boulder("ws", "create", "a", ok=False)
     assert (refused.status, refused.err.split(":")[0]) == (5, "error[GIT_BRANCH_IN_USE]")
+    assert git(boulder.cwd, "branch", "--list", "nexus/a") != "", "a refused creation removed somebody's branch"
     boulder("ws", "create", "a", "--adopt-branch")
     boulder("ws", "destroy", "a")
     assert git(boulder.cwd, "branch", "--list", "nexus/a") != ""

@@ -36,19 +36,25 @@ class RawEngine:
         self.address = address
 
     def call(
-        self, method: str, path: str, *, body: object = None, data: Iterable[bytes] | bytes | None = None, timeout: float = 60.0
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        data: Iterable[bytes] | bytes | None = None,
+        timeout: float = 60.0,
     ) -> tuple[int, Any]:
         """Return status and decoded answer."""
         scheme, _, rest = self.address.partition("://")
-        connection: http.client.HTTPConnection
-        if scheme == "unix":
-            connection = _OverSocket(rest, timeout)
-        else:
-            connection = http.client.HTTPConnection(rest, timeout=timeout)
+        connection = (
+            _OverSocket(rest, timeout) if scheme == "unix" else http.client.HTTPConnection(rest, timeout=timeout)
+        )
         content = json.dumps(body).encode() if body is not None else data
         kind = "application/json" if body is not None else "application/x-tar"
         try:
-            connection.request(method, path, body=content, headers={"Content-Type": kind} if content is not None else {})
+            connection.request(
+                method, path, body=content, headers={"Content-Type": kind} if content is not None else {}
+            )
             reply = connection.getresponse()
             text = reply.read()
         finally:
@@ -103,13 +109,17 @@ class RawEngine:
             if labels.get(_CONTENT) == digest:
                 return
         name, _, tag = image.partition(":")
-        query = urlencode({"fromSrc": "-", "repo": name, "tag": tag or "latest", "changes": f"LABEL {_CONTENT}={digest}"})
+        query = urlencode(
+            {"fromSrc": "-", "repo": name, "tag": tag or "latest", "changes": f"LABEL {_CONTENT}={digest}"}
+        )
         status, answer = self.call("POST", f"/images/create?{query}", data=archive)
         assert status == 200, answer
         assert self.has_image(image), answer
 
     def build_image(self, context: bytes, image: str) -> None:
-        status, answer = self.call("POST", f"/build?t={quote(image, safe='')}&rm=1&forcerm=1", data=context, timeout=300.0)
+        status, answer = self.call(
+            "POST", f"/build?t={quote(image, safe='')}&rm=1&forcerm=1", data=context, timeout=300.0
+        )
         assert status == 200, answer
         assert self.has_image(image), answer
 

@@ -60,7 +60,14 @@ def _with_libraries(programs: Iterable[str]) -> dict[str, bytes]:
 def _archive(files: dict[str, bytes], links: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder, mode in {"bin": 0o755, "etc": 0o755, "root": 0o700, "tmp": 0o1777, "sys": 0o755, "proc": 0o755}.items():
+        for folder, mode in {
+            "bin": 0o755,
+            "etc": 0o755,
+            "root": 0o700,
+            "tmp": 0o1777,
+            "sys": 0o755,
+            "proc": 0o755,
+        }.items():
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             archive.addfile(entry)

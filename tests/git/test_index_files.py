@@ -57,8 +57,9 @@ def test_gits_own_index_is_read_in_every_version(git: Git, version: str) -> None
     assert [(f"{e.mode:o}", e.sha.hex(), str(e.stage), e.path.decode()) for e in index.entries] == [
         tuple(line) for line in theirs
     ]
-    assert index.tree is not None
-    assert index.tree.hex() == git.run("rev-parse", "HEAD^{tree}").strip()
+    if version != "3":  # setting the mark made git forget the tree
+        assert index.tree is not None
+        assert index.tree.hex() == git.run("rev-parse", "HEAD^{tree}").strip()
     for entry in index.entries:
         status = (git.root / entry.path.decode()).stat()
         assert (entry.mtime_ns, entry.ctime_ns, entry.size) == (status.st_mtime_ns, status.st_ctime_ns, status.st_size)
@@ -85,7 +86,8 @@ def test_git_reads_what_we_write(git: Git) -> None:
 
 
 def test_a_damaged_one_says_what_to_do(git: Git) -> None:
-    (git.root / ".git" / "index").write_bytes(b"DIRC\0\0\0\2" + b"\0" * 40)
+    file = git.root / ".git" / "index"
+    file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(GitError, match="damaged") as caught:
         read_index(git.root / ".git" / "index")
     assert caught.value.hint

@@ -203,11 +203,11 @@ def look_around(env: Mapping[str, str], uid: int) -> Surroundings:
     folder = Path(config_folder(env, home))
     contexts: dict[str, str] = {}
     files: set[str] = set()
-    for meta in sorted(folder.glob("contexts/meta/*/meta.json")):
+    for meta in _find(folder, "contexts/meta/*/meta.json"):
         text = _read(meta)
         if text is not None:
             contexts[meta.parent.name] = text
-    files.update(str(path) for path in folder.glob("contexts/tls/*/docker/ca.pem"))
+    files.update(str(path) for path in _find(folder, "contexts/tls/*/docker/ca.pem"))
     files.update(path for path in well_known(env, home, uid) if _is_socket(path))
     return Surroundings(
         env=dict(env),
@@ -217,6 +217,14 @@ def look_around(env: Mapping[str, str], uid: int) -> Surroundings:
         contexts=contexts,
         files=frozenset(files),
     )
+
+
+def _find(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        # A home folder that this user may not search is as good as one without the docker program's settings.
+        return []
 
 
 def _read(path: Path) -> str | None:

@@ -360,6 +360,12 @@ class DockerProcess:
         except TimeoutError:
             self._lose()
 
+    def discard(self) -> None:
+        """Forget a command that could not be started."""
+        self._lose()
+        self._stream.close()
+        self._gone(self)
+
     async def abandon(self) -> None:
         """Let go of a command whose start was interrupted: it is waited for, so that there is something to end."""
         try:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from nexus.errors import ExecStartError, InvalidArgument, Unsupported
+from nexus.errors import ExecStartError, InvalidArgument, NexusError, Unsupported
 from nexus.models.execution import SpawnRequest
 from nexus.models.ids import new_exec_id
 from nexus.providers.docker.client import Address, Engine
@@ -71,30 +71,50 @@ async def spawn(
             number = await create_exec(
                 engine, place.container, _body(request, place, exec_id if shell else None), deadline=_START_DEADLINE
             )
-            control = ExecControl(engine, Target(place.container, user), number)
-            stream = await _open(address, number, request)
         except EngineRefused as exc:
             raise _explain(exc, request) from exc
-        process = DockerProcess(
-            exec_id=exec_id,
-            request=request,
-            stream=stream,
-            control=control,
-            assembler=OutputAssembler(framed=request.pty is None, nonce=exec_id if shell else None),
-            reports=shell,
-            gone=gone,
-        )
-        keep(process)
+        control = ExecControl(engine, Target(place.container, user), number)
+
+        async def start() -> DockerProcess:
+            process = DockerProcess(
+                exec_id=exec_id,
+                request=request,
+                stream=await _open(address, number, request),
+                control=control,
+                assembler=OutputAssembler(framed=request.pty is None, nonce=exec_id if shell else None),
+                reports=shell,
+                gone=gone,
+            )
+            keep(process)
+            await _begin(process)
+            return process
+
+        # Once asked for, a start cannot be taken back: a cancelled caller waits for it, and then ends what it started.
+        starting = asyncio.create_task(start())
         try:
-            await process.begin(deadline=_START_DEADLINE)
-        except ExecStartError:
-            stream.close()
-            gone(process)
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await finish(_take_back(starting), limit=_UNDO_LIMIT)
             raise
-        except BaseException:
-            await finish(process.abandon(), limit=_UNDO_LIMIT)
-            raise
-    return process
+
+
+async def _begin(process: DockerProcess) -> None:
+    try:
+        await process.begin(deadline=_START_DEADLINE)
+    except ExecStartError:
+        process.discard()
+        raise
+    except BaseException:
+        await finish(process.abandon(), limit=_UNDO_LIMIT)
+        raise
+
+
+async def _take_back(starting: asyncio.Task[DockerProcess]) -> None:
+    try:
+        process = await starting
+    except NexusError:
+        return  # it did not start
+    await process.aclose()
 
 
 def _check(address: Address, request: SpawnRequest) -> None:
@@ -143,9 +163,12 @@ def _encodes(word: str) -> bool:
 
 async def _open(address: Address, number: str, request: SpawnRequest) -> Hijacked:
     body: dict[str, JsonValue] = {"Detach": False, "Tty": request.pty is not None}
-    return await hijack(
-        address, f"exec/{number}/start", body, doing=f"start {request.argv[0]}", deadline=_START_DEADLINE
-    )
+    try:
+        return await hijack(
+            address, f"exec/{number}/start", body, doing=f"start {request.argv[0]}", deadline=_START_DEADLINE
+        )
+    except EngineRefused as exc:
+        raise _explain(exc, request) from exc
 
 
 def _explain(refusal: EngineRefused, request: SpawnRequest) -> Exception:

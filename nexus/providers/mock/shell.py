@@ -61,7 +61,9 @@ class Shell:
             return await replaced.program(self.call)
         try:
             if farewell := self.traps.pop(0, None):
+                status = self.status
                 await self.script(farewell, self.streams)
+                self.status = status  # unless the farewell itself says exit
         except Leave as ending:
             self.status = ending.status
         return self.status

@@ -12,6 +12,7 @@ import pytest
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import LABEL_NODE, InstanceRef, InstanceSpec
 from nexus.models.resources import CpuAllocation, MemoryAllocation, ResourceAllocation
+from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.raw import RawEngine
@@ -59,7 +60,7 @@ async def make_spec(
             worktree=tree,
             workdir=str(tree),
             image=test_image,
-            mounts=({"source": str(tree), "target": str(tree)},),  # type: ignore[arg-type]  # pydantic makes the value
+            mounts=(VolumeMount(source=str(tree), target=str(tree)),),
             resources=ResourceAllocation(cpu=CpuAllocation(cores=1), memory=MemoryAllocation(bytes=256 * 1024 * 1024)),
         )
         spec = InstanceSpec.model_validate({**dict(spec), **changes})

@@ -8,11 +8,11 @@ import signal
 from pathlib import Path
 
 import anyio
-import psutil
 import pytest
 
-from nexus.errors import ExecStartError, StdinClosed
-from nexus.models.execution import Exited, Output, Pty
+from nexus.errors import ExecStartError, ProviderError, StdinClosed
+from nexus.models.execution import ExecEvent, Exited, Output, Pty
+from nexus.models.instances import LABEL_WORKSPACE
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import command, drain, read_until, run, sh
@@ -27,6 +27,33 @@ async def _processes(instance: DockerInstance, raw: RawEngine) -> list[str]:
     """The command lines of everything in the container, as its host sees them."""
     top = await asyncio.to_thread(raw.get, f"/containers/{instance.ref.handle}/top?ps_args=-eo%20pid,args")
     return [line[-1] for line in top["Processes"]]
+
+
+def _command_lines() -> str:
+    """The command line of every process of this machine."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+        except OSError:
+            continue
+    return "\n".join(lines)
+
+
+def _memory() -> int:
+    """The memory this process has, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def _until_gone(instance: DockerInstance, raw: RawEngine, prefix: str) -> None:
+    """Wait until no command line in the container begins with ``prefix``."""
+    async with asyncio.timeout(20):
+        while any(line.startswith(prefix) for line in await _processes(instance, raw)):  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.02)
 
 
 async def test_bytes_of_every_kind_pass_in_words_and_environment(running: DockerInstance) -> None:
@@ -65,7 +92,7 @@ async def test_no_secret_is_on_any_command_line(running: DockerInstance, raw: Ra
     await read_until(process, b"up\n")
 
     seen = "\n".join(await _processes(running, raw))
-    here = "\n".join(" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"]))
+    here = await asyncio.to_thread(_command_lines)
     await process.aclose()
 
     assert "sleep 60" in seen
@@ -76,9 +103,11 @@ async def test_no_secret_is_on_any_command_line(running: DockerInstance, raw: Ra
 
 async def test_output_waits_for_its_reader_and_nothing_is_lost(running: DockerInstance) -> None:
     size = 24 * 1024 * 1024
-    process = await running.spawn(command("sh", "-c", f"dd if=/dev/zero bs=65536 count={size // 65536} 2>/dev/null; echo done >&2"))
+    process = await running.spawn(
+        command("sh", "-c", f"dd if=/dev/zero bs=65536 count={size // 65536} 2>/dev/null; echo done >&2")
+    )
     total, held = 0, 0
-    before = psutil.Process().memory_info().rss
+    before = _memory()
     async with asyncio.timeout(50):
         while True:
             try:
@@ -87,17 +116,16 @@ async def test_output_waits_for_its_reader_and_nothing_is_lost(running: DockerIn
                 break
             if isinstance(event, Output) and event.stream == "stdout":
                 total += len(event.data)
-                held = max(held, psutil.Process().memory_info().rss - before)
+                held = max(held, _memory() - before)
 
     assert total == size
     assert held < 8 * 1024 * 1024
 
 
-async def test_a_command_whose_reader_waits_long_past_its_end_loses_nothing(running: DockerInstance) -> None:
+async def test_a_reader_that_comes_after_the_end_loses_nothing(running: DockerInstance, raw: RawEngine) -> None:
     process = await running.spawn(command("sh", "-c", "head -c 300000 /dev/zero; sleep 30 &"))
     first = await process.receive()
-    # Longer than output may come after the end: the command has long ended when the rest is read.
-    await asyncio.sleep(0.6)
+    await _until_gone(running, raw, "head ")
 
     ran = await drain(process)
 
@@ -124,19 +152,18 @@ async def test_a_background_child_that_prints_now_and_then_does_not_either(runni
         assert (await drain(process)).code == 4
 
 
-async def test_a_time_limit_reaches_job_control_groups(running: DockerInstance) -> None:
+async def test_a_time_limit_reaches_job_control_groups(running: DockerInstance, raw: RawEngine) -> None:
     script = "set -m; sleep 300 & (trap '' TERM; sleep 301) & wait"
     ran = await sh(running, script, timeout=0.5, grace=0.3)
 
     assert ran.end.timed_out
-    left = await sh(running, "for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$p; echo; done 2>/dev/null")
-    assert b"sleep 300" not in left.out.replace(b"set -m; sleep 300", b"")
-    assert b"sleep 301" not in left.out.replace(b"TERM; sleep 301", b"")
+    # The end is told when the leader has ended; the last of its groups are killed in the same moment.
+    await _until_gone(running, raw, "sleep 30")
 
 
 async def test_a_cancelled_receive_loses_nothing(running: DockerInstance) -> None:
     process = await running.spawn(command("sh", "-c", "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.05; done"))
-    events = []
+    events: list[ExecEvent] = []
     while not events or not isinstance(events[-1], Exited):
         with anyio.move_on_after(0.013):
             events.append(await process.receive())
@@ -168,9 +195,23 @@ async def test_letting_go_twice_and_from_a_cancelled_task_ends_the_group(
         await process.aclose()
     await process.aclose()
 
-    assert scope.cancelled_caught
+    assert scope.cancel_called
     assert isinstance((await drain(process)).events[-1], Exited)
     assert not [line for line in await _processes(running, raw) if "sleep 888" in line]
+
+
+async def test_a_cancelled_letting_go_still_ends_the_group(running: DockerInstance, raw: RawEngine) -> None:
+    process = await running.spawn(command("sleep", "666"))
+    task = asyncio.create_task(process.aclose())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert not [line for line in await _processes(running, raw) if "sleep 666" in line]
 
 
 async def test_closing_the_provider_ends_its_commands(engine: str, running: DockerInstance, raw: RawEngine) -> None:
@@ -212,7 +253,9 @@ async def test_a_container_removed_below_a_command_is_lost(running: DockerInstan
 
 
 async def test_a_terminal_without_input_has_its_size_and_an_end(running: DockerInstance) -> None:
-    ran = await sh(running, "stty size; tty >/dev/null && echo tty; echo $TERM; cat; echo over", pty=Pty(rows=41, cols=117))
+    ran = await sh(
+        running, "stty size; tty >/dev/null && echo tty; echo $TERM; cat; echo over", pty=Pty(rows=41, cols=117)
+    )
 
     assert ran.out.split() == [b"41", b"117", b"tty", b"xterm-256color", b"over"]
 
@@ -242,7 +285,7 @@ async def test_reasons_for_not_starting(running: DockerInstance) -> None:
         assert caught.value.exit_code == code, argv
         assert argv[0] in caught.value.message
     for cwd in ("/no/such", "plain"):
-        with pytest.raises(ExecStartError, match="folder|not a folder") as caught:
+        with pytest.raises(ExecStartError, match="folder") as caught:
             await run(running, "ls", cwd=cwd)
     with pytest.raises(ExecStartError, match="user"):
         await run(running, "ls", user="nobody-here")
@@ -275,14 +318,14 @@ async def test_hundreds_at_once(running: DockerInstance) -> None:
 
 async def test_descriptors_and_tasks_stay_flat(running: DockerInstance) -> None:
     await run(running, "true")
-    descriptors, tasks = psutil.Process().num_fds(), len(asyncio.all_tasks())
+    descriptors, tasks = _descriptors(), len(asyncio.all_tasks())
     for _ in range(20):
         await run(running, "true", timeout=30)
         with pytest.raises(ExecStartError):
             await run(running, "no-such-program")
         await running.status()
 
-    assert psutil.Process().num_fds() <= descriptors + 1
+    assert _descriptors() <= descriptors + 1
     assert len(asyncio.all_tasks()) == tasks
 
 
@@ -319,9 +362,6 @@ async def test_an_image_without_a_shell(
 async def test_an_image_without_shell_or_command_is_refused_and_leaves_nothing(
     provider: DockerProvider, make_spec: MakeSpec, shell_less_image: str, raw: RawEngine
 ) -> None:
-    from nexus.errors import ProviderError
-    from nexus.models.instances import LABEL_WORKSPACE
-
     spec = make_spec(image=shell_less_image)
 
     with pytest.raises(ProviderError, match="neither /bin/sh nor a command"):

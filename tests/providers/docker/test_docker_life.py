@@ -133,17 +133,22 @@ async def test_files_made_inside_belong_to_the_user_outside(
     await instance.start()
 
     done = await sh(
-        instance, 'id -u; id -g; echo $HOME; touch "$HOME/note" made /cache/kept && mkdir folder; cat /proc/mounts | grep -c scratch'
+        instance,
+        'id -u; id -g; echo $HOME; touch "$HOME/note" made /cache/kept && mkdir folder; cat /proc/mounts | grep -c scratch',
     )
 
     assert done.out.decode().split() == ["2468", "1357", "/home/nexus", "1"], done
-    assert [((tree / name).stat().st_uid, (tree / name).stat().st_gid) for name in ("made", "folder")] == [(2468, 1357)] * 2
+    assert [((tree / name).stat().st_uid, (tree / name).stat().st_gid) for name in ("made", "folder")] == [
+        (2468, 1357)
+    ] * 2
     through_link = await sh(instance, "cd /workspace && ls && echo more > made", cwd="/workspace")
     assert through_link.out.split() == [b"folder", b"made"]
     assert (tree / "made").read_text() == "more\n"
 
 
-async def test_a_read_only_mount_cannot_be_written(provider: DockerProvider, make_spec: MakeSpec, tmp_path: Path) -> None:
+async def test_a_read_only_mount_cannot_be_written(
+    provider: DockerProvider, make_spec: MakeSpec, tmp_path: Path
+) -> None:
     (tmp_path / "fixed").mkdir()
     spec = make_spec(
         workdir="/", mounts=(VolumeMount(source=str(tmp_path / "fixed"), target="/fixed", read_only=True),)
@@ -179,7 +184,9 @@ async def test_a_missing_image_is_named_and_leaves_nothing(
     assert not any(raw.labelled(f"{LABEL_WORKSPACE}={spec.id}").values())
 
 
-async def test_a_cancelled_creation_leaves_nothing(provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine) -> None:
+async def test_a_cancelled_creation_leaves_nothing(
+    provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine
+) -> None:
     for turns in (1, 3, 8, 20, 40):
         spec = make_spec()
         task = asyncio.create_task(provider.create(spec))
@@ -296,7 +303,14 @@ async def test_removed_by_hand_is_gone_everywhere(
     raw.call("DELETE", f"/containers/{_handle(running)}?force=1")
 
     assert (await running.status()).state is InstanceState.GONE
-    for act in (running.start, running.stop, running.pause, running.resume, running.stats, lambda: running.spawn(command("ls"))):
+    for act in (
+        running.start,
+        running.stop,
+        running.pause,
+        running.resume,
+        running.stats,
+        lambda: running.spawn(command("ls")),
+    ):
         with pytest.raises(WorkspaceGone) as caught:
             await act()
         assert caught.value.hint
@@ -336,7 +350,9 @@ async def test_destroy_removes_even_with_strangers_on_the_network(
 async def test_destroy_works_in_every_state_and_twice(
     provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine, state: str
 ) -> None:
-    spec = make_spec(mounts=(VolumeMount(source=f"nexus-test-{new_workspace_id()[:8]}", target="/v", kind="volume"),), workdir="/")
+    spec = make_spec(
+        mounts=(VolumeMount(source=f"nexus-test-{new_workspace_id()[:8]}", target="/v", kind="volume"),), workdir="/"
+    )
     instance = await provider.create(spec)
     assert isinstance(instance, DockerInstance)
     if state != "created":

@@ -223,7 +223,7 @@ async def test_capabilities_can_be_left_out(spec: InstanceSpec) -> None:
 @pytest.mark.parametrize("options", [{"latencyy": 1}, {"latency": "soon"}, {"without": ["flying"]}])
 def test_options_that_cannot_be_used(options: dict[str, str]) -> None:
     with pytest.raises(InvalidArgument, match="of the mock backend"):
-        MockProvider(options)  # type: ignore[arg-type]
+        MockProvider(options)
 
 
 async def test_a_provider_has_to_be_open(spec: InstanceSpec) -> None:

@@ -193,12 +193,13 @@ def _exec(order: Order) -> tuple[str, int]:
         try:
             os.execve(candidate, list(order.argv), dict(order.env))  # noqa: S606 - that is what it is for
         except OSError as error:
-            there = b"/" in program or os.path.isfile(candidate)  # noqa: PTH113
-            if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-                if number == errno.ENOENT and os.path.isfile(candidate):  # noqa: PTH113
-                    stage = "interpreter"
-            elif error.errno != errno.EACCES:
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
                 return "program", error.errno or 0
-            elif there:  # and not merely a folder on PATH that this user may not enter
-                stage, number = "program", errno.EACCES
+            there = os.path.isfile(candidate)  # noqa: PTH113
+            if error.errno == errno.EACCES:
+                # Not when it is merely a folder on PATH that this user may not enter.
+                if there or b"/" in program:
+                    stage, number = "program", errno.EACCES
+            elif there and number == errno.ENOENT:
+                stage = "interpreter"
     return stage, number

@@ -23,6 +23,8 @@ from nexus.providers.local.keeper.stdin import Stdin
 LINGER: Final = 0.25
 """Seconds after the leader's end that a background child may still hold up the end by keeping a pipe open."""
 _TICK: Final = 0.02
+_REOPENED: Final = 0.05
+"""Seconds between looks at a terminal that no program has open."""
 _UNKILLABLE: Final = 5.0
 """Seconds after KILL until the end is told although a process of the group (asleep in the kernel) is still there."""
 
@@ -151,6 +153,7 @@ class Command:
         if self._limit is not None:
             self._limit.cancel()
         self._later(LINGER, self._measure)
+        self._watch()
         self._settle()
 
     def _out_of_time(self) -> None:
@@ -182,6 +185,8 @@ class Command:
 
     def _watch(self) -> None:
         """Read from the pipes as long as the other side takes what comes out."""
+        if self._ended:
+            return
         for source in self._sources:
             if self._connection.room and (self._left is None or self._left[source]):
                 self._loop.watch(source, select.EPOLLIN, partial(self._read, source))
@@ -194,7 +199,12 @@ class Command:
             data = os.read(source, size) if size else b""
         except BlockingIOError:
             return
-        except OSError:  # a terminal whose last program has closed it says EIO
+        except OSError:  # a terminal that no program has open says EIO
+            if self._status is None:
+                # Its leader may open it again; and closing it would send a hang-up to one that is just about to end.
+                self._loop.forget(source)
+                self._loop.call_later(_REOPENED, self._watch)
+                return
             data = b""
         if size and not data:
             self._loop.forget(source)
@@ -208,9 +218,8 @@ class Command:
             self._connection.send(self._sources[source], data)
         if self._left is not None:
             self._left[source] = self._left.get(source, 0) - len(data)
-        if not self._ended:
-            self._watch()
-            self._settle()
+        self._watch()
+        self._settle()
 
     def _settle(self) -> None:
         """Tell the end as soon as there is nothing left to wait for."""

@@ -45,8 +45,7 @@ class Stdin:
         self._ending = False
         self._at_line_start = True
         self._open = True
-        # An empty mask still tells when the last reader has closed its end.
-        loop.watch(descriptor, 0, self._ready)
+        self._watch()
 
     def feed(self, data: bytes) -> None:
         """Hand over bytes. After the end, or when the command does not read any more: nothing."""
@@ -97,11 +96,20 @@ class Stdin:
         if self._ending and not self._buffer and not self._terminal:
             self.close()
             return
-        self._loop.watch(self._descriptor, select.EPOLLOUT if self._buffer else 0, self._ready)
+        self._watch()
         flowing = len(self._buffer) < ROOM
         if flowing is not self._flowing:
             self._flowing = flowing
             self._on_flow(flowing)
+
+    def _watch(self) -> None:
+        if self._buffer:
+            self._loop.watch(self._descriptor, select.EPOLLOUT, self._ready)
+        elif self._terminal:
+            self._loop.forget(self._descriptor)  # one that nobody has open hangs up, and may be opened again
+        else:
+            # An empty mask still tells when the last reader has closed its end.
+            self._loop.watch(self._descriptor, 0, self._ready)
 
     def _gone(self) -> None:
         if self._open:
