@@ -34,7 +34,18 @@ def configuration(_: str) -> str:
     return configuration_reference()
 
 
-PAGES = (Page("docs/architecture.md", lifecycle), Page("docs/reference/configuration.md", configuration))
+def boulder(_: str) -> str:
+    """Return the page of every command."""
+    from cli_example.reference import page
+
+    return page()
+
+
+PAGES = (
+    Page("docs/architecture.md", lifecycle),
+    Page("docs/reference/configuration.md", configuration),
+    Page("docs/reference/boulder.md", boulder),
+)
 
 
 def main() -> None:

@@ -10,7 +10,15 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from nexus.abc import ProgressCallback
-from nexus.errors import AlreadyExists, CleanupError, GitError, NexusError, RecordDamaged, WorkspaceNotFound
+from nexus.errors import (
+    AlreadyExists,
+    BranchInUse,
+    CleanupError,
+    GitError,
+    NexusError,
+    RecordDamaged,
+    WorkspaceNotFound,
+)
 from nexus.models.events import StatusChanged
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
@@ -115,15 +123,19 @@ class Creation:
         self._report("worktree", f"checking out {record.branch}")
         async with self._context.repository_lock(f"creating workspace {record.name}"):
             await worktrees.exclude()
-            adopted = request.adopt_branch and await branch_tip(self._context, record) is not None
-            tree = await worktrees.create(
-                record.name,
-                start=request.start_point,
-                reason=f"nexus:{record.id}",
-                adopt=request.adopt_branch,
-                progress=self._report,
-            )
-        self.record = self.record.model_copy(update={"branch_created": not adopted, "base_commit": tree.head})
+            try:
+                tree = await worktrees.create(
+                    record.name,
+                    start=request.start_point,
+                    reason=f"nexus:{record.id}",
+                    adopt=request.adopt_branch,
+                    progress=self._report,
+                )
+            except BaseException:
+                # The call has removed what it made. A branch that is there now is somebody else's, whatever it points at.
+                self.record = self.record.model_copy(update={"branch_created": False})
+                raise
+        self.record = self.record.model_copy(update={"base_commit": tree.head})
 
     async def _prepare(self) -> None:
         provider = await self._context.provider(self.record.backend)
@@ -180,6 +192,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         base_commit=base,
         worktree=worktrees.path(request.name),
     )
+    if await branch_tip(context, record) is not None:
+        _refuse_branch(record, adopt=request.adopt_branch)
+        record = record.model_copy(update={"branch_created": False})
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,
@@ -252,6 +267,16 @@ async def branch_tip(context: Context, record: WorkspaceRecord) -> str | None:
         return await context.worktrees.resolve(f"refs/heads/{record.branch}")
     except GitError:
         return None
+
+
+def _refuse_branch(record: WorkspaceRecord, *, adopt: bool) -> None:
+    """Refuse a branch that is there, unless it is to be adopted. Said before the journal is opened: it is not ours to undo."""
+    if not adopt:
+        raise BranchInUse(
+            f"branch {record.branch!r} exists already",
+            hint="use it with adopt_branch (--adopt-branch), or choose another name",
+            details={"branch": record.branch},
+        )
 
 
 async def drop_stale_claim(context: Context, name: str) -> None:

@@ -60,7 +60,10 @@ class PrivateEngine:
             script = 'ip link set lo up 2>/dev/null; exec "$@"'
             command = ["unshare", "--net", "sh", "-c", script, "sh", *command, "--bridge=none", "--iptables=false"]
         elif other_engine_runs():
-            command += ["--bridge=none", "--iptables=false"]
+            # Without a bridge of its own an engine removes the default one, whoever uses it; so none is started.
+            raise RuntimeError("another engine runs on this machine: name it with NEXUS_TEST_DOCKER_HOST")
+        # After a crash its containerd is dead with it, and a zombie where no init collects it: the engine would wait for that.
+        (folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         raw = RawEngine(self.address)

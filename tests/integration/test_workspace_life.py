@@ -11,6 +11,7 @@ import pytest
 import nexus
 from nexus.errors import (
     AlreadyExists,
+    BranchInUse,
     InvalidName,
     StateConflict,
     UnsavedWork,
@@ -153,6 +154,18 @@ async def test_a_block_that_owns_its_workspace_destroys_it_but_never_unsaved_wor
                 await ws.fs.write_text("idea.txt", "precious\n")
         assert "b" in str(left.value)
         assert [entry.name for entry in await nx.list()] == ["b"]
+
+
+async def test_a_branch_that_is_there_stays_whatever_becomes_of_the_creation(bench: Bench) -> None:
+    git(bench.repository, "branch", "nexus/a")
+    async with bench.open() as nx:
+        with pytest.raises(BranchInUse):
+            await nx.create("a")
+        assert git(bench.repository, "branch", "--list", "nexus/a").strip() == "nexus/a"
+        ws = await nx.create("a", adopt_branch=True)
+        assert not (await ws.destroy()).branch_deleted
+    assert git(bench.repository, "branch", "--list", "nexus/a").strip() == "nexus/a"
+    git(bench.repository, "branch", "-D", "nexus/a")
 
 
 async def test_a_name_is_taken_once(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 from anyio import to_thread
 
-from nexus.errors import Busy, CleanupError, PortInUse, ProviderError, RecordDamaged, WorkspaceGone
+from nexus.errors import Busy, CleanupError, PortInUse, ProviderError, ProviderUnavailable, RecordDamaged, WorkspaceGone
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import InstanceState
 from nexus.models.ports import PortMapping
@@ -156,7 +156,8 @@ async def _end_keeper(run: Run, grace: float) -> None:
     """Have the keeper end everything and itself; end it by force when it does not answer."""
     left: object = None
     answered = False
-    with anyio.move_on_after(grace + _MARGIN), suppress(KeeperAway):
+    # One of another release cannot be asked, but SIGTERM means the same to all of them.
+    with anyio.move_on_after(grace + _MARGIN), suppress(KeeperAway, ProviderUnavailable):
         _, answer = await call(run, "stop", grace=grace)
         left = answer.get("left")
         answered = True

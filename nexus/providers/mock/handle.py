@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import anyio
 import anyio.lowlevel
 
@@ -41,8 +43,10 @@ class MockProcess:
         self._terminal: Terminal | None = None
         if self._line is not None:
             self._line.hold()
-            if request.pty is not None:
+            if request.pty is not None and request.stdin:
                 self._terminal = Terminal(leader.group, outlet, self._line)
+            elif not request.stdin:
+                self._release_input()  # a terminal at which nobody types
         self._input_open = request.stdin
         self._started = False
         self._exited = False
@@ -98,7 +102,7 @@ class MockProcess:
     def _leave(self) -> Exited:
         self._exited = True
         self._outlet.close()
-        self._end_input()
+        self._release_input()
         return Exited(exit_code=self._leader.status, signal=self._leader.killed_by, timed_out=self._timed_out)
 
     async def write(self, data: bytes) -> None:
@@ -124,9 +128,12 @@ class MockProcess:
     async def close_stdin(self) -> None:
         """Send end of file. Closing twice is fine."""
         await anyio.lowlevel.checkpoint()
-        self._end_input()
+        if self._input_open and self._terminal is not None and self._leader.status is None:
+            with contextlib.suppress(anyio.BrokenResourceError):
+                await self._terminal.end()
+        self._release_input()
 
-    def _end_input(self) -> None:
+    def _release_input(self) -> None:
         self._input_open = False
         if self._line is not None and not (self._terminal is not None and self._terminal.ended):
             self._line.release()
@@ -152,5 +159,5 @@ class MockProcess:
                 with anyio.move_on_after(self._request.grace + _CLEANUP):
                     await self._leader.group.end(self._request.grace)
             self._outlet.close()
-            self._end_input()
+            self._release_input()
         await anyio.lowlevel.checkpoint()

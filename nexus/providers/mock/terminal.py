@@ -50,6 +50,12 @@ class Terminal:
                 if character == _NEWLINE:
                     await self._hand_over()
 
+    async def end(self) -> None:
+        """Hand over what was typed, and then the end of the input, as a person does it with ``^D``, twice if need be."""
+        if self._typed:
+            await self._hand_over()
+        await self._end_of_file()
+
     async def _hand_over(self) -> None:
         line = bytes(self._typed)
         self._typed.clear()

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from nexus.testing.provider_suite import capabilities, commands, control, lifecycle
-from nexus.testing.provider_suite.case import Check, ExpectationFailed, ProviderCase, ProviderSubject
+from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
 PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
@@ -62,6 +62,8 @@ async def run_provider_case(case: ProviderCase, make: MakeSubject) -> CaseResult
             if obstacle := case.obstacle(check):
                 return CaseResult(name=case.name, outcome=Outcome.NOT_APPLICABLE, reason=obstacle)
             await _run(case, check)
+    except NotApplicable as exc:
+        return CaseResult(name=case.name, outcome=Outcome.NOT_APPLICABLE, reason=str(exc))
     except Exception as exc:  # noqa: BLE001 - whatever a provider raises is a finding, not the end of the suite
         return CaseResult(name=case.name, outcome=Outcome.FAILED, reason=_reason(exc), error=exc)
     return CaseResult(name=case.name, outcome=Outcome.PASSED)

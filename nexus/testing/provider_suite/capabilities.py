@@ -17,6 +17,7 @@ from nexus.models.ports import PortMapping
 from nexus.testing.provider_suite.case import (
     Check,
     ExpectationFailed,
+    NotApplicable,
     case,
     eventually,
     expect,
@@ -84,9 +85,7 @@ async def a_paused_instance_runs_nothing_new(check: Check) -> None:
     """A command in a paused instance raises ``WorkspaceStopped``, and does not wake it."""
     instance = await check.running()
     await _pausable(instance).pause()
-    await expect_error(
-        WorkspaceStopped, lambda: instance.spawn(SpawnRequest(argv=("true",))), "a command in a paused instance"
-    )
+    await check.refused(WorkspaceStopped, instance, SpawnRequest(argv=("true",)), "a command in a paused instance")
     attached = await check.provider.attach(instance.ref)
     await expect_state(attached, InstanceState.PAUSED)
 
@@ -158,13 +157,23 @@ async def a_terminal_turns_keys_into_signals(check: Check) -> None:
     expect_equal((await finish(process)).status, 130, "the status")
 
 
+@case(Capability.PTY)
+async def a_terminals_input_ends(check: Check) -> None:
+    """The end of the input ends a command that reads from a terminal, also in the middle of a line; without input it is there at once."""
+    instance = await check.running()
+    process = await check.spawn(instance, SpawnRequest(argv=("cat",), stdin=True, pty=Pty()))
+    await process.write(b"half a line")
+    await process.close_stdin()
+    expect_equal((await finish(process)).status, 0, "the status of a command whose input was closed")
+    ran = await check.run(instance, SpawnRequest(argv=("cat",), pty=Pty()))
+    expect_equal(ran.status, 0, "the status of a command without input")
+
+
 @case(lacks=Capability.PTY)
 async def a_terminal_is_refused(check: Check) -> None:
     """A provider without terminals refuses one, instead of running the command on pipes."""
     instance = await check.running()
-    await expect_error(
-        Unsupported, lambda: instance.spawn(SpawnRequest(argv=("true",), pty=Pty())), "a command on a terminal"
-    )
+    await check.refused(Unsupported, instance, SpawnRequest(argv=("true",), pty=Pty()), "a command on a terminal")
 
 
 @case(Capability.LOGS)
@@ -248,11 +257,11 @@ async def ports_are_reported(check: Check) -> None:
     )
 
 
-@case(Capability.PORTS, listener=True)
+@case(Capability.PORTS)
 async def published_ports_are_reachable(check: Check) -> None:
     """A program that listens inside is reached by the host port."""
     if check.subject.listener is None:
-        return
+        raise NotApplicable("the subject has no program that listens")
     spec, mapping = await _with_port(check)
     instance = await check.running(spec)
     await check.spawn(instance, SpawnRequest(argv=check.subject.listener(mapping.container_port)))
@@ -284,7 +293,7 @@ async def ports_can_be_changed_while_stopped(check: Check) -> None:
     spec, mapping = await _with_port(check)
     instance = await check.running(spec)
     if not isinstance(instance, SupportsPortChange):
-        return
+        raise NotApplicable("its instances have no change_ports")
     other = mapping.model_copy(update={"host_port": await _free_port()})
     await expect_error(StateConflict, lambda: instance.change_ports((other,)), "a change while it runs")
     await check.sh(instance, "echo kept > kept.txt")
@@ -308,6 +317,7 @@ CASES = (
     a_terminal_is_a_terminal,
     a_terminal_can_be_resized,
     a_terminal_turns_keys_into_signals,
+    a_terminals_input_ends,
     a_terminal_is_refused,
     logs_can_be_read,
     stats_tell_the_use,

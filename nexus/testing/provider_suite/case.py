@@ -20,6 +20,10 @@ class ExpectationFailed(AssertionError):
     """A provider does not keep a promise. Raised by hand, so that ``python -O`` does not turn a failure into a success."""
 
 
+class NotApplicable(Exception):
+    """The case is about something that this provider does not have, as its objects show."""
+
+
 def expect(condition: object, sentence: str) -> None:
     """Fail with ``sentence`` unless ``condition`` is true."""
     if not condition:
@@ -116,6 +120,15 @@ class Check:
         expect(isinstance(first, Started), f"the first event is Started, not {first}")
         expect_equal(first.exec_id if isinstance(first, Started) else None, process.exec_id, "the id in Started")
         return process
+
+    async def refused(self, kind: type[Exception], instance: Instance, request: SpawnRequest, what: str) -> Exception:
+        """Fail unless starting the command raises an error of this class; return the error."""
+
+        async def spawn() -> None:
+            process = await instance.spawn(request)
+            self.cleanup.push_async_callback(process.aclose)
+
+        return await expect_error(kind, spawn, what)
 
     async def run(self, instance: Instance, request: SpawnRequest) -> Ran:
         """Run a command to its end."""
@@ -228,8 +241,6 @@ class ProviderCase:
     """It applies to providers that can do all of this here and now …"""
     lacks: frozenset[Capability] = frozenset()
     """… and none of this."""
-    needs_reopen: bool = False
-    needs_listener: bool = False
 
     def obstacle(self, check: Check) -> str | None:
         """Return why the case is not applicable, or ``None`` when it is."""
@@ -237,15 +248,11 @@ class ProviderCase:
             return f"no capability {', '.join(sorted(missing))}"
         if present := self.lacks & check.info.capabilities:
             return f"has capability {', '.join(sorted(present))}"
-        if self.needs_reopen and check.subject.reopen is None:
-            return "the subject has no second provider"
-        if self.needs_listener and check.subject.listener is None:
-            return "the subject has no program that listens"
         return None
 
 
 def case(
-    *needs: Capability, lacks: Capability | None = None, reopen: bool = False, listener: bool = False
+    *needs: Capability, lacks: Capability | None = None
 ) -> Callable[[Callable[[Check], Awaitable[None]]], ProviderCase]:
     """Make a case of a function: its name becomes the case's, its docstring the promise."""
 
@@ -256,8 +263,6 @@ def case(
             run=function,
             needs=frozenset(needs),
             lacks=frozenset() if lacks is None else frozenset({lacks}),
-            needs_reopen=reopen,
-            needs_listener=listener,
         )
 
     return make

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import anyio
 
 from nexus.abc import ProcessHandle
@@ -53,10 +51,10 @@ async def a_stopped_instance_runs_nothing(check: Check) -> None:
     """A command in an instance that was not started, or was stopped, raises ``WorkspaceStopped``."""
     instance = await check.created()
     request = SpawnRequest(argv=("true",))
-    await expect_error(WorkspaceStopped, lambda: instance.spawn(request), "a command before the first start")
+    await check.refused(WorkspaceStopped, instance, request, "a command before the first start")
     await instance.start()
     await instance.stop(grace=1.0)
-    await expect_error(WorkspaceStopped, lambda: instance.spawn(request), "a command after stop")
+    await check.refused(WorkspaceStopped, instance, request, "a command after stop")
 
 
 @case()
@@ -209,9 +207,10 @@ async def commands_start_in_the_right_folder(check: Check) -> None:
 async def a_missing_folder_is_an_error(check: Check) -> None:
     """A command in a folder that is not there raises ``ExecStartError``."""
     instance = await check.running()
-    await expect_error(
+    await check.refused(
         ExecStartError,
-        lambda: instance.spawn(SpawnRequest(argv=("true",), cwd="no-such-folder")),
+        instance,
+        SpawnRequest(argv=("true",), cwd="no-such-folder"),
         "a command in a folder that does not exist",
     )
 
@@ -244,9 +243,7 @@ async def a_missing_program_is_an_error(check: Check) -> None:
     """A program that is not there raises ``ExecStartError`` with 127; a shell says the same by its status."""
     instance = await check.running()
     for name in ("no-such-program-here", "/no/such/program", "./no-such-program"):
-        error = await expect_error(
-            ExecStartError, partial(instance.spawn, SpawnRequest(argv=(name,))), f"the program {name}"
-        )
+        error = await check.refused(ExecStartError, instance, SpawnRequest(argv=(name,)), f"the program {name}")
         expect_equal(getattr(error, "exit_code", None), 127, f"the code for {name}")
     expect_equal((await check.sh(instance, "no-such-program-here")).status, 127, "the status of a shell")
 
@@ -256,8 +253,8 @@ async def a_program_that_cannot_be_executed(check: Check) -> None:
     """A file that is not executable raises ``ExecStartError`` with 126."""
     instance = await check.running()
     await check.sh(instance, "echo text > plain.txt")
-    error = await expect_error(
-        ExecStartError, lambda: instance.spawn(SpawnRequest(argv=("./plain.txt",))), "a file that is not executable"
+    error = await check.refused(
+        ExecStartError, instance, SpawnRequest(argv=("./plain.txt",)), "a file that is not executable"
     )
     expect_equal(getattr(error, "exit_code", None), 126, "the code")
 
@@ -334,10 +331,8 @@ async def a_command_that_does_not_read(check: Check) -> None:
 async def another_user_is_refused(check: Check) -> None:
     """A provider without users refuses a command for another one, instead of running it as the wrong one."""
     instance = await check.running()
-    await expect_error(
-        Unsupported,
-        lambda: instance.spawn(SpawnRequest(argv=("true",), user="nobody")),
-        "a command for another user",
+    await check.refused(
+        Unsupported, instance, SpawnRequest(argv=("true",), user="nobody"), "a command for another user"
     )
 
 

@@ -257,7 +257,7 @@ async def test_a_command_that_ends_in_time_is_not_called_late(run: Run) -> None:
     assert (done.exit_code, done.timed_out) == (0, False)
 
 
-async def test_a_signal_reaches_a_whole_pipeline(running: LocalInstance, drain: Run) -> None:
+async def test_a_signal_reaches_a_whole_pipeline(running: LocalInstance, eventually: Eventually) -> None:
     handle = await running.spawn(SpawnRequest(argv=("sh", "-c", "sleep 1000 | cat & echo $!; sleep 1000 | sleep 1000")))
     keeper = (await running.status()).process
     assert keeper is not None
@@ -266,10 +266,11 @@ async def test_a_signal_reaches_a_whole_pipeline(running: LocalInstance, drain: 
     members = tree.descendants(keeper.pid)
     assert len({member.group for member in members}) == 1
     await handle.signal(signal.SIGKILL)
-    while not isinstance(event := await handle.receive(), type(None)) and not hasattr(event, "exit_code"):
+    while not hasattr(event := await handle.receive(), "exit_code"):
         pass
+    assert getattr(event, "signal", None) == signal.SIGKILL
+    await eventually(lambda: all(gone(member.pid) for member in members))
     await handle.aclose()
-    assert all(gone(member.pid) for member in members)
     await handle.signal(signal.SIGTERM)  # ended: fine
 
 
