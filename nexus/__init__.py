@@ -85,7 +85,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by what one wants to do
     # Open a repository
     "WorkspaceManager",
     "WorkspaceService",

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from dulwich.attrs import Pattern
 from dulwich.config import Config
-from dulwich.wildmatch import MalformedPattern
 
 from nexus.git import beneath
 from nexus.git.eol import PLAIN, Conversion, EolSettings, Value, conversion_for
+from nexus.git.wildmatch import MalformedPattern, compile_pattern
 from nexus.models.workspace import Repository
 
 FileReader: TypeAlias = "Callable[[bytes], bytes | None]"
@@ -32,7 +31,7 @@ _Setting: TypeAlias = "tuple[bytes, Value | None]"
 
 
 class _Rule(NamedTuple):
-    pattern: Pattern
+    pattern: re.Pattern[bytes]
     settings: tuple[_Setting, ...]
 
 
@@ -61,7 +60,7 @@ class Attributes:
         found: dict[bytes, Value] = {}
         for rules in (self._user, *self._along(path), self._info):
             for rule in rules:
-                if rule.pattern.match(path):
+                if rule.pattern.fullmatch(path):
                     for name, value in rule.settings:
                         if value is None:
                             found.pop(name, None)
@@ -100,9 +99,9 @@ class Attributes:
                     self._macros[pattern.removeprefix(b"[attr]")] = self._settings_of(words)
                 continue
             settings = self._settings_of(words)
-            if settings and not pattern.startswith(b"!"):
+            if settings and not pattern.startswith(b"!") and not pattern.endswith(b"/"):
                 try:
-                    rules.append(_Rule(Pattern(pattern, base), settings))
+                    rules.append(_Rule(compile_pattern(pattern, base=base), settings))
                 except MalformedPattern:
                     continue
         return tuple(rules)

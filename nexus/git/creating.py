@@ -57,6 +57,7 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
         tip, made = _tip(repo, refs, order, ref)
         _require_free(repository, tree, admin)
         exclude(repository)
+        undo.callback(_drop_empty, repository.common_dir / "worktrees")
         _make_shadowed(repository)
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
@@ -74,10 +75,10 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
         )
         _write_index(admin, format_index(done.entries))
         stop.check()
+        found = get_worktree(repository, name)
+        if found is None:
+            raise GitError(f"the worktree {name!r} vanished while it was made")
         undo.pop_all()
-    found = get_worktree(repository, name)
-    if found is None:
-        raise GitError(f"the worktree {name!r} vanished while it was made")
     return Made(found.model_copy(update={"notes": done.notes}), tip, made)
 
 
@@ -182,8 +183,12 @@ def _remove(folder: Path) -> None:
 
 def _drop_entry(repository: Repository, admin: Path) -> None:
     _remove(admin)
+    _drop_empty(repository.common_dir / "worktrees")
+
+
+def _drop_empty(folder: Path) -> None:
     with suppress(OSError):
-        (repository.common_dir / "worktrees").rmdir()
+        folder.rmdir()
 
 
 def _drop_tree(repository: Repository, tree: Path, name: str) -> None:

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from dulwich.config import Config
-from dulwich.ignore import Pattern, read_ignore_patterns
-from dulwich.wildmatch import MalformedPattern
+from dulwich.ignore import read_ignore_patterns
 
 from nexus.git import beneath
 from nexus.git.threads import Stop
+from nexus.git.wildmatch import MalformedPattern, compile_pattern
 from nexus.models.workspace import Repository
 
-_LIMIT: Final = 100 << 20
-_Level: TypeAlias = "tuple[int, tuple[Pattern, ...]]"
+_LIMIT: Final = 1 << 20
+_Level: TypeAlias = "tuple[int, tuple[IgnorePattern, ...]]"
 """How many characters of a path to drop before the patterns apply, and the patterns, the last one first."""
+
+
+class IgnorePattern(NamedTuple):
+    """One line of an ignore file."""
+
+    expression: re.Pattern[bytes]
+    ignores: bool
+    """``False`` for a line with ``!``, which brings back what an earlier one ignores."""
+    folders_only: bool
 
 
 class Untracked(NamedTuple):
@@ -58,7 +68,7 @@ class Ignore(NamedTuple):
         """Read the user's own ignore file and ``info/exclude``."""
         ignore_case = bool(config.get_boolean((b"core",), b"ignorecase", False))
         files = (_user_file(config), repository.common_dir / "info" / "exclude")
-        levels = [(0, _patterns(_trusted(file), ignore_case=ignore_case)) for file in files]
+        levels = [(0, parse_patterns(_trusted(file), ignore_case=ignore_case)) for file in files]
         return cls(tuple(level for level in levels if level[1]), ignore_case)
 
 
@@ -126,7 +136,7 @@ def _sort_out(
             continue
         if path in tracked.files:
             continue
-        if _ignored(path, levels, is_folder=is_folder):
+        if is_ignored(path, levels, is_folder=is_folder):
             continue
         if is_folder:
             yield path
@@ -151,24 +161,34 @@ def _deeper(
     except OSError:
         # One that cannot be read ignores nothing, so more is kept.
         return levels
-    patterns = _patterns(content, ignore_case=ignore_case)
+    patterns = parse_patterns(content, ignore_case=ignore_case)
     return (*levels, (len(at) + 1 if at else 0, patterns)) if patterns else levels
 
 
-def _ignored(path: bytes, levels: Sequence[_Level], *, is_folder: bool) -> bool:
+def is_ignored(path: bytes, levels: Sequence[_Level], *, is_folder: bool) -> bool:
+    """Return whether the rules of all levels, the deepest last, ignore one entry of a folder that is not ignored itself."""
     for drop, patterns in reversed(levels):
         name = path[drop:]
         for pattern in patterns:
-            if pattern.matches(name, is_folder):
-                return pattern.is_exclude
+            if (is_folder or not pattern.folders_only) and pattern.expression.fullmatch(name):
+                return pattern.ignores
     return False
 
 
-def _patterns(content: bytes | None, *, ignore_case: bool) -> tuple[Pattern, ...]:
-    found: list[Pattern] = []
-    for text in read_ignore_patterns(io.BytesIO(content or b"")):
+def parse_patterns(content: bytes | None, *, ignore_case: bool) -> tuple[IgnorePattern, ...]:
+    """Return the patterns of an ignore file, the last one first: it is the one that counts."""
+    found: list[IgnorePattern] = []
+    for line in read_ignore_patterns(io.BytesIO(content or b"")):
+        text = line.removeprefix(b"!")
+        ignores = text is line
+        if text.startswith((b"\\!", b"\\#")):
+            text = text[1:]
+        folders_only = text.endswith(b"/")
+        text = text.removesuffix(b"/")
+        if not text.strip(b"/"):
+            continue
         try:
-            found.append(Pattern(text, ignore_case))
+            found.append(IgnorePattern(compile_pattern(text, ignore_case=ignore_case), ignores, folders_only))
         except MalformedPattern:
             continue
     return tuple(reversed(found))

@@ -81,13 +81,14 @@ def _remove_entry(repository: Repository, admin: Path) -> list[str]:
     spill = repository.common_dir / _SPILL
     if not beneath.exists(admin) and not beneath.exists(spill):
         return []
-    beneath.require_real_folders(repository.common_dir, _SPILL)
-    try:
-        move_away(admin, spill, admin.name)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise GitError(f"{admin} cannot be removed: {error.strerror}", details={"path": str(admin)}) from error
+    while beneath.exists(admin):
+        beneath.require_real_folders(repository.common_dir, _SPILL)
+        try:
+            move_away(admin, spill, admin.name)
+        except FileNotFoundError:
+            continue  # Another removal has just tidied the folder away that this one was to go to.
+        except OSError as error:
+            raise GitError(f"{admin} cannot be removed: {error.strerror}", details={"path": str(admin)}) from error
     left: list[str] = []
     for gone in sorted(spill.glob(f"{admin.name}.*")):
         left += delete_tree(gone, spill)

@@ -2,7 +2,7 @@
 
 The first of these is taken: ``NEXUS_TEST_DOCKER_HOST``; an engine that answers at ``DOCKER_HOST`` or on the usual socket; one of
 our own, started as root. Where there is none the tests are skipped with the reason, or fail when ``NEXUS_REQUIRE`` names
-``docker``.
+``docker``. An engine is never started beside another one that shares this machine's network.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def engine() -> Iterator[str]:
     if address is not None:
         yield address
         return
-    reason = why_not()
+    reason = why_not(own_network=False)
     if reason is not None:
         do_without(f"there is no container engine, and none can be started: {reason}")
     own = PrivateEngine()

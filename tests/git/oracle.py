@@ -19,9 +19,9 @@ class Git:
     root: Path
     env: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *args: str, cwd: Path | None = None, check: bool = True, input: bytes | None = None) -> str:
+    def run(self, *args: str, cwd: Path | None = None, check: bool = True, stdin: bytes | None = None) -> str:
         done = subprocess.run(
-            ["git", *args], cwd=cwd or self.root, env=self.env, input=input, capture_output=True, check=False
+            ["git", *args], cwd=cwd or self.root, env=self.env, input=stdin, capture_output=True, check=False
         )
         if check and done.returncode:
             raise AssertionError(f"git {args}: {done.stderr.decode(errors='replace')}")

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 
 import anyio
 import pytest
 
 from nexus.errors import GitError
-from nexus.git import Worktrees, checkout, creating
+from nexus.git import Worktrees, checkout, creating, listing, trees
 from nexus.git.threads import Stop, Stopped, in_thread
 from tests.git.oracle import REASON, Git
 
@@ -29,7 +28,7 @@ class Gate:
         self.reached = threading.Event()
         self.go = threading.Event()
         if place == "before":
-            original = checkout.folders_of
+            original = trees.folders_of
 
             def held(files: object) -> list[bytes]:
                 self._hold()
@@ -46,7 +45,7 @@ class Gate:
 
             monkeypatch.setattr(checkout._Work, "write", slow)
         else:
-            found = creating.get_worktree
+            found = listing.get_worktree
 
             def late(*args: object) -> object:
                 made = found(*args)  # type: ignore[arg-type]
@@ -204,4 +203,4 @@ async def test_twenty_at_once_do_not_meet(git: Git, worktrees: Worktrees) -> Non
                 )
             )
     assert_untouched(git)
-    assert Path(git.root / ".git" / "refs" / "heads").is_dir()
+    assert (git.root / ".git" / "refs" / "heads").is_dir()

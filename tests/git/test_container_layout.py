@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -85,7 +84,8 @@ async def test_daily_git_works_inside(git: Git, worktrees: Worktrees, container:
     done = container.run(
         "set -e; git status --porcelain; echo work > work; git add work; git commit -qm inside; git commit -q --amend -m better;"
         "echo more >> work; git stash -q; git stash pop -q; git checkout -q -b side; git commit -qam side; git checkout -q nexus/one;"
-        "git merge -q side; git rebase -q HEAD~1; git reset -q --hard HEAD~1; git cherry-pick side >/dev/null; git branch -q -D side 2>/dev/null;"
+        "git merge -q side; git rebase -q HEAD~1; git reset -q --hard HEAD~1; git cherry-pick side >/dev/null; "
+        "git branch -q -D side 2>/dev/null;"
         "git worktree prune; git log --oneline | wc -l"
     )
     assert done.returncode == 0, done.stderr
@@ -126,4 +126,4 @@ async def test_prune_inside_removes_nobody(git: Git, worktrees: Worktrees, conta
     await worktrees.create("two", reason=REASON)
     container.run("git worktree prune --expire now; git worktree prune --expire now")
     assert [worktree.registered for worktree in await worktrees.list()] == [True, True]
-    assert os.path.lexists(worktrees.admin_dir("two") / "HEAD")
+    assert (worktrees.admin_dir("two") / "HEAD").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,23 +34,26 @@ NAMES = [
 def tree_object(git: Git, entries: list[tuple[str, bytes, str]]) -> str:
     """Write a tree object as it is given, however wrong, and return its id."""
     content = b"".join(b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(sha)) for mode, name, sha in entries)
-    return git.run("hash-object", "-t", "tree", "-w", "--literally", "--stdin", input=content).strip()
+    return git.run("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=content).strip()
 
 
 def commit_of(git: Git, tree: str) -> str:
     text = f"tree {tree}\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nbad\n".encode()
-    return git.run("hash-object", "-t", "commit", "-w", "--stdin", input=text).strip()
+    return git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=text).strip()
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*") if not any(part in str(path) for part in (".git/", ".nexus"))}
 
 
 async def assert_refused(git: Git, worktrees: Worktrees, tree: str, tmp_path: Path) -> None:
-    before = {path for path in tmp_path.rglob("*") if ".git/objects" not in str(path)}
+    before = everything(tmp_path)
     with pytest.raises(GitError, match=r"checked out safely|one name|deeper") as caught:
         await worktrees.create("one", start=commit_of(git, tree), reason=REASON)
     assert caught.value.hint
     assert not worktrees.path("one").exists()
     assert git.run("for-each-ref", "refs/heads/nexus") == ""
-    after = {path for path in tmp_path.rglob("*") if ".git/objects" not in str(path)}
-    assert not {path for path in after - before if ".nexus" not in str(path) and ".git/" not in str(path)}
+    assert everything(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +61,7 @@ async def assert_refused(git: Git, worktrees: Worktrees, tree: str, tmp_path: Pa
 async def test_names_that_reach_into_git_are_refused(
     git: Git, worktrees: Worktrees, tmp_path: Path, name: bytes, folder: bool
 ) -> None:
-    blob = git.run("hash-object", "-w", "--stdin", input=b"bad").strip()
+    blob = git.run("hash-object", "-w", "--stdin", stdin=b"bad").strip()
     tree = tree_object(git, [("100644", b"config", blob)])
     entry = ("40000", name, tree) if folder else ("100644", name, blob)
     await assert_refused(git, worktrees, tree_object(git, [entry]), tmp_path)
@@ -67,19 +71,19 @@ async def test_names_that_reach_into_git_are_refused(
 async def test_a_name_with_a_slash_in_it_is_refused(
     git: Git, worktrees: Worktrees, tmp_path: Path, name: bytes
 ) -> None:
-    blob = git.run("hash-object", "-w", "--stdin", input=b"bad").strip()
+    blob = git.run("hash-object", "-w", "--stdin", stdin=b"bad").strip()
     with pytest.raises(GitError):
         await worktrees.create("one", start=commit_of(git, tree_object(git, [("100644", name, blob)])), reason=REASON)
     assert not (git.root / ".nexus" / "escaped").exists()
-    assert not Path("/etc/escaped").exists()
+    assert not os.access("/etc/escaped", os.F_OK)
     assert not worktrees.path("one").exists()
 
 
 async def test_nothing_is_written_through_a_link(git: Git, worktrees: Worktrees, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    blob = git.run("hash-object", "-w", "--stdin", input=b"bad").strip()
-    target = git.run("hash-object", "-w", "--stdin", input=str(outside).encode()).strip()
+    blob = git.run("hash-object", "-w", "--stdin", stdin=b"bad").strip()
+    target = git.run("hash-object", "-w", "--stdin", stdin=str(outside).encode()).strip()
     inner = tree_object(git, [("100644", b"planted", blob)])
     await assert_refused(git, worktrees, tree_object(git, [("120000", b"a", target), ("40000", b"a", inner)]), tmp_path)
     await assert_refused(git, worktrees, tree_object(git, [("40000", b"a", inner), ("120000", b"a", target)]), tmp_path)
@@ -87,7 +91,7 @@ async def test_nothing_is_written_through_a_link(git: Git, worktrees: Worktrees,
 
 
 async def test_a_gitmodules_link_is_refused(git: Git, worktrees: Worktrees, tmp_path: Path) -> None:
-    target = git.run("hash-object", "-w", "--stdin", input=b"/etc/passwd").strip()
+    target = git.run("hash-object", "-w", "--stdin", stdin=b"/etc/passwd").strip()
     await assert_refused(git, worktrees, tree_object(git, [("120000", b".gitmodules", target)]), tmp_path)
 
 

@@ -154,6 +154,19 @@ async def test_ignore_and_attribute_files_may_be_anything(
 
 
 async def test_patterns_that_explode_do_not_hang_or_crash(worktrees: Worktrees, made: Worktree) -> None:
-    (made.path / ".gitignore").write_text("[\n[z-a]\n\\\n!\n/\n***\n[[:nope:]]\n" + "x" * 100_000 + "\n")
+    (made.path / ".gitignore").write_text("[\n[z-a]\n\\\n!\n/\n[[:nope:]]\n" + "x" * 100_000 + "\n")
     (made.path / "file").write_text("x")
     assert "file" in (await worktrees.report("one")).untracked
+
+
+async def test_a_pattern_made_to_run_for_ever_ends(git: Git, worktrees: Worktrees, made: Worktree) -> None:
+    """Each of these keeps a naive translation to a regular expression busy for longer than anybody waits."""
+    (made.path / ".gitignore").write_text("*a" * 30 + "b\n" + "**/a/" * 30 + "b\n" + "[a]*" * 30 + "c\n")
+    (made.path / ".gitattributes").write_text("*a" * 30 + "b eol=crlf\n")
+    (made.path / ("a" * 250)).write_text("x")
+    deep = made.path / "/".join("a" * 60)
+    deep.mkdir(parents=True)
+    (deep / "leaf").write_text("x")
+    report = await worktrees.report("one")
+    assert report.untracked == (".gitattributes", ".gitignore", "/".join("a" * 60) + "/leaf", "a" * 250)
+    await worktrees.rescue("one")

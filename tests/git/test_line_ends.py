@@ -78,7 +78,7 @@ async def test_what_git_would_store_is_what_we_compare(git: Git, tmp_path: Path,
         how = conversion_for(parsed(attribute), settings(config))
         git.write(".git/info/attributes", f"{name}.txt {attribute}\n" if attribute else "")
         theirs = git.run(
-            "-c", "core.safecrlf=false", "hash-object", "--path", f"{name}.txt", "--stdin", input=content
+            "-c", "core.safecrlf=false", "hash-object", "--path", f"{name}.txt", "--stdin", stdin=content
         ).strip()
         from nexus.git.objects import blob_id
 

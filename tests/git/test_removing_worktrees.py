@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexus.errors import Busy, CleanupError, GitError
-from nexus.git import Worktree, Worktrees, deleting
+from nexus.git import Worktree, Worktrees
 from tests.git.oracle import REASON, Git
 
 
@@ -183,7 +183,7 @@ async def test_what_cannot_be_deleted_is_said_and_the_rest_is_done(
             raise PermissionError(1, "Operation not permitted")
         unlink(path, dir_fd=dir_fd)
 
-    monkeypatch.setattr(deleting.os, "unlink", refusing)
+    monkeypatch.setattr(os, "unlink", refusing)
     with pytest.raises(CleanupError) as caught:
         await worktrees.remove("one", expected_tip=made.head, delete_branch=True)
     assert any("stubborn" in str(line) for line in caught.value.details["left"])  # type: ignore[union-attr]

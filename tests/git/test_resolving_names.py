@@ -80,7 +80,7 @@ async def test_an_ambiguous_short_id_says_how_many(rich: Git) -> None:
     made: dict[str, str] = {}
     for number in range(3000):
         text = f"tree {tree}\nauthor a <a> {number} +0000\ncommitter a <a> {number} +0000\n\n{number}\n".encode()
-        sha = rich.run("hash-object", "-t", "commit", "-w", "--stdin", input=text).strip()
+        sha = rich.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=text).strip()
         if sha[:4] in made:
             with pytest.raises(RefNotFound, match="is short for 2 commits"):
                 await (await rich.worktrees()).resolve(sha[:4])

@@ -284,7 +284,7 @@ def over_http(upstream: Git) -> Iterator[str]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 
@@ -355,7 +355,7 @@ async def test_hostile_upstream_paths_are_refused(
 ) -> None:
     from tests.git.test_hostile_trees import tree_object
 
-    blob = upstream.run("hash-object", "-w", "--stdin", input=b"bad").strip()
+    blob = upstream.run("hash-object", "-w", "--stdin", stdin=b"bad").strip()
     inner = tree_object(upstream, [("100644", b"config", blob)])
     tree = tree_object(upstream, [("40000", b".GIT", inner)])
     commit = upstream.run("commit-tree", "-p", "HEAD", "-m", "bad", tree).strip()
@@ -382,12 +382,12 @@ async def test_nothing_is_written_through_a_link_in_the_tree(
 async def test_a_step_that_fails_half_way_is_taken_back(
     git: Git, upstream: Git, worktrees: Worktrees, made: Worktree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nexus.git import advancing
+    from nexus.git import advancing, copying
 
     upstream.write("README.md", "new text\n")
     upstream.write("z/last", "new\n")
     upstream.commit("news")
-    create = advancing.create
+    create = copying.create
 
     def full(name: bytes, *args: object) -> object:
         if name == b"last":

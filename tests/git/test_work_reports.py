@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus.git import Worktree, WorkReport, Worktrees
+from nexus.git import WorkReport, Worktree, Worktrees
 from tests.git.oracle import REASON, Git
 
 

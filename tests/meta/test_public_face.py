@@ -21,6 +21,8 @@ PUBLIC_PACKAGES = (
     "nexus.config",
     "nexus.git",
     "nexus.ports",
+    "nexus.providers",
+    "nexus.providers.mock",
     "nexus.state",
     "nexus.telemetry",
     "nexus.testing",

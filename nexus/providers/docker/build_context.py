@@ -77,9 +77,10 @@ def _read_text(root: Path, relative: Path, *, missing: str) -> str:
         raise BuildFailed(missing or f"{path} does not exist", details={"path": str(path)}) from exc
     except OSError as exc:
         raise BuildFailed(f"{path} cannot be read, or is a symbolic link: {exc.strerror}") from exc
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BuildFailed(f"{path} is not a plain file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BuildFailed(f"{path} is not a plain file")
         return file.read(_TEXT_LIMIT).decode("utf-8", "replace")
 
 

@@ -25,7 +25,7 @@ from nexus.providers.docker.facts import Container
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.images import check_reference, missing
 from nexus.providers.docker.instance import find_container, list_containers
-from nexus.providers.docker.networks import ensure_network, remove_networks
+from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.setup_archive import setup_archive
 from nexus.providers.docker.shielding import finish
@@ -39,7 +39,7 @@ _UNDO_LIMIT: Final = 60.0
 class _Made:
     """What one call has made so far, to be undone by it alone."""
 
-    network: bool = False
+    network: str | None = None
     container: str | None = None
 
 
@@ -71,23 +71,25 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
         return await _complete(engine, found, spec, identity)
     made = _Made()
     try:
-        network, fresh = await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
-        made = _Made(network=fresh)
-        body = container_body(spec, options, info, identity, network=network)
+        chosen = await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
+        made = _Made(network=chosen.made)
+        body = container_body(spec, options, info, identity, network=chosen.name)
         try:
             number = await _create(engine, spec, body)
         except EngineRefused as exc:
             other = await find_container(engine, ref) if exc.status == 409 else None
             if other is None:
                 raise
+            if chosen.made is not None:
+                await remove_network(engine, chosen.made)  # another process was faster, and uses its own
             return await _complete(engine, other, spec, identity)
-        made = _Made(network=fresh, container=number)
+        made = _Made(network=chosen.made, container=number)
         if not await _has_shell(engine, number):
             await remove_container(engine, number)
-            made = _Made(network=fresh)
-            bare = container_body(spec, options, info, identity, network=network, shell=False)
+            made = _Made(network=chosen.made)
+            bare = container_body(spec, options, info, identity, network=chosen.name, shell=False)
             number = await _create_bare(engine, spec, bare)
-            made = _Made(network=fresh, container=number)
+            made = _Made(network=chosen.made, container=number)
         await _set_up(engine, number, spec, identity)
     except BaseException:
         await finish(_undo(engine, spec, made), limit=_UNDO_LIMIT)
@@ -164,13 +166,17 @@ async def _undo(engine: Engine, spec: InstanceSpec, made: _Made) -> None:
     try:
         if made.container is None:
             # A request that was cut off may still have made one; nobody else can have under this id and name.
-            found = await find_container(engine, InstanceRef(id=spec.id, name=spec.name)) if made.network else None
+            found = (
+                await find_container(engine, InstanceRef(id=spec.id, name=spec.name))
+                if made.network is not None
+                else None
+            )
             if found is not None and found.state.status == "created":
                 await remove_container(engine, found.id)
         else:
             await remove_container(engine, made.container)
-        if made.network:
-            await remove_networks(engine, spec.id)
+        if made.network is not None:
+            await remove_network(engine, made.network)
     except NexusError:
         # The error that led here is the one to tell. What is left carries our labels and goes with a destroy.
         return

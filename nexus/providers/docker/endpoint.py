@@ -136,7 +136,7 @@ def _parse_tcp(address: str, scheme: str, origin: str, tls: TlsFiles | None) -> 
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise ConfigError(f"{origin}: {address!r} is not an address: {exc}") from exc
+        raise ConfigError(f"{origin}: {address!r} is not an address: {exc}", hint="write tcp://host:port") from exc
     if not host or parts.path not in {"", "/"} or parts.query or parts.username:
         raise ConfigError(
             f"{origin}: {address!r} is not the address of a container engine", hint="write tcp://host:port"

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -43,6 +44,14 @@ class Shared:
         self.turn = asyncio.Semaphore(_STARTING_AT_ONCE)
         self.processes: set[DockerProcess] = set()
         self.readings: dict[str, Reading] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn_of(self, number: str) -> asyncio.Lock:
+        """Return the lock under which things are made for one workspace. It lives as long as somebody holds or awaits it."""
+        lock = self._turns.get(number)
+        if lock is None:
+            lock = self._turns[number] = asyncio.Lock()
+        return lock
 
 
 async def find_container(engine: Engine, ref: InstanceRef) -> Container | None:
@@ -183,12 +192,13 @@ class DockerInstance:
         if found is None:
             raise self._gone()
         ours = {key: value for key, value in found.labels.items() if key.startswith("dev.nexus.")}
-        name, _ = await ensure_network(
-            self._engine, self._shared.options, name=self._name, number=self._ref.id, labels=ours
-        )
+        async with self._shared.turn_of(self._ref.id):
+            chosen = await ensure_network(
+                self._engine, self._shared.options, name=self._name, number=self._ref.id, labels=ours
+            )
         # The container still remembers the old network's number under the same name, and would ask for that.
-        await disconnect(self._engine, name, number)
-        await connect(self._engine, name, number)
+        await disconnect(self._engine, chosen.name, number)
+        await connect(self._engine, chosen.name, number)
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds (rounded up to whole ones), KILL. Stopped already: nothing.

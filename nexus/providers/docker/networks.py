@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,15 @@ class Network(Answer):
     id: str
     name: str = ""
     containers: Mapping[str, Endpoint] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The network that a workspace is to use."""
+
+    name: str
+    made: str | None = None
+    """Its id, when this call made it: what the same call may remove again, and nothing else."""
 
 
 def network_name(options: DockerOptions, name: str, number: str) -> str:
@@ -92,29 +102,30 @@ async def find_networks(engine: Engine, number: str) -> tuple[Network, ...]:
 
 async def ensure_network(
     engine: Engine, options: DockerOptions, *, name: str, number: str, labels: Mapping[str, str]
-) -> tuple[str, bool]:
-    """Return the name of the workspace's network, and whether this call made it.
+) -> Chosen:
+    """Return the workspace's network; make it when there is none.
+
+    The engine's own check for a second one of the same name is not reliable, so calls for one workspace take turns.
 
     Raises:
         ProviderError: When the pool has no free subnet.
     """
     found = await find_networks(engine, number)
     if found:
-        return found[0].name, False
+        return Chosen(found[0].name)
     title = network_name(options, name, number)
     # Routes of this host say nothing about an engine elsewhere.
     taken = await anyio.to_thread.run_sync(_read_routes) if engine.endpoint.kind == "unix" else ()
     choices = free_candidates(options.subnet_pool, options.subnet_prefix, number, taken)
     for subnet in itertools.islice(choices, _TRIES):
         try:
-            await _create(engine, title, subnet, labels)
+            return Chosen(title, made=await _create(engine, title, subnet, labels))
         except EngineRefused as exc:
             if is_overlap(exc):
                 continue
             if exc.status == 409 and "already exists" in exc.text:
                 return await _adopt(engine, title, number, exc)
             raise
-        return title, True
     raise ProviderError(
         f"no free network of 16 addresses was found in {options.subnet_pool}",
         hint="destroy workspaces you no longer need, or set backends.docker.subnet_pool to another private network",
@@ -122,7 +133,7 @@ async def ensure_network(
     )
 
 
-async def _create(engine: Engine, title: str, subnet: IPv4Network, labels: Mapping[str, str]) -> None:
+async def _create(engine: Engine, title: str, subnet: IPv4Network, labels: Mapping[str, str]) -> str:
     body: dict[str, JsonValue] = {
         "Name": title,
         "CheckDuplicate": True,
@@ -131,13 +142,13 @@ async def _create(engine: Engine, title: str, subnet: IPv4Network, labels: Mappi
         "Labels": {**labels},
     }
     async with engine.door("create a network", deadline=_DEADLINE) as docker:
-        await docker.networks.create(body)
+        return str((await docker.networks.create(body)).id)
 
 
-async def _adopt(engine: Engine, title: str, number: str, refusal: EngineRefused) -> tuple[str, bool]:
+async def _adopt(engine: Engine, title: str, number: str, refusal: EngineRefused) -> Chosen:
     """Return the network that another call for the same workspace made a moment ago."""
     if any(network.name == title for network in await find_networks(engine, number)):
-        return title, False
+        return Chosen(title)
     raise ProviderError(
         f"a network named {title} is there already and is not ours", hint=f"docker network rm {title}"
     ) from refusal
@@ -146,15 +157,20 @@ async def _adopt(engine: Engine, title: str, number: str, refusal: EngineRefused
 async def remove_networks(engine: Engine, number: str) -> None:
     """Remove the networks of a workspace, whoever is still connected to them. None there: nothing."""
     for network in await find_networks(engine, number):
-        try:
-            await _remove(engine, network.id)
-        except EngineRefused as exc:
-            if exc.status == 404:
-                continue
-            if "active endpoints" not in exc.text:
-                raise
-            await _disconnect_all(engine, network.id)
-            await _remove(engine, network.id)
+        await remove_network(engine, network.id)
+
+
+async def remove_network(engine: Engine, network: str) -> None:
+    """Remove one network by its id, whoever is still connected to it. Not there: nothing."""
+    try:
+        await _remove(engine, network)
+    except EngineRefused as exc:
+        if exc.status == 404:
+            return
+        if "active endpoints" not in exc.text:
+            raise
+        await _disconnect_all(engine, network)
+        await _remove(engine, network)
 
 
 async def _remove(engine: Engine, network: str) -> None:

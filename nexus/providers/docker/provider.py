@@ -167,7 +167,8 @@ class DockerProvider:
         shared = self._open()
         if progress is not None:
             progress("create", f"creating the container of {spec.name}")
-        number = await make(shared.engine, spec, self._options_for(spec))
+        async with shared.turn_of(spec.id):
+            number = await make(shared.engine, spec, self._options_for(spec))
         return DockerInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def attach(self, ref: InstanceRef) -> Instance:

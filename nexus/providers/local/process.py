@@ -49,6 +49,7 @@ class LocalProcess:
         self._exited: Exited | None = None
         self._told = False
         self._closing = False
+        self._input_ended = False
 
     @property
     def exec_id(self) -> ExecId:
@@ -79,12 +80,14 @@ class LocalProcess:
         """Write to standard input; returns when the keeper or the command has taken the bytes.
 
         Raises:
-            StdinClosed: When the command no longer reads, or standard input was not asked for.
+            StdinClosed: When the command no longer reads, or standard input was closed or never asked for.
 
         Cancellation: the command gets a part that ends with one of the written pieces of 64 KiB.
         """
         if not self._request.stdin:
             raise StdinClosed("standard input was not asked for", hint="spawn the command with stdin=True")
+        if self._input_ended:
+            raise StdinClosed("standard input was closed")
         for start in range(0, len(data), frames.CHUNK):
             try:
                 await self._channel.send(frames.STDIN, data[start : start + frames.CHUNK])
@@ -94,6 +97,7 @@ class LocalProcess:
     async def close_stdin(self) -> None:
         """Send end of file to standard input. Closing twice is fine, and so is a command that no longer reads."""
         if self._request.stdin:
+            self._input_ended = True
             with contextlib.suppress(BrokenPipeError):
                 await self._channel.send(frames.STDIN_END, b"")
 

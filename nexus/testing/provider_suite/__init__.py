@@ -12,13 +12,14 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from nexus.testing.provider_suite import capabilities, commands, control, lifecycle
+from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle
 from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
 PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
     *lifecycle.CASES,
     *commands.CASES,
+    *inputs.CASES,
     *control.CASES,
     *capabilities.CASES,
 )

@@ -74,7 +74,7 @@ async def test_a_build_is_made_once_for_each_content(
 
     assert again.image == made.image != changed.image
     assert ("image", f"building {project / 'Dockerfile'}", None, None) in first.reports
-    assert any(done == 3 and total == 3 for _, _, done, total in first.reports)
+    assert any(done is not None and done == total for _, _, done, total in first.reports)
     assert not any("building" in message for _, message, _, _ in second.reports)
     instance = await provider.create(changed)
     await instance.start()

@@ -102,9 +102,9 @@ async def test_a_socket_nobody_listens_on(folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights for a moment")
 async def test_a_socket_this_user_may_not_use(folder: Path) -> None:
-    folder.chmod(0o755)
+    await asyncio.to_thread(folder.chmod, 0o755)
     async with standing_in(folder / "s", {}) as address:
-        (folder / "s").chmod(0o600)
+        await asyncio.to_thread((folder / "s").chmod, 0o600)
         os.seteuid(65534)
         try:
             async with DockerProvider({"socket": address}, env={}) as provider:
@@ -189,7 +189,7 @@ def test_a_refusal_survives_pickling() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
-    reason = why_not()
+    reason = why_not(own_network=True)
     if reason is not None:
         do_without(reason)
     private = PrivateEngine(own_network=True)

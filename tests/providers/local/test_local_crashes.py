@@ -1,3 +1,5 @@
+# A test may block its own loop.
+# ruff: noqa: ASYNC220, ASYNC240
 from __future__ import annotations
 
 import json

@@ -45,7 +45,7 @@ async def test_what_background_processes_print_afterwards_is_logged(
     done = await run("sh", "-c", script)
     assert done.stdout == "early\n"
     (spec.worktree / "go").touch()
-    await eventually(lambda: (spec.worktree / "alive").exists())
+    await eventually((spec.worktree / "alive").exists)
     log = Path(options["state_dir"]) / spec.id / NAME
     await eventually(lambda: b"late error\n" in log.read_bytes())
     text = await log_of(running)
@@ -128,7 +128,13 @@ async def test_tails_of_odd_logs(tmp_path: Path, text: bytes) -> None:
 async def test_what_the_processes_use(running: LocalInstance, provider: LocalProvider) -> None:
     idle = await running.stats()
     assert (idle.processes, idle.memory_bytes, idle.cpu_percent) == (0, 0, None)
-    code = "import time; data = bytearray(64 << 20); print('up', flush=True); t = time.process_time()\nwhile time.process_time() < t + 0.5: pass\nprint('done', flush=True); time.sleep(1000)"
+    code = """
+import time
+data = bytearray(64 << 20)
+while time.process_time() < 0.5: pass
+print('done', flush=True)
+time.sleep(1000)
+"""
     handle = await running.spawn(SpawnRequest(argv=(sys.executable, "-c", code), grace=0.1))
     seen = b""
     while b"done" not in seen:

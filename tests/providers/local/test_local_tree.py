@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,9 +69,9 @@ async def test_a_stopped_process_is_seen_as_stopped(
     await eventually(is_stopped)
 
 
-def test_a_program_name_with_parentheses_and_spaces_is_read_right(tmp_path: os.PathLike[str]) -> None:
-    program = os.path.join(tmp_path, "a) R 1 (b")
-    os.symlink("/bin/sleep", program)
+def test_a_program_name_with_parentheses_and_spaces_is_read_right(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "1000"]) as process:
         found = tree.read(process.pid)
         process.kill()

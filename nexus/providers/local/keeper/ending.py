@@ -74,6 +74,8 @@ class Ending:
             elif process.key not in self._told:
                 self._told.add(process.key)
                 self._tell(process)
+            elif process.stopped:
+                tree.send(process, signal.SIGCONT)
         if late >= _UNKILLABLE and not self._stuck:
             self._stuck = True
             self._on_stuck([process.pid for process in living])
@@ -84,5 +86,5 @@ class Ending:
         tree.send(process, signal.SIGTERM)
         if process.terminal:
             tree.send(process, signal.SIGHUP)  # what closing a terminal says; interactive shells ignore TERM
-        if process.stopped:
-            tree.send(process, signal.SIGCONT)
+        # Also to one that does not look stopped: its SIGSTOP may still be waiting for the kernel to let it go.
+        tree.send(process, signal.SIGCONT)

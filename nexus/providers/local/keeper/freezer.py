@@ -24,16 +24,19 @@ class Freezer:
 
         Rounds follow until one finds nothing new and nothing that still runs: a process may have started another before its
         own signal came. Parents are stopped before their children, so that no shell sees a child stop and calls it a job. One
-        asleep in the kernel cannot stop yet; it is not waited for beyond a fifth of a second.
+        asleep in the kernel (state D) stops when it comes out; it is not waited for.
         """
         for _ in range(_ROUNDS):
             moving = False
             for process in tree.descendants(os.getpid()):
                 if process.ended or process.stopped:
                     continue
-                moving = True
-                if process.key not in self._held and tree.send(process, signal.SIGSTOP):
-                    self._held[process.key] = process
+                if process.key not in self._held:
+                    moving = True
+                    if tree.send(process, signal.SIGSTOP):
+                        self._held[process.key] = process
+                elif process.state != "D":
+                    moving = True
             if not moving:
                 return
             time.sleep(_WAIT)
