@@ -182,7 +182,9 @@ def pick(
         PortsExhausted: When fewer than ``count`` are left; ``details`` holds the numbers.
     """
     if preferred is not None and preferred in RESERVED_PORTS:
-        raise InvalidArgument(f"port {preferred} is reserved for the system ({RESERVED_PORTS.start}-{RESERVED_PORTS.end})")
+        raise InvalidArgument(
+            f"port {preferred} is reserved for the system ({RESERVED_PORTS.start}-{RESERVED_PORTS.end})"
+        )
     # The last region is the fallback wherever the range allows it; blocks of workspaces are left whole where that can be.
     places = regions("", port_range)[-1:]
     used = {port for _, port in chain(taken, busy)}
