@@ -3,11 +3,13 @@
 # Starting an engine is the tests' own work: they run one on a socket of its own and end it again.
 set -eu
 
-if docker version >/dev/null 2>&1; then exit 0; fi # an engine answers already
 missing=""
-command -v dockerd >/dev/null 2>&1 || [ -x /usr/sbin/dockerd ] || missing="docker.io"
-command -v iptables >/dev/null 2>&1 || [ -x /usr/sbin/iptables ] || missing="$missing iptables"
+if ! docker version >/dev/null 2>&1; then # no engine answers
+    command -v dockerd >/dev/null 2>&1 || [ -x /usr/sbin/dockerd ] || missing="docker.io"
+    command -v iptables >/dev/null 2>&1 || [ -x /usr/sbin/iptables ] || missing="$missing iptables"
+fi
 [ -x /bin/busybox ] || missing="$missing busybox-static"
+command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry" # pulls are tested against a registry of our own
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing$missing${missing:+ }from the system's packages"

@@ -10,6 +10,7 @@ import sys
 import anyio
 
 from benchmarks.harness import Sample, environment, table
+from nexus.errors import ProviderUnavailable
 
 MODULES = ("imports", "configuration", "leases", "listing", "worktrees", "commands", "containers")
 
@@ -21,7 +22,7 @@ async def run(names: list[str], rounds: int) -> list[Sample]:
         module = importlib.import_module(f"benchmarks.{name}")
         try:
             found = await module.run(rounds)
-        except LookupError as missing:
+        except (LookupError, ProviderUnavailable) as missing:
             print(f"{name}: left out: {missing}", file=sys.stderr)
             continue
         samples += found

@@ -129,14 +129,21 @@ def require_real_folders(base: Path, *parts: str) -> None:
     current = base
     for part in parts:
         current /= part
-        with suppress(FileExistsError):
-            current.mkdir()
-        if not stat.S_ISDIR(current.lstat().st_mode):
+        if not stat.S_ISDIR(_made_or_found(current).st_mode):
             raise GitError(
                 f"{current} is not a folder of its own",
                 hint="a symbolic link or a file stands where Nexus keeps its worktrees; remove it and try again",
                 details={"path": str(current)},
             )
+
+
+def _made_or_found(path: Path) -> os.stat_result:
+    while True:
+        with suppress(FileExistsError):
+            path.mkdir()
+        # Somebody may tidy an empty folder away between the two calls.
+        with suppress(FileNotFoundError):
+            return path.lstat()
 
 
 def exists(path: Path) -> bool:

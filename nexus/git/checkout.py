@@ -33,6 +33,8 @@ Report: TypeAlias = "Callable[[int, int], None]"
 
 _BATCH: Final = 256
 _MAX_THREADS: Final = 8
+_SLOW: Final = 50e-6
+"""Seconds for one file, above which it is the system that takes the time and not the interpreter."""
 _SHOWN: Final = 3
 
 
@@ -92,7 +94,7 @@ def check_out(
             for folder in folders:
                 os.mkdir(b"%s/%s" % (root, folder))  # noqa: PTH102  a Path costs more than the call
             plain = [file for file in files if file.mode != SUBMODULE and not work.is_link(file)]
-            entries = _in_parallel(work, plain, stop, report)
+            entries = _write_all(work, plain, stop, report)
             for file in files:
                 if file.mode == SUBMODULE:
                     (target / os.fsdecode(file.path)).mkdir()
@@ -135,24 +137,52 @@ def _attributes_of(
     return None if attributes.all_plain(set(named)) else attributes
 
 
-def _in_parallel(work: _Work, files: list[TreeFile], stop: Stop, report: Report | None) -> list[IndexEntry]:
+def _write_all(work: _Work, files: list[TreeFile], stop: Stop, report: Report | None) -> list[IndexEntry]:
+    """Write every plain file: alone while the file system is quick, with more threads when it is what we wait for.
+
+    Where a file takes little longer than the interpreter's own share of it, threads only get in each other's way.
+    """
     entries: list[IndexEntry] = []
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads, thread_name_prefix="nexus-checkout") as pool:
-        waiting: set[Future[list[IndexEntry]]] = {pool.submit(work.write, group) for group in _groups(files)}
+    groups = _groups(files)
+    for group in groups:
+        stop.check()
+        begun = time.perf_counter()
+        entries.extend(work.write(group))
+        if report is not None:
+            report(len(entries), len(files))
+        if time.perf_counter() - begun > _SLOW * _BATCH:
+            break
+    _in_parallel(work, list(groups), entries, stop, lambda done: report(done, len(files)) if report else None)
+    return entries
+
+
+def _in_parallel(
+    work: _Work,
+    groups: list[list[_Batch]],
+    entries: list[IndexEntry],
+    stop: Stop,
+    report: Callable[[int], None],
+) -> None:
+    if not groups:
+        return
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="nexus-checkout") as pool:
+        waiting: set[Future[list[IndexEntry]]] = {pool.submit(work.write, group) for group in groups}
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
                 for future in done:
                     entries.extend(future.result())
                 stop.check()
-                if report is not None and done:
-                    report(len(entries), len(files))
+                if done:
+                    report(len(entries))
         except BaseException:
             work.stopped = True
             pool.shutdown(cancel_futures=True)
             raise
-    return entries
+
+
+def _threads() -> int:
+    return min(_MAX_THREADS, os.cpu_count() or 1)
 
 
 def _groups(files: list[TreeFile]) -> Iterator[list[_Batch]]:

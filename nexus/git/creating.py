@@ -170,10 +170,19 @@ def _make_entry(repository: Repository, order: Order, tip: str, base: bytes | No
         if base is not None:
             (draft / BASE_FILE).write_bytes(base + b"\n")
         reflog.append(draft, "HEAD", None, tip, f"checkout: moving to {layout.branch_name(order.name)}")
-        draft.rename(admin)
+        _into_place(draft, admin)
     except OSError as error:
         _remove(draft)
         raise GitError(f"{admin} cannot be made: {error.strerror}", details={"path": str(admin)}) from error
+
+
+def _into_place(draft: Path, admin: Path) -> None:
+    try:
+        draft.rename(admin)
+    except FileNotFoundError:
+        # Git removes the folder of all entries with the last of them.
+        beneath.require_real_folders(admin.parent.parent, admin.parent.name)
+        draft.rename(admin)
 
 
 def _remove(folder: Path) -> None:

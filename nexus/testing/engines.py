@@ -1,7 +1,8 @@
 """A Docker engine of one's own, started as root from the ``dockerd`` of this machine and ended by its process id.
 
-Two engines on one machine share the kernel's packet filter and the default bridge, and a second one rewrites the rules of the
-first. So one that runs beside another is told to leave both alone, and one that a test kills gets a network of its own.
+Two engines on one machine share the kernel's packet filter and the default bridge: a second one rewrites the rules of the first,
+and one that is told to do without a bridge removes ``docker0`` from under it. So none is ever started beside another, except in
+a network namespace of its own, where nothing it does is felt.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ async def running_engine() -> AsyncGenerator[str, None]:
         if await anyio.to_thread.run_sync(answers, address):
             yield address
             return
-    reason = why_not()
+    reason = why_not(own_network=False)
     if reason is not None:
         raise ProviderUnavailable(f"no container engine answers, and none can be started: {reason}")
     own = PrivateEngine()
@@ -68,8 +69,10 @@ def answers(address: str) -> bool:
             connection.close()
 
 
-def why_not() -> str | None:
+def why_not(*, own_network: bool) -> str | None:
     """Return why no engine can be started here; ``None`` when one can."""
+    if not own_network and other_engine_runs():
+        return "another engine uses this network, to be named with NEXUS_TEST_DOCKER_HOST"
     if os.geteuid() != 0:
         return "starting an engine takes root"
     missing = [name for name in ("dockerd", "containerd", "runc", "unshare") if shutil.which(name) is None]
@@ -77,13 +80,21 @@ def why_not() -> str | None:
 
 
 def other_engine_runs() -> bool:
-    """Return whether another ``dockerd`` runs on this machine, wherever it listens."""
+    """Return whether another ``dockerd`` shares our network, wherever it listens. One that cannot be looked at counts."""
+    ours = Path("/proc/self/ns/net").readlink()
     for entry in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if entry.read_text().strip() == "dockerd":
-                return True
+            if entry.read_text().strip() != "dockerd":
+                continue
         except OSError:
             continue
+        try:
+            if (entry.parent / "ns" / "net").readlink() == ours:
+                return True
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True
     return False
 
 
@@ -111,7 +122,11 @@ class PrivateEngine:
             script = 'ip link set lo up 2>/dev/null; exec "$@"'
             command = ["unshare", "--net", "sh", "-c", script, "sh", *command, "--bridge=none", "--iptables=false"]
         elif other_engine_runs():
-            command += ["--bridge=none", "--iptables=false"]
+            raise ProviderUnavailable(
+                "an engine that shares this machine's network is never started beside another one"
+            )
+        # After a crash its containerd is dead with it, and a zombie where no init collects it: the engine would wait for that.
+        (folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 60

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.private_engine import PrivateEngine, why_not
+from nexus.testing.engines import PrivateEngine, why_not
+from nexus.testing.images import rootfs
 from tests.engine.raw import RawEngine
-from tests.engine.rootfs import TEST_IMAGE, rootfs
+
+TEST_IMAGE = "nexus-test:latest"
 
 
 def required() -> bool:

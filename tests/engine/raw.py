@@ -52,9 +52,9 @@ class RawEngine:
         content = json.dumps(body).encode() if body is not None else data
         kind = "application/json" if body is not None else "application/x-tar"
         try:
-            connection.request(
-                method, path, body=content, headers={"Content-Type": kind} if content is not None else {}
-            )
+            headers = {"Content-Type": kind} if content is not None else {}
+            # A push wants to know who pushes; the registries of tests take anybody ("{}" in base64).
+            connection.request(method, path, body=content, headers={**headers, "X-Registry-Auth": "e30="})
             reply = connection.getresponse()
             text = reply.read()
         finally:

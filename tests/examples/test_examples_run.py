@@ -65,7 +65,9 @@ def test_the_demo_ends_well_on_docker(home: Path, tmp_path: Path, engine: str, m
 @pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.read(  # type: ignore[no-untyped-call]  # the library has no types here
+        ROOT / "examples" / "notebook.ipynb", as_version=4
+    )
     NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(repository)}}).execute()
     text = "\n".join(str(cell.get("outputs", "")) for cell in notebook.cells)
     assert "nexus/notebook" in text

@@ -101,10 +101,10 @@ async def test_half_a_worktree_goes_too(git: Git, worktrees: Worktrees, made: Wo
 
 async def test_what_a_crash_left_goes_and_comes_again(git: Git, worktrees: Worktrees) -> None:
     git.write(".git/nexus-new-one/locked", REASON)
-    git.write(".nexus/trash/one.abc/deep/file", "x")
-    git.write(".git/nexus-trash/nexus@one.abc/index", "x")
+    git.write(".nexus/trash/one.leftover/deep/file", "x")
+    git.write(".git/nexus-trash/nexus@one.leftover/index", "x")
     await worktrees.remove("one", expected_tip=None, delete_branch=False)
-    assert not list(git.root.rglob("*abc*"))
+    assert not list(git.root.rglob("*leftover*"))
     assert not (git.root / ".git" / "nexus-new-one").exists()
     git.write(".git/nexus-new-one/locked", REASON)
     made = await worktrees.create("one", reason=REASON)

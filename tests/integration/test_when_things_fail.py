@@ -232,10 +232,10 @@ async def test_gc_removes_instances_and_trees_that_belong_to_nobody_unless_they_
     assert not (mock.repository / ".nexus" / "worktrees" / "clean").exists()
 
 
-async def test_ports_stay_the_same_and_a_stolen_one_is_replaced_and_announced(mock: Bench) -> None:
+async def test_ports_stay_the_same_and_a_stolen_one_is_replaced_and_announced(bench: Bench) -> None:
     told: list[WorkspaceEvent] = []
-    mock.extra = {"ports.web.container": 3000}
-    async with mock.open() as nx:
+    bench.extra = {"ports.web.container": 3000}
+    async with bench.open() as nx:
         nx.observe(told.append)
         ws = await nx.create("a")
         first = ws.ports["web"]
@@ -243,14 +243,20 @@ async def test_ports_stay_the_same_and_a_stolen_one_is_replaced_and_announced(mo
         await ws.stop()
         await ws.start()
         assert ws.ports["web"] == first
+        if bench.backend == "docker":
+            # What was installed in the container itself, outside of the tree, has to survive the change.
+            await ws.shell("echo installed > /tmp/tool", check=True)
         await ws.stop()
         with socket.create_server(("127.0.0.1", first.host_port)):
             await ws.start()
             assert ws.ports["web"].host_port != first.host_port
         changes = [event.change for event in told if isinstance(event, PortChanged)]
         assert [(change.old, change.new) for change in changes] == [(first.host_port, ws.ports["web"].host_port)]
+        if bench.backend == "docker":
+            assert (await ws.exec("cat", "/tmp/tool")).stdout == "installed\n"
+        assert (await ws.exec("true")).ok
         await ws.destroy()
-    assert await leftovers(mock) == []
+    assert await leftovers(bench) == []
 
 
 async def test_a_fixed_port_that_is_taken_names_its_holder(mock: Bench) -> None:

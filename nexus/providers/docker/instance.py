@@ -10,10 +10,11 @@ from weakref import WeakValueDictionary
 
 import aiohttp
 
-from nexus.abc import ProcessHandle
+from nexus.abc import Instance, ProcessHandle
 from nexus.errors import NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.models.ports import PortMapping
 from nexus.providers.docker.client import Engine, parse
 from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
@@ -22,6 +23,7 @@ from nexus.providers.docker.failures import EngineRefused, network_missing, not_
 from nexus.providers.docker.networks import connect, disconnect, ensure_network
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.process import DockerProcess
+from nexus.providers.docker.republish import republish
 from nexus.providers.docker.spawning import Place, spawn
 from nexus.providers.docker.usage import Counters, Reading, stats_of
 
@@ -199,6 +201,17 @@ class DockerInstance:
         # The container still remembers the old network's number under the same name, and would ask for that.
         await disconnect(self._engine, chosen.name, number)
         await connect(self._engine, chosen.name, number)
+
+    async def change_ports(self, ports: tuple[PortMapping, ...]) -> Instance:
+        """Publish these ports instead; see :func:`nexus.providers.docker.republish.republish`.
+
+        Cancelled: the container is found by its label, with the old ports or with the new ones.
+
+        Raises:
+            StateConflict: When it is running.
+            WorkspaceGone: When it was removed.
+        """
+        return DockerInstance(self._shared, await republish(self._engine, self._ref, ports))
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds (rounded up to whole ones), KILL. Stopped already: nothing.

@@ -29,6 +29,7 @@ from nexus.providers.docker.facts import status_listed
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.instance import DockerInstance, Shared, list_containers
 from nexus.providers.docker.options import DockerOptions, parse_options
+from nexus.providers.docker.republish import remove_states
 from nexus.providers.docker.shielding import finish
 
 _PROBE_DEADLINE: Final = 0.45
@@ -189,3 +190,4 @@ class DockerProvider:
         shared = self._open()
         for container in await unmake(shared.engine, ref.id):
             shared.readings.pop(container, None)
+        await remove_states(shared.engine, ref.id)

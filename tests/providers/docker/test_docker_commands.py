@@ -15,9 +15,9 @@ from nexus.models.execution import ExecEvent, Exited, Output, Pty
 from nexus.models.instances import LABEL_WORKSPACE
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
+from nexus.testing.images import rootfs_without_shell
 from tests.engine.driving import command, drain, read_until, run, sh
 from tests.engine.raw import RawEngine
-from tests.engine.rootfs import rootfs_without_shell
 from tests.providers.docker.conftest import MakeSpec
 
 pytestmark = pytest.mark.docker

@@ -18,11 +18,11 @@ from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.provider import DockerProvider
+from nexus.testing.engines import PrivateEngine, why_not
+from nexus.testing.images import rootfs
 from tests.engine.driving import command, drain, read_until, run
-from tests.engine.fixtures import do_without
-from tests.engine.private_engine import PrivateEngine, why_not
+from tests.engine.fixtures import TEST_IMAGE, do_without
 from tests.engine.raw import RawEngine
-from tests.engine.rootfs import TEST_IMAGE, rootfs
 
 
 @pytest.fixture

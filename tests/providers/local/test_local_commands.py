@@ -321,8 +321,11 @@ async def test_a_cancelled_spawn_leaves_no_process(running: LocalInstance, event
     keeper = (await running.status()).process
     assert keeper is not None
     for delay in range(12):
+        handle = None
         with anyio.move_on_after(delay / 4000):
-            await running.spawn(SpawnRequest(argv=("sleep", "1000"), grace=0.1))
+            handle = await running.spawn(SpawnRequest(argv=("sleep", "1000"), grace=0.1))
+        if handle is not None:
+            await handle.aclose()
     await eventually(lambda: tree.descendants(keeper.pid) == [])
 
 

@@ -258,7 +258,7 @@ async def test_pausing_freezes_everything_and_resuming_lets_it_go_on(
 ) -> None:
     keeper = (await running.status()).process
     assert keeper is not None
-    first, pid = await background(running, "sleep 1000 & setsid sleep 1000 & while :; do sleep 0.001; done")
+    first, pid = await background(running, "while :; do sleep 0.001; done", "sleep 1000 & setsid sleep 1000 &")
     await running.pause()
     await running.pause()
     assert (await running.status()).state is InstanceState.PAUSED

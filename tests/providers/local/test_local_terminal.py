@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -14,10 +15,10 @@ from nexus.providers.local.process import LocalProcess
 Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 
 
-async def until(handle: LocalProcess, words: bytes) -> bytes:
+async def until(handle: LocalProcess, pattern: bytes) -> bytes:
     seen = b""
     with anyio.fail_after(20):
-        while words not in seen:
+        while not re.search(pattern, seen, re.DOTALL):
             event = await handle.receive()
             seen += event.data if isinstance(event, Output) else b""
             assert not hasattr(event, "exit_code"), seen
@@ -38,17 +39,19 @@ async def test_a_terminal_of_its_own_with_its_size_from_the_start(run: Run) -> N
 
 async def test_typing_and_resizing(running: LocalInstance) -> None:
     handle = await running.spawn(
-        SpawnRequest(argv=("bash", "--norc", "-i"), stdin=True, pty=Pty(rows=10, cols=40), grace=0.5)
+        SpawnRequest(
+            argv=("bash", "--norc", "-i"), stdin=True, pty=Pty(rows=10, cols=40), env={"PS1": "at-prompt "}, grace=0.5
+        )
     )
     await handle.write(b"echo $((40+2))-; trap 'echo win-$(stty size)-' WINCH; echo ready-$?\n")
-    await until(handle, b"ready-0")
+    await until(handle, b"ready-0.*at-prompt")  # while it prepares the prompt, bash sets the size that it has just read
     await handle.resize(rows=55, cols=99)
     await handle.write(b"\n")
     await until(handle, b"win-55 99-")
     await handle.write(b"sh -c 'echo up-$((1+1)); exec sleep 1000'\n")
     await until(handle, b"up-2")
     await handle.write(b"\x03")
-    await until(handle, b"^C")
+    await until(handle, rb"\^C")
     await handle.write(b"echo after-$?\n")
     await until(handle, b"after-130")
     await handle.write(b"exit 9\n")

@@ -22,6 +22,7 @@ from nexus.providers.local.keeper.stdin import Stdin
 
 LINGER: Final = 0.25
 """Seconds after the leader's end that a background child may still hold up the end by keeping a pipe open."""
+HANG_UP_AGAIN: Final = 0.5
 _TICK: Final = 0.02
 _REOPENED: Final = 0.05
 """Seconds between looks at a terminal that no program has open."""
@@ -128,7 +129,7 @@ class Command:
         self._ending = True
         self.signal(signal.SIGTERM)
         if self.terminal is not None:
-            self.signal(signal.SIGHUP)  # what closing a terminal says; interactive shells ignore TERM
+            self._hang_up()
         if not self._paused:
             self.signal(signal.SIGCONT)
         self._later(self._terms.grace, self._kill)
@@ -159,6 +160,15 @@ class Command:
     def _out_of_time(self) -> None:
         self._timed_out = not self._ending
         self.end()
+
+    def _hang_up(self) -> None:
+        """Say what closing a terminal says, since interactive shells ignore TERM, and say it again.
+
+        Shells look for signals before they wait for a key, and one that comes in between goes unnoticed until the next.
+        """
+        if self._status is None and not self._killing:
+            self.signal(signal.SIGHUP)
+            self._later(HANG_UP_AGAIN, self._hang_up)
 
     def _left_alone(self) -> None:
         self.end()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nexus.providers.local.keeper import tree
+from nexus.providers.local.keeper.command import HANG_UP_AGAIN
 from nexus.providers.local.keeper.loop import Loop
 
 _TICK: Final = 0.02
@@ -38,7 +39,8 @@ class Ending:
         self._on_over = on_over
         self._on_stuck = on_stuck
         self._deadline: float | None = None
-        self._told: set[tuple[int, int]] = set()
+        self._told: dict[tuple[int, int], float] = {}
+        """Who was told to end, and when they last were told that their terminal is gone."""
         self._stuck = False
         self._over = False
 
@@ -71,20 +73,22 @@ class Ending:
         for process in living:
             if late >= 0:
                 tree.send(process, signal.SIGKILL)
-            elif process.key not in self._told:
-                self._told.add(process.key)
+            else:
                 self._tell(process)
-            elif process.stopped:
-                tree.send(process, signal.SIGCONT)
         if late >= _UNKILLABLE and not self._stuck:
             self._stuck = True
             self._on_stuck([process.pid for process in living])
         self._loop.call_later(min(_TICK, -late) if late < 0 else _TICK, self._round)
 
-    @staticmethod
-    def _tell(process: tree.Process) -> None:
-        tree.send(process, signal.SIGTERM)
-        if process.terminal:
-            tree.send(process, signal.SIGHUP)  # what closing a terminal says; interactive shells ignore TERM
-        # Also to one that does not look stopped: its SIGSTOP may still be waiting for the kernel to let it go.
-        tree.send(process, signal.SIGCONT)
+    def _tell(self, process: tree.Process) -> None:
+        now = time.monotonic()
+        first = process.key not in self._told
+        if first:
+            tree.send(process, signal.SIGTERM)
+        if first or (process.terminal and now - self._told[process.key] > HANG_UP_AGAIN):
+            self._told[process.key] = now
+            if process.terminal:
+                tree.send(process, signal.SIGHUP)
+        if first or process.stopped:
+            # At first also to one that does not look stopped: its SIGSTOP may still wait for the kernel to let it go.
+            tree.send(process, signal.SIGCONT)

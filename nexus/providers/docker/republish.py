@@ -1,0 +1,136 @@
+"""Other host ports for a container that is there: an engine fixes them at creation, so the container is made again.
+
+What programs wrote inside is kept: the stopped container is committed to an image of its own and the new one starts from that;
+volumes, also nameless ones, go over. The old container is removed last, so that a crash in between leaves it to be found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nexus.errors import StateConflict, WorkspaceGone
+from nexus.models.ids import WorkspaceId
+from nexus.models.instances import LABEL_WORKSPACE, InstanceRef
+from nexus.models.ports import PortMapping
+from nexus.providers.docker.client import Answer, Engine, parse
+from nexus.providers.docker.facts import LABEL_PORTS, ports_label
+from nexus.providers.docker.failures import EngineRefused
+
+LABEL_STATE: Final = "dev.nexus.state"
+"""On images that hold one workspace's files and go with it; its id."""
+
+_REPOSITORY: Final = "nexus-state"
+_DEADLINE: Final = 300.0
+
+
+class _Image(Answer):
+    id: str
+
+
+async def republish(engine: Engine, ref: InstanceRef, ports: tuple[PortMapping, ...]) -> InstanceRef:
+    """Make a stopped container again with these ports, and return how it is found from now on.
+
+    Raises:
+        WorkspaceGone: When there is no container.
+        StateConflict: When it runs or is paused.
+    """
+    old = await _newest(engine, ref)
+    if old["State"]["Running"] or old["State"]["Paused"]:
+        raise StateConflict(
+            f"workspace {ref.name!r} is running, and a container's ports are fixed while it does",
+            hint="stop it first",
+            details={"state": "running", "allowed": ["stop"]},
+        )
+    image = await _commit(engine, old["Id"], ref.id)
+    name = old["Name"].lstrip("/")
+    if not name.endswith("-old"):
+        await _post(engine, "rename the container", f"containers/{old['Id']}/rename", {"name": f"{name}-old"})
+    async with engine.door("create the container", deadline=_DEADLINE) as docker:
+        new = await docker.containers.create(_body(old, image, ports), name=name.removesuffix("-old"))
+    await _delete(engine, f"containers/{old['Id']}")
+    return ref.model_copy(update={"handle": new.id})
+
+
+async def remove_states(engine: Engine, number: WorkspaceId) -> None:
+    """Remove the images that hold a destroyed workspace's files."""
+    params = {"filters": json.dumps({"label": [f"{LABEL_STATE}={number}"]})}
+    async with engine.stream("list images", "GET", "images/json", params=params, deadline=60.0) as reply:
+        found = [parse(_Image, entry) for entry in await reply.json(content_type=None)]
+    for image in found:
+        await _delete(engine, f"images/{image.id}")
+
+
+def _body(old: Mapping[str, Any], image: str, ports: tuple[PortMapping, ...]) -> dict[str, Any]:
+    """Return what the old container was made from, with another image and other ports. Pure."""
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        entry = {"HostIp": port.bind_address, "HostPort": str(port.host_port)}
+        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
+    host = {**old["HostConfig"], "PortBindings": bindings}
+    named = {mount.get("Target") for mount in host.get("Mounts") or ()}
+    # A nameless volume belongs to its container; by its name it goes over to the next one.
+    host["Mounts"] = [
+        *(host.get("Mounts") or ()),
+        *(
+            {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"], "ReadOnly": not mount["RW"]}
+            for mount in old["Mounts"]
+            if mount["Type"] == "volume" and mount["Destination"] not in named
+        ),
+    ]
+    config = old["Config"]
+    return {
+        **config,
+        "Image": image,
+        "ExposedPorts": {key: {} for key in bindings},
+        "Labels": {**(config.get("Labels") or {}), LABEL_PORTS: ports_label(ports)},
+        "HostConfig": host,
+    }
+
+
+async def _newest(engine: Engine, ref: InstanceRef) -> Mapping[str, Any]:
+    """Return the workspace's container, and remove what an earlier try that was cut short made beside it."""
+    filters = {"label": [f"{LABEL_WORKSPACE}={ref.id}"]}
+    async with engine.door("list containers", deadline=60.0) as docker:
+        listed = await docker.containers.list(all=True, filters=filters)
+        found = [await container.show() for container in listed]
+    if not found:
+        raise WorkspaceGone(
+            f"the container of workspace {ref.name!r} was removed", hint="start the workspace to make it again"
+        )
+    # With two of them, the renamed one is the whole one: the other was never started.
+    found.sort(key=lambda one: (not one["Name"].endswith("-old"), one["Id"] != ref.handle))
+    for extra in found[1:]:
+        await _delete(engine, f"containers/{extra['Id']}")
+    whole: Mapping[str, Any] = found[0]
+    return whole
+
+
+async def _commit(engine: Engine, container: str, number: WorkspaceId) -> str:
+    params = {
+        "container": container,
+        "repo": _REPOSITORY,
+        "tag": number[:8],
+        "pause": "0",
+        "changes": f"LABEL {LABEL_STATE}={number}",
+    }
+    async with engine.stream(
+        "keep the container's files", "POST", "commit", params=params, json={}, deadline=_DEADLINE
+    ) as reply:
+        return parse(_Image, await reply.json(content_type=None)).id
+
+
+async def _post(engine: Engine, doing: str, path: str, params: Mapping[str, str]) -> None:
+    async with engine.stream(doing, "POST", path, params=params, json={}, deadline=60.0):
+        pass
+
+
+async def _delete(engine: Engine, path: str) -> None:
+    doing, params = "remove what is not needed any more", {"force": "1"}
+    try:
+        async with engine.stream(doing, "DELETE", path, params=params, deadline=120.0):
+            pass
+    except EngineRefused as exc:
+        if exc.status not in {404, 409}:
+            raise
