@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from dulwich.client import (
     GitClient,
@@ -22,12 +22,14 @@ from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
-from urllib3 import PoolManager
 
 from nexus.errors import GitError
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened, read_config
 from nexus.models.workspace import Repository
+
+if TYPE_CHECKING:
+    from urllib3 import PoolManager
 
 _HEADS: Final = b"refs/heads/"
 _MOMENT: Final = 1.0
@@ -148,8 +150,8 @@ class Connection:
         pool: PoolManager | None = None
         url = apply_instead_of(config, self._remote.url)
         if url.startswith(("http://", "https://")):
-            made = default_urllib3_manager(config, timeout=self._timeout, base_url=url)
-            pool = made if isinstance(made, PoolManager) else None
+            # Without a callback for passwords it is always the plain manager.
+            pool = cast("PoolManager", default_urllib3_manager(config, timeout=self._timeout, base_url=url))
         client, path = get_transport_and_path(
             self._url(),
             config=config,

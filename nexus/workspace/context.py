@@ -72,7 +72,9 @@ class Context:
         """
         async with self._opening:
             if name not in self._open:
-                provider = self.providers.load(name, provider_options(self.settings, name))
+                # In a thread: importing a driver takes long enough to be felt by everything else on the loop.
+                options = provider_options(self.settings, name)
+                provider = await anyio.to_thread.run_sync(self.providers.load, name, options)
                 self._open[name] = await self._closing.enter_async_context(provider)
             return self._open[name]
 

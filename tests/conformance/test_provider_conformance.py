@@ -111,13 +111,11 @@ _CLAIMS: Mapping[str, frozenset[Capability]] = {
 """What each provider has to be able to do. A case that does not apply is left out here, by name, and never at run time."""
 
 
-# A container's ports are fixed when it is made; whoever wants others makes another one.
-_CANNOT = {("docker", "ports-can-be-changed-while-stopped")}
 _APPLICABLE = [
     (name, case)
     for name, claims in _CLAIMS.items()
     for case in PROVIDER_CASES
-    if case.needs <= claims and not case.lacks & claims and (name, case.name) not in _CANNOT
+    if case.needs <= claims and not case.lacks & claims
 ]
 
 

@@ -145,7 +145,15 @@ async def call(run: Run, operation: str, **arguments: JsonValue) -> tuple[int, M
         KeeperAway: When it is not there, or leaves without an answer.
         ProviderUnavailable: When it is of another release.
     """
-    channel = await Channel.connect(run)
+    return await ask(await Channel.connect(run), operation, **arguments)
+
+
+async def ask(channel: Channel, operation: str, **arguments: JsonValue) -> tuple[int, Mapping[str, JsonValue]]:
+    """Ask for one thing on a fresh connection, which is closed afterwards; return the kind of the answer and what it says.
+
+    Raises:
+        KeeperAway: When the keeper leaves without an answer.
+    """
     try:
         await channel.send(frames.REQUEST, json.dumps({"op": operation, **arguments}).encode("ascii"))
         answer = await channel.receive()

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from nexus.errors import NexusError, ProviderUnavailable, RecordDamaged, WorkspaceGone, WorkspaceStopped
 from nexus.models.instances import InstanceState
-from nexus.providers.local.channel import Channel, KeeperAway, call
+from nexus.providers.local.channel import Channel, KeeperAway, ask
 from nexus.providers.local.keeper import frames, tree
 from nexus.providers.local.observe import Sight, observe
 from nexus.providers.local.record import Description, Run
@@ -79,11 +79,10 @@ class Contact:
             WorkspaceStopped: When none runs, or it is being stopped.
             WorkspaceGone, RecordDamaged, ProviderUnavailable: As :meth:`connect`.
         """
-        known, channel = await self.connect()
-        channel.close()
+        _, channel = await self.connect()
         with anyio.move_on_after(_DEADLINE):
             try:
-                kind, answer = await call(known.run, operation, **arguments)
+                kind, answer = await ask(channel, operation, **arguments)
             except KeeperAway as exc:
                 raise stopped(InstanceState.FAILED, "its keeper has just ended") from exc
             if kind == frames.REFUSED:

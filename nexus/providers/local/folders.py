@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
@@ -149,11 +149,27 @@ def checked(workspace: str) -> WorkspaceId:
     return WorkspaceId(workspace)
 
 
+class Account(NamedTuple):
+    """An entry of the system's list of users; empty for a user that has none."""
+
+    name: str
+    home: str
+
+
+def own_account() -> Account:
+    """Return this user's entry. Variables such as ``LOGNAME`` are not asked: they may still be another user's."""
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return Account("", "")
+    return Account(entry.pw_name, entry.pw_dir)
+
+
 def resolve(options: Mapping[str, JsonValue], env: Mapping[str, str]) -> Folders:
     """Return the folders that options and environment ask for; nothing is made.
 
     Raises:
-        InvalidArgument: When an option is not the text of an absolute path.
+        InvalidArgument: When an option is not the text of an absolute path, or a default needs a home folder and there is none.
     """
     return Folders(
         state=_chosen(options, "state_dir") or _state(env), runtime=_chosen(options, "runtime_dir") or _runtime(env)
@@ -176,7 +192,12 @@ def _state(env: Mapping[str, str]) -> Place:
         return Place(Path(chosen), ("nexus", "local"))
     home = env.get("HOME", "")
     if not home.startswith("/"):
-        home = pwd.getpwuid(os.getuid()).pw_dir
+        home = own_account().home
+    if not home.startswith("/"):
+        raise InvalidArgument(
+            "this user has no home folder, so the local backend has no place for what it keeps",
+            hint="set HOME, or the backend's option state_dir",
+        )
     return Place(Path(home, ".local", "state"), ("nexus", "local"))
 
 

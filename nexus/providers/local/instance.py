@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import math
 import os
@@ -29,7 +28,7 @@ from nexus.models.ports import PortMapping
 from nexus.providers.local import environment, lifecycle
 from nexus.providers.local.channel import Channel
 from nexus.providers.local.contact import Contact, Known, stopped
-from nexus.providers.local.folders import Folders
+from nexus.providers.local.folders import Folders, own_account
 from nexus.providers.local.keeper import frames
 from nexus.providers.local.locks import locked
 from nexus.providers.local.logs import read_log
@@ -258,7 +257,7 @@ def _replace_ports(folder: Path, ports: tuple[PortMapping, ...]) -> None:
 
 
 def _check_user(user: str | None) -> None:
-    if user is not None and user not in {str(os.getuid()), getpass.getuser()}:
+    if user is not None and user not in {str(os.getuid()), own_account().name}:
         raise Unsupported(
             f"the local backend runs commands as the user it runs as, not as {user}",
             hint="leave the user out, or use a backend that has users",

@@ -262,6 +262,24 @@ async def test_a_folder_removed_by_hand_is_gone_and_destroying_ends_what_ran(
     await handle.aclose()
 
 
+async def test_a_keeper_whose_folder_is_gone_leaves_once_nothing_runs(
+    running: LocalInstance, options: dict[str, str], spec: InstanceSpec, eventually: Eventually
+) -> None:
+    handle = await running.spawn(SpawnRequest(argv=("sleep", "1000"), grace=0.1))
+    process = (await running.status()).process
+    assert process is not None
+    folder = Path(options["state_dir"]) / spec.id
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    os.kill(process.pid, signal.SIGHUP)
+    await handle.aclose()
+    assert not gone(process.pid), "its command was still running"
+    os.kill(process.pid, signal.SIGHUP)
+    await eventually(lambda: gone(process.pid))
+    assert list(Path(options["runtime_dir"]).iterdir()) == []
+
+
 async def test_a_process_of_the_workspace_that_only_shares_a_number_is_safe(
     running: LocalInstance, provider: LocalProvider, spec: InstanceSpec, eventually: Eventually
 ) -> None:

@@ -105,6 +105,13 @@ def test_defaults_follow_the_environment(tmp_path: Path) -> None:
     assert folders.runtime.below == (f"nexus-{os.getuid()}", "local"), "each folder below /tmp has to be checked"
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    with pytest.raises(InvalidArgument, match="no home folder") as caught:
+        resolve({}, {})
+    assert "state_dir" in str(caught.value.hint)
+
+
 def test_a_runtime_folder_that_others_may_write_to_is_passed_over(tmp_path: Path) -> None:
     loose = tmp_path / "run"
     loose.mkdir()

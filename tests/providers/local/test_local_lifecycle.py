@@ -20,6 +20,7 @@ from nexus.errors import (
     InvalidArgument,
     PortInUse,
     ProviderError,
+    ProviderUnavailable,
     RecordDamaged,
     StateConflict,
     Unsupported,
@@ -94,6 +95,17 @@ async def test_probing_never_raises(tmp_path: Path) -> None:
         info = await provider.probe()
     assert not info.available
     assert "state_dir" in info.detail
+
+
+async def test_elsewhere_than_on_linux_it_says_so(
+    provider: LocalProvider, spec: InstanceSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    info = await provider.probe()
+    assert not info.available
+    assert "Linux only" in info.detail
+    with pytest.raises(ProviderUnavailable, match="Linux only"):
+        await provider.create(spec)
 
 
 async def test_from_creation_to_destruction(

@@ -27,6 +27,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 _GRACE: Final = 10.0
 """Seconds between TERM and KILL when the keeper itself gets TERM."""
+_LOOK: Final = 30.0
+"""Seconds between looks whether the workspace's folder is still there."""
 _FAREWELL: Final = 1.0
 """Seconds that those who read slowly still get at the end."""
 
@@ -40,6 +42,7 @@ class Keeper:
     """
 
     def __init__(self, folder: str, path: str) -> None:
+        self._folder = folder
         self._log = Log(folder)
         self._loop = Loop(self._report)
         self._standing = Standing(folder, path)
@@ -72,7 +75,17 @@ class Keeper:
         self._standing.write("running")
         self._log.line(f"started (process {os.getpid()})")
         on_ready()
+        self._look_again()
         self._loop.run()
+
+    def _look_again(self) -> None:
+        self._loop.call_later(_LOOK, self._look_again)
+        self._leave_if_forgotten()
+
+    def _leave_if_forgotten(self) -> None:
+        """Leave when somebody has removed the workspace's folder and nothing of it runs: nobody could find this process any more."""
+        if not self._ending.begun and not os.path.isdir(self._folder) and self._reap():  # noqa: PTH112 - pathlib costs 5 ms
+            self._begin_to_end(0)
 
     def _catch_signals(self) -> None:
         receiver, sender = socket.socketpair()
@@ -90,6 +103,7 @@ class Keeper:
             self._begin_to_end(_GRACE)
         if signal.SIGHUP in numbers and not self._ending.begun:
             self._door.open()
+            self._leave_if_forgotten()
         self._reap()
         self._ending.check()
 
