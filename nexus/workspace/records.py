@@ -50,7 +50,7 @@ def draft(
         base_commit=base_commit,
         worktree_path=worktree,
         resources=settings.resources,
-        image=settings.image,
+        image=None if settings.backend == "local" else settings.image,
         env_vars=dict(settings.env),
         created_at=now,
         updated_at=now,

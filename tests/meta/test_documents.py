@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+import nexus
 from docs.generate import PAGES
 
 ROOT = Path(__file__).parents[2]
@@ -40,14 +42,17 @@ def test_python_snippets_compile(document: Path) -> None:
 
 
 @pytest.fixture
-def app(home: Path, repository: Path) -> Path:
+async def app(home: Path, repository: Path) -> AsyncGenerator[Path, None]:
     """The repository that the README speaks of: ``~/code/app``, for a user who prefers local processes."""
     target = home / "code" / "app"
     target.parent.mkdir()
     repository.rename(target)
     (home / ".nexus").mkdir()
     (home / ".nexus" / "config.yaml").write_text("defaults: {backend: local}\n")
-    return target
+    yield target
+    async with nexus.open(target) as nx:
+        for entry in await nx.list():
+            await nx.destroy(entry.name, force=True)
 
 
 @pytest.mark.slow
