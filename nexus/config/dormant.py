@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from nexus.config.layers import KeyPath
 from nexus.config.sections import Env
 from nexus.config.values import PortName, SinglePort, Text, VariableName
-from nexus.models.base import Model
+from nexus.models.base import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
@@ -32,7 +32,7 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
 
-class Tls(Model):
+class Tls(Described):
     """Certificate and key of the daemon."""
 
     cert: Text | None = None
@@ -41,7 +41,7 @@ class Tls(Model):
     """Key file."""
 
 
-class DaemonSection(Model):
+class DaemonSection(Described):
     """The daemon."""
 
     port: SinglePort | None = None
@@ -52,7 +52,7 @@ class DaemonSection(Model):
     """Certificate and key."""
 
 
-class Auth(Model):
+class Auth(Described):
     """How users prove who they are."""
 
     method: Literal["unix", "ldap", "sso"] | None = None
@@ -61,7 +61,7 @@ class Auth(Model):
     """Whether administration needs sudo."""
 
 
-class Isolation(Model):
+class Isolation(Described):
     """What users do not share."""
 
     workspaces: bool | None = None
@@ -72,7 +72,7 @@ class Isolation(Model):
     """Separate volumes."""
 
 
-class MultiUser(Model):
+class MultiUser(Described):
     """A node that several users share. Only its own file sets this."""
 
     enabled: bool | None = None
@@ -88,7 +88,7 @@ class MultiUser(Model):
 _COMPANION: Final = {"keychain": "service", "env": "var", "file": "path", "command": "command"}
 
 
-class SecretSource(Model):
+class SecretSource(Described):
     """Where a secret comes from. Never the secret itself."""
 
     source: Literal["keychain", "env", "file", "command"]
@@ -114,7 +114,7 @@ class SecretSource(Model):
 NamedSecrets = Mapping[VariableName, SecretSource | None]
 
 
-class Ssh(Model):
+class Ssh(Described):
     """SSH keys for workspaces."""
 
     mode: Literal["agent", "keys", "none"] | None = None
@@ -123,7 +123,7 @@ class Ssh(Model):
     """Key files."""
 
 
-class Secrets(Model):
+class Secrets(Described):
     """A user's secrets, by reference."""
 
     ssh: Ssh | None = None
@@ -134,7 +134,7 @@ class Secrets(Model):
     """Secrets by the name of their variable."""
 
 
-class Service(Model):
+class Service(Described):
     """A program that runs beside the workspace."""
 
     image: Text | None = None
@@ -150,7 +150,7 @@ class Service(Model):
 Services = Mapping[PortName, Service | None]
 
 
-class Scripts(Model):
+class Scripts(Described):
     """Scripts around the start of a workspace."""
 
     pre_start: Text | None = Field(default=None, alias="pre-start")
@@ -159,7 +159,7 @@ class Scripts(Model):
     """Runs when everything is up."""
 
 
-class Hooks(Model):
+class Hooks(Described):
     """Commands at moments of a workspace's life."""
 
     on_wake: Text | None = None

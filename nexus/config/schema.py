@@ -31,12 +31,12 @@ from nexus.config.sections import (
     Workspace,
 )
 from nexus.config.values import EntryName
-from nexus.models.base import Model
+from nexus.models.base import Described
 
 Level = Literal["node", "user", "project"]
 
 
-class NodeFile(Model):
+class NodeFile(Described):
     """/etc/nexus/config.yaml: settings of a node, for all its users."""
 
     daemon: DaemonSection | None = None
@@ -51,7 +51,7 @@ class NodeFile(Model):
     """What workspaces of this node get unless a user or project says otherwise."""
 
 
-class Override(Model):
+class Override(Described):
     """What a user says for one project alone. It ranks above the project's own file."""
 
     defaults: Defaults | None = None
@@ -66,7 +66,7 @@ class Override(Model):
     """Their environment; needs an entry in `workspaces`, so that no other project can claim the name."""
 
 
-class UserFile(Model):
+class UserFile(Described):
     """~/.nexus/config.yaml: a user's own settings."""
 
     preferences: UserPreferences | None = None
@@ -83,7 +83,7 @@ class UserFile(Model):
     """The user's secrets, by reference."""
 
 
-class ProjectFile(Model):
+class ProjectFile(Described):
     """<project>/.nexus/config.yaml: what a project says about its workspaces. It comes with a clone and is not trusted."""
 
     workspace: Workspace | None = None
@@ -108,7 +108,7 @@ class ProjectFile(Model):
     """Secrets by the name of their variable."""
 
 
-class Effective(Model):
+class Effective(Described):
     """Every key of the merged result. Flags and environment variables use these keys."""
 
     defaults: EffectiveDefaults | None = None

@@ -29,13 +29,13 @@ from nexus.config.values import (
     class_numbers,
     short_form,
 )
-from nexus.models.base import Model
+from nexus.models.base import Described
 from nexus.models.ports import PortProtocol, Visibility
 from nexus.models.resources import ResourceClass
 from nexus.models.units import Size
 
 
-class Cpu(Model):
+class Cpu(Described):
     """Processor time."""
 
     cores: CoreCount | None = None
@@ -44,7 +44,7 @@ class Cpu(Model):
     """Hard limit in cores; `cores` when absent."""
 
 
-class Memory(Model):
+class Memory(Described):
     """Main memory."""
 
     bytes: PositiveSize | None = None
@@ -55,7 +55,7 @@ class Memory(Model):
     """Swap on top of the limit; the backend's default when absent."""
 
 
-class Storage(Model):
+class Storage(Described):
     """Disk space."""
 
     bytes: PositiveSize | None = None
@@ -64,7 +64,7 @@ class Storage(Model):
     """Scratch space that does not survive a stop."""
 
 
-class Resources(Model):
+class Resources(Described):
     """How much of the machine a workspace may use; in place of the map the name of a class: small, medium, large, xlarge."""
 
     cpu: Annotated[Cpu, BeforeValidator(short_form("cores", "limit"), json_schema_input_type=Cpu | float)] | None = None
@@ -88,7 +88,7 @@ class Resources(Model):
 AnyResources = Annotated[Resources, BeforeValidator(class_numbers, json_schema_input_type=Resources | ResourceClass)]
 
 
-class Maxima(Model):
+class Maxima(Described):
     """The most that any workspace of this node may be given."""
 
     cpu: CoreCount | None = None
@@ -99,7 +99,7 @@ class Maxima(Model):
     """Disk space."""
 
 
-class NodeLimits(Model):
+class NodeLimits(Described):
     """Limits of the node. Only its own file sets them."""
 
     max_workspaces_per_user: Count | None = None
@@ -112,7 +112,7 @@ class NodeLimits(Model):
     """The most that one workspace may be given."""
 
 
-class Range(Model):
+class Range(Described):
     """A closed range of host ports."""
 
     start: SinglePort | None = None
@@ -121,7 +121,7 @@ class Range(Model):
     """Last port."""
 
 
-class Defaults(Model):
+class Defaults(Described):
     """What a workspace gets unless something of higher rank says otherwise."""
 
     backend: BackendName | None = None
@@ -148,7 +148,7 @@ class EffectiveDefaults(UserDefaults):
     """File to build the image from, relative to the project; a layer that sets `image` alone unsets it."""
 
 
-class DockerOptions(Model):
+class DockerOptions(Described):
     """The docker backend."""
 
     socket: Text | None = None
@@ -171,7 +171,7 @@ class DockerOptions(Model):
     """Time between asking processes to end and killing them."""
 
 
-class LocalOptions(Model):
+class LocalOptions(Described):
     """The local backend."""
 
     state_dir: Text | None = None
@@ -184,7 +184,7 @@ class LocalOptions(Model):
     """Time between asking processes to end and killing them."""
 
 
-class SpriteOptions(Model):
+class SpriteOptions(Described):
     """The sprite backend."""
 
     api_endpoint: Text | None = None
@@ -200,7 +200,7 @@ class SpriteOptions(Model):
 FreeOptions = Mapping[str, JsonValue]
 
 
-class Backends(Model):
+class Backends(Described):
     """Each backend's own settings; a provider that is not known by name here gets its map as it stands."""
 
     model_config = ConfigDict(extra="allow")
@@ -218,7 +218,7 @@ class Backends(Model):
     """The mock backend of tests."""
 
 
-class Port(Model):
+class Port(Described):
     """A port that a workspace is reachable by; in place of the map the number inside."""
 
     container: SinglePort | None = None
@@ -236,7 +236,7 @@ Ports = Mapping[PortName, AnyPort | None]
 Env = Mapping[VariableName, EnvValue | None]
 
 
-class Workspace(Model):
+class Workspace(Described):
     """What the project is called."""
 
     name: Annotated[Text, Field(max_length=128)] | None = None
@@ -247,7 +247,7 @@ class Workspace(Model):
     """One sentence."""
 
 
-class TelemetryChoice(Model):
+class TelemetryChoice(Described):
     """What may be recorded."""
 
     enabled: bool | None = None
@@ -256,7 +256,7 @@ class TelemetryChoice(Model):
     """Whether reports of friction may leave this machine."""
 
 
-class UserPreferences(Model):
+class UserPreferences(Described):
     """Personal preferences."""
 
     default_editor: Text | None = None
@@ -267,7 +267,7 @@ class UserPreferences(Model):
     """What may be recorded."""
 
 
-class Known(Model):
+class Known(Described):
     """A project of the user's."""
 
     path: Text | None = None
@@ -277,7 +277,7 @@ class Known(Model):
 KnownProjects = Mapping[EntryName, Known | None]
 
 
-class ProjectDocker(Model):
+class ProjectDocker(Described):
     """What a project says about its containers."""
 
     image: Text | None = None
@@ -286,7 +286,7 @@ class ProjectDocker(Model):
     """File to build the image from, relative to the project's root and inside it."""
 
 
-class ProjectBackend(Model):
+class ProjectBackend(Described):
     """The backend of a project; in place of the map its name."""
 
     type: BackendName | None = None

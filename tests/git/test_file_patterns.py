@@ -76,6 +76,7 @@ def test_git_ignores_what_we_ignore(git: Git) -> None:
 def test_bounded_and_naive_translation_agree(pattern: bytes, path: bytes) -> None:
     assume(not path.startswith(b"/") and not path.endswith(b"/") and b"//" not in path)
     assume(not pattern.startswith(b"/") and not pattern.endswith(b"/") and b"//" not in pattern)
+    assume(b"***" not in pattern)  # git takes it as "**"; the library that serves as the second opinion does not
     try:
         naive = re.compile((b"" if b"/" in pattern else b"(?:.*/)?") + translate(pattern), re.DOTALL)
     except MalformedPattern:
