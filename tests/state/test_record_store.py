@@ -1,4 +1,3 @@
-# ruff: noqa: ASYNC240 - a test looks at small local files between its steps
 from __future__ import annotations
 
 import errno

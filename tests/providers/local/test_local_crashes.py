@@ -1,5 +1,5 @@
 # A test may block its own loop.
-# ruff: noqa: ASYNC220, ASYNC240
+# ruff: noqa: ASYNC220
 from __future__ import annotations
 
 import json
