@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -24,7 +25,7 @@ def required() -> bool:
     return "docker" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split()
 
 
-def do_without(reason: str) -> None:
+def do_without(reason: str) -> NoReturn:
     """Skip, or fail where an engine is required."""
     if required():
         pytest.fail(f"NEXUS_REQUIRE names docker, but {reason}")
