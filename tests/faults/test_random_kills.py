@@ -62,7 +62,7 @@ async def test_twenty_random_kills_leave_nothing_half_made(place: Bench) -> None
     chance = random.Random(20)
     hit = 0
     for number in range(ROUNDS):
-        child = subprocess.Popen(  # noqa: ASYNC220 - the test waits for it and for nothing else
+        child = subprocess.Popen(
             boulder(place, "ws", "create", f"w{number}"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

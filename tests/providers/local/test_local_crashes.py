@@ -1,5 +1,4 @@
 # A test may block its own loop.
-# ruff: noqa: ASYNC220
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
 # A test may block its own loop.
-# ruff: noqa: ASYNC110, ASYNC220
+# ruff: noqa: ASYNC110
 from __future__ import annotations
 
 import os
