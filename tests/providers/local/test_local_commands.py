@@ -179,7 +179,9 @@ async def test_programs_start_with_nothing_of_the_keepers(run: Run) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "4", "standard streams and the one that ls itself opens"
     assert int(lines[1]) == _soft_limit()
-    assert [line.split()[1] for line in lines[2:]] == ["0" * 16, "0" * 16], "no signal blocked, none ignored"
+    # Signals 32 and 33 are the C library's own: whoever started the tests may have them ignored, and nobody can change that.
+    masks = [int(line.split()[1], 16) & ~(0b11 << 31) for line in lines[2:]]
+    assert masks == [0, 0], "no signal blocked, none ignored"
 
 
 def _soft_limit() -> int:
