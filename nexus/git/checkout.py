@@ -66,6 +66,7 @@ def check_out(
     source: Source | None,
     stop: Stop,
     report: Report | None = None,
+    verbatim: frozenset[bytes] = frozenset(),
 ) -> Checkout:
     """Write files into an empty folder.
 
@@ -77,6 +78,7 @@ def check_out(
         source: A checkout to copy from.
         stop: Asked between batches.
         report: Told how it goes.
+        verbatim: Paths that are written as they are stored, whatever the attributes say.
 
     Returns:
         The index entries, and what was left unconverted.
@@ -89,7 +91,7 @@ def check_out(
     root = os.fsencode(target)
     with Blobs(repository) as blobs:
         attributes = _attributes_of(files, blobs, config, repository)
-        work = _Work(root, blobs, attributes, config, source)
+        work = _Work(root, blobs, attributes, config, source, verbatim=verbatim)
         try:
             for folder in folders:
                 os.mkdir(b"%s/%s" % (root, folder))  # noqa: PTH102  a Path costs more than the call
@@ -211,8 +213,16 @@ class _Work:
     """What the threads share."""
 
     def __init__(
-        self, root: bytes, blobs: Blobs, attributes: Attributes | None, config: Config, source: Source | None
+        self,
+        root: bytes,
+        blobs: Blobs,
+        attributes: Attributes | None,
+        config: Config,
+        source: Source | None,
+        *,
+        verbatim: frozenset[bytes],
     ) -> None:
+        self._verbatim = verbatim
         self._root = root
         self._blobs = blobs
         self._attributes = attributes
@@ -258,14 +268,15 @@ class _Work:
         path, mode, sha = file
         name = path.rpartition(b"/")[2]
         bits = 0o777 if mode == EXECUTABLE and self._executables else 0o666
-        if source is not None and mode != LINK:
+        plain = path in self._verbatim
+        if source is not None and mode != LINK and not plain:
             known = self._known.get(path)
             if known is not None and known.sha == sha and known.mode == mode:
                 status = self._copier.copy(name, known, source, target, bits)
                 if status is not None:
                     return entry_for(path, mode, sha, status)
         content = self._blobs.read(sha, shown(path))
-        if self._attributes is not None and mode != LINK:
+        if self._attributes is not None and mode != LINK and not plain:
             how = self._attributes.conversion(path)
             if how is not PLAIN:
                 content = smudge(content, how, sha)

@@ -22,6 +22,7 @@ from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
+from nexus.git.restored_content import Content, joined, put_state, set_permissions
 from nexus.git.threads import Stop
 from nexus.git.trees import TreeFile, flatten
 from nexus.models.workspace import Repository
@@ -47,8 +48,18 @@ class Order(NamedTuple):
     adopt: bool
 
 
-def create_worktree(repository: Repository, order: Order, stop: Stop, report: Report | None) -> Made:
-    """Make a worktree, blocking. See :meth:`nexus.git.Worktrees.create`."""
+def create_worktree(
+    repository: Repository, order: Order, stop: Stop, report: Report | None, content: Content | None = None
+) -> Made:
+    """Make a worktree, blocking. See :meth:`nexus.git.Worktrees.create`.
+
+    Args:
+        repository: Where.
+        order: What.
+        stop: Asked now and then.
+        report: Told how it goes.
+        content: What it starts with; the commit's files when absent.
+    """
     _check_reason(order.reason)
     name, ref = order.name, layout.branch_ref(order.name)
     tree, admin = layout.worktree_path(repository, name), layout.admin_path(repository, name)
@@ -63,7 +74,7 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
         base = branch_for(repository.common_dir, refs, order.start) if made else None
-        _make_entry(repository, order, tip, base)
+        _make_entry(repository, order, tip, base, content)
         undo.callback(_drop_entry, repository, admin)
         stop.check()
         tree.mkdir()
@@ -71,9 +82,19 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
         (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
         files, source = _files_of(repo, repository, tip)
         done = check_out(
-            repository, files, tree, config=read_config(repository), source=source, stop=stop, report=report
+            repository,
+            files if content is None else content.files,
+            tree,
+            config=read_config(repository),
+            source=source,
+            stop=stop,
+            report=report,
+            verbatim=frozenset() if content is None else content.verbatim,
         )
-        _write_index(admin, format_index(done.entries))
+        if content is not None:
+            set_permissions(tree, content.permissions)
+        entries = done.entries if content is None else joined(content.entries, done.entries)
+        _write_index(admin, format_index(entries))
         stop.check()
         found = get_worktree(repository, name)
         if found is None:
@@ -155,7 +176,7 @@ def draft_path(repository: Repository, name: str) -> Path:
     return repository.common_dir / f"nexus-new-{name}"
 
 
-def _make_entry(repository: Repository, order: Order, tip: str, base: bytes | None) -> None:
+def _make_entry(repository: Repository, order: Order, tip: str, base: bytes | None, content: Content | None) -> None:
     """Make git's entry beside its place and rename it there: git never sees one that is not locked yet."""
     tree, admin = layout.worktree_path(repository, order.name), layout.admin_path(repository, order.name)
     draft = draft_path(repository, order.name)
@@ -166,9 +187,12 @@ def _make_entry(repository: Repository, order: Order, tip: str, base: bytes | No
         (draft / "locked").write_bytes(os.fsencode(f"{order.reason}\n"))
         (draft / "commondir").write_bytes(b"../..\n")
         (draft / "gitdir").write_bytes(b"%s\n" % os.fsencode(tree / ".git"))
-        (draft / "HEAD").write_bytes(b"ref: %s\n" % os.fsencode(layout.branch_ref(order.name)))
+        head = b"ref: " + os.fsencode(layout.branch_ref(order.name)) if content is None else content.head
+        (draft / "HEAD").write_bytes(head + b"\n")
         if base is not None:
             (draft / BASE_FILE).write_bytes(base + b"\n")
+        if content is not None:
+            put_state(draft, content.admin)
         reflog.append(draft, "HEAD", None, tip, f"checkout: moving to {layout.branch_name(order.name)}")
         _into_place(draft, admin)
     except OSError as error:

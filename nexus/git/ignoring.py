@@ -17,6 +17,7 @@ from dulwich.config import Config
 from dulwich.ignore import read_ignore_patterns
 
 from nexus.git import beneath
+from nexus.git.precious import Precious, gather
 from nexus.git.threads import Stop
 from nexus.git.wildmatch import MalformedPattern, compile_pattern
 from nexus.models.workspace import Repository
@@ -45,6 +46,8 @@ class Untracked(NamedTuple):
     folders: set[bytes]
     """Every real folder that was walked."""
     unreadable: list[str]
+    precious: list[bytes]
+    """Files that are ignored, and that the configuration names as too good to lose."""
 
 
 class Tracked(NamedTuple):
@@ -72,7 +75,7 @@ class Ignore(NamedTuple):
         return cls(tuple(level for level in levels if level[1]), ignore_case)
 
 
-def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop) -> Untracked:
+def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop, precious: Precious | None = None) -> Untracked:
     """Walk a tree.
 
     Args:
@@ -80,8 +83,10 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop) -> Untracked:
         tracked: What is in the index.
         ignore: The rules from outside the tree.
         stop: Asked in every folder.
+        precious: Which ignored files to name.
     """
-    found = Untracked([], [], [], set(), [])
+    found = Untracked([], [], [], set(), [], [])
+    ignored: list[tuple[bytes, bool]] = []
     top = os.open(root, beneath.FOLDER)
     try:
         waiting: list[tuple[bytes, tuple[_Level, ...]]] = [(b"", ignore.levels)]
@@ -97,9 +102,17 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop) -> Untracked:
                     continue
             found.folders.add(at)
             levels = _deeper(top, at, levels, entries, ignore_case=ignore.ignore_case)
-            waiting.extend((path, levels) for path in _sort_out(at, entries, levels, tracked, found))
+            waiting.extend((path, levels) for path in _sort_out(at, entries, levels, tracked, found, ignored=ignored))
     finally:
         os.close(top)
+    if precious is not None:
+        for path, is_folder in ignored:
+            stop.check()
+            kept = gather(root, path, precious, is_folder=is_folder)
+            found.precious.extend(kept.files)
+            found.repositories.extend(kept.repositories)
+            found.unreadable.extend(kept.unreadable)
+        found.precious.sort()
     found.files.sort()
     found.repositories.sort()
     return found
@@ -122,6 +135,8 @@ def _sort_out(
     levels: Sequence[_Level],
     tracked: Tracked,
     found: Untracked,
+    *,
+    ignored: list[tuple[bytes, bool]],
 ) -> Iterator[bytes]:
     """Note the untracked files of a folder, and give the folders to walk next."""
     for name, entry in entries:
@@ -137,6 +152,7 @@ def _sort_out(
         if path in tracked.files:
             continue
         if is_ignored(path, levels, is_folder=is_folder):
+            ignored.append((path, is_folder))
             continue
         if is_folder:
             yield path

@@ -29,6 +29,7 @@ _EXTENSION: Final = struct.Struct(">4sL")
 _NAME_MASK: Final = 0xFFF
 _STAGE_SHIFT: Final = 12
 _EXTENDED: Final = 0x4000
+_ASSUME_VALID: Final = 0x8000
 _SKIP_WORKTREE: Final = 0x4000
 _INTENT_TO_ADD: Final = 0x2000
 _WORD: Final = 0xFFFFFFFF
@@ -54,6 +55,8 @@ class IndexEntry(NamedTuple):
     size: int
     skip_worktree: bool = False
     intent_to_add: bool = False
+    assume_valid: bool = False
+    """Git was told not to look at the file (``update-index --assume-unchanged``); we look all the same."""
 
 
 class IndexFile(NamedTuple):
@@ -157,6 +160,7 @@ def _parse_entry(content: bytes, start: int, version: int, previous: bytes) -> t
         size,
         bool(extended & _SKIP_WORKTREE),
         bool(extended & _INTENT_TO_ADD),
+        bool(flags & _ASSUME_VALID),
     )
     return entry, at
 
@@ -263,6 +267,8 @@ def format_index(entries: Iterable[IndexEntry]) -> bytes:
         marks = _marks(entry)
         if marks:
             flags |= _EXTENDED
+        if entry.assume_valid:
+            flags |= _ASSUME_VALID
         # fmt: off
         fixed = _ENTRY.pack(
             cs & _WORD, cn, ms & _WORD, mn, 0, entry.inode, entry.mode, entry.uid, entry.gid, entry.size, entry.sha, flags

@@ -27,6 +27,7 @@ LOCK_PREFIX: Final = "nexus:"
 ADMIN_PREFIX: Final = "nexus@"
 BRANCH_FOLDER: Final = "nexus"
 RESCUE_PREFIX: Final = "refs/nexus/rescue/"
+DESTROYED_PREFIX: Final = "refs/nexus/destroyed/"
 
 EXCLUDED: Final = (".nexus/state/", ".nexus/worktrees/", ".nexus/current", ".nexus/cache/", ".nexus/trash/")
 """What ``info/exclude`` keeps out of ``git status``; ``.nexus/config.yaml`` stays the user's to commit."""

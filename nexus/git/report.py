@@ -16,6 +16,7 @@ from nexus.git import beneath, layout
 from nexus.git.history import looking_in, only_left, subject
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
+from nexus.git.precious import Precious
 from nexus.git.refs import Refs
 from nexus.git.repository import opened, read_config
 from nexus.git.status import Change, Content, Place, TreeStatus, content_of, examine
@@ -37,7 +38,7 @@ _OPERATIONS: Final = (
     ("BISECT_LOG", "bisect"),
 )
 _DURABLE: Final = (b"refs/heads/", b"refs/tags/", b"refs/remotes/")
-_STASHED: Final = re.compile(rb"\t(?:WIP on|On) ([^:]+): (.*)$")
+_STASHED: Final = re.compile(rb"[0-9a-f]{40} ([0-9a-f]{40}) .*?\t((?:WIP on|On) ([^:]+): .*)$")
 
 
 class Examined(NamedTuple):
@@ -48,17 +49,25 @@ class Examined(NamedTuple):
     status: TreeStatus
 
 
-def examined(repository: Repository, worktree: Worktree, repo: Repo, stop: Stop, closing: ExitStack) -> Examined:
+def examined(
+    repository: Repository,
+    worktree: Worktree,
+    repo: Repo,
+    stop: Stop,
+    closing: ExitStack,
+    *,
+    precious: Precious | None = None,
+) -> Examined:
     """Compare the worktree's tree, which must be there; what is opened closes with ``closing``."""
     config = read_config(repository)
     root = os.open(worktree.path, beneath.FOLDER)
     closing.callback(os.close, root)
     content = content_of(repo, repository, config, root)
-    place = Place(repository, config, worktree.path, worktree.admin_dir, worktree.head)
+    place = Place(repository, config, worktree.path, worktree.admin_dir, worktree.head, precious)
     return Examined(worktree, content, examine(content, place, stop))
 
 
-def report_work(repository: Repository, name: str, stop: Stop) -> WorkReport:
+def report_work(repository: Repository, name: str, stop: Stop, precious: Precious | None = None) -> WorkReport:
     """Work out a report, blocking. See :meth:`nexus.git.Worktrees.report`."""
     branch = layout.branch_name(name)
     try:
@@ -66,8 +75,9 @@ def report_work(repository: Repository, name: str, stop: Stop) -> WorkReport:
             worktree = get_worktree(repository, name)
             refs = Refs(repository.common_dir)
             found = _commits(repo, refs, worktree, name)
-            found.update(_in_tree(repository, repo, worktree, stop, closing))
-            found["stashes"] = _stashes(repository.common_dir, branch)
+            found.update(_in_tree(repository, repo, worktree, stop, closing, precious=precious))
+            stashes = stashes_on(repository.common_dir, branch)
+            found["stashes"] = tuple(_told(message) for _, message in reversed(stashes))
             return WorkReport.model_validate({"name": name, "branch": branch, **found})
     except (GitError, OSError) as error:
         return WorkReport(name=name, branch=branch, unknown=str(error))
@@ -101,12 +111,23 @@ def _commits_of(repo: Repo, shas: set[bytes]) -> list[bytes]:
     return found
 
 
+def _told(message: bytes) -> str:
+    """Return what a stash entry says after the branch it was made on."""
+    return message.partition(b": ")[2].decode("utf-8", "backslashreplace")
+
+
 def _bytes(sha: str | None) -> bytes | None:
     return None if sha is None else sha.encode()
 
 
 def _in_tree(
-    repository: Repository, repo: Repo, worktree: Worktree | None, stop: Stop, closing: ExitStack
+    repository: Repository,
+    repo: Repo,
+    worktree: Worktree | None,
+    stop: Stop,
+    closing: ExitStack,
+    *,
+    precious: Precious | None,
 ) -> dict[str, object]:
     if worktree is None or not worktree.present:
         moved = _moved_to(worktree)
@@ -115,15 +136,34 @@ def _in_tree(
         return {"unknown": "git's entry for it is gone, so there is nothing to compare the tree with"}
     if worktree.head is None and worktree.checked_out is None:
         return {"unknown": "its HEAD cannot be read"}
-    status = examined(repository, worktree, repo, stop, closing).status
+    status = examined(repository, worktree, repo, stop, closing, precious=precious).status
     return {
         "modified": _paths(status, Change.MODIFIED, Change.UNKNOWN),
         "deleted": _paths(status, Change.DELETED),
         "staged": tuple(shown(path) for path in status.staged),
         "untracked": tuple(shown(path) for path in (*status.untracked.files, *status.untracked.repositories)),
+        "precious": tuple(shown(path) for path in _only_there(repository, worktree, status.untracked.precious)),
         "operation": operation_in(worktree.admin_dir),
         "unknown": "; ".join(status.problems[:_SUBJECTS]) or None,
     }
+
+
+def _only_there(repository: Repository, worktree: Worktree, paths: list[bytes]) -> list[bytes]:
+    """Leave out what the main checkout holds as well, byte for byte: it came from there, and losing a copy loses nothing."""
+    if not paths:
+        return []
+    with ExitStack() as closing:
+        tree, main = (os.open(folder, beneath.FOLDER) for folder in (worktree.path, repository.root))
+        closing.callback(os.close, tree)
+        closing.callback(os.close, main)
+        return [path for path in paths if not _same(tree, main, path)]
+
+
+def _same(tree: int, main: int, path: bytes) -> bool:
+    try:
+        return beneath.read_file(main, path) == beneath.read_file(tree, path)
+    except OSError:
+        return False
 
 
 def _paths(status: TreeStatus, *kinds: Change) -> tuple[str, ...]:
@@ -148,12 +188,11 @@ def _moved_to(worktree: Worktree | None) -> str | None:
     return None
 
 
-def _stashes(common: Path, branch: str) -> tuple[str, ...]:
-    """Return the stash entries that were made on a branch, the newest first."""
+def stashes_on(common: Path, branch: str) -> list[tuple[str, bytes]]:
+    """Return the stash entries that were made on a branch, commit and message, the oldest first."""
     try:
         log = beneath.read_regular(common / "logs" / "refs" / "stash", limit=_STASH_LOG_LIMIT)
     except NotADirectoryError:
-        return ()
-    found = (_STASHED.search(line) for line in (log or b"").splitlines())
-    mine = [match[2] for match in found if match is not None and match[1] == branch.encode()]
-    return tuple(message.decode("utf-8", "backslashreplace") for message in reversed(mine))
+        return []
+    found = (_STASHED.match(line) for line in (log or b"").splitlines())
+    return [(match[1].decode(), match[2]) for match in found if match is not None and match[3] == branch.encode()]

@@ -1,4 +1,8 @@
-"""Keeping everything a worktree holds in a commit, before the worktree goes away."""
+"""Keeping everything a worktree holds in a commit, before the worktree goes away.
+
+The commit's tree is the worktree, untracked files included. Its parents are the commit that was checked out, the branch's tip where
+that is another one, a commit of what was staged where that is something else, and last the state (:mod:`nexus.git.rescue_state`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from dulwich.objects import Blob, Commit, ObjectID
 from dulwich.refs import Ref
@@ -17,13 +21,15 @@ from dulwich.repo import Repo
 from nexus.errors import GitError
 from nexus.git import layout
 from nexus.git.eol import smudge
-from nexus.git.index_file import EXECUTABLE, FILE, LINK, SUBMODULE, IndexEntry, IndexFile
+from nexus.git.index_file import EXECUTABLE, FILE, LINK, SUBMODULE, IndexEntry, IndexFile, read_index
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
+from nexus.git.precious import Precious
 from nexus.git.reflog import IDENTITY
 from nexus.git.refs import Refs, require_real_path
-from nexus.git.report import Examined, examined, operation_in
+from nexus.git.report import Examined, examined, operation_in, stashes_on
 from nexus.git.repository import opened
+from nexus.git.rescue_state import SUBJECT, Manifest, Stash, State, admin_state, commits_in, quoted, state_files
 from nexus.git.status import Change
 from nexus.git.threads import Stop
 from nexus.git.trees import build, hexadecimal, is_hostile_name, shown
@@ -34,37 +40,110 @@ _SHOWN: Final = 5
 _TRIES: Final = 100
 
 
-def rescue_worktree(repository: Repository, name: str, max_file_bytes: int, stop: Stop) -> str:
+class _Kept(NamedTuple):
+    """The files of a worktree, stored, and what a tree has no place for."""
+
+    files: _Files
+    verbatim: list[bytes]
+    permissions: dict[bytes, int]
+    changed: int
+    size: int
+
+
+def rescue_worktree(
+    repository: Repository, name: str, max_file_bytes: int, stop: Stop, precious: Precious | None = None
+) -> str:
     """Write a worktree's state to a rescue ref, blocking. See :meth:`nexus.git.Worktrees.rescue`."""
     worktree = get_worktree(repository, name)
     if worktree is None or not (worktree.present or worktree.head):
         raise GitError(f"there is no worktree {name!r} to rescue", details={"name": name})
-    with opened(repository) as repo, ExitStack() as closing:
-        if not worktree.present or not worktree.registered:
-            return _without_tree(repo, repository, worktree)
-        found = examined(repository, worktree, repo, stop, closing)
-        _require_whole(found)
-        index_files = _index_files(found.status.index_file)
-        files = _tree_files(repo, found, index_files, max_file_bytes, stop)
-        parents = [*_heads(repo, repository, worktree)]
-        tree = _store_tree(repo, files)
-        index_tree = _store_tree(repo, index_files)
-        if index_tree not in {tree, _tree_of(repo, worktree.head)}:
-            kept = _commit(repo, index_tree, parents[:1], f"What was staged in the worktree {name}\n")
-            parents.append(kept)
-        return _note(repo, repository, name, _commit(repo, tree, parents, _message(found)))
-
-
-def _without_tree(repo: Repo, repository: Repository, worktree: Worktree) -> str:
-    """Keep the commits of a worktree whose tree is gone."""
-    if worktree.present:
+    if worktree.present and not worktree.registered:
         raise GitError(
             f"{worktree.path} cannot be rescued: git's entry for it is gone",
             hint="copy what you need out of it by hand",
             details={"path": str(worktree.path)},
         )
+    with opened(repository) as repo, ExitStack() as closing:
+        if not worktree.present:
+            index = read_index(worktree.admin_dir / "index")
+            kept = _Kept(_without_collisions(_index_files(index), ()), [], {}, 0, 0)
+            return _note(
+                repo,
+                repository,
+                name,
+                _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes),
+            )
+        found = examined(repository, worktree, repo, stop, closing, precious=precious)
+        _require_whole(found)
+        kept = _tree_files(repo, found, max_file_bytes, stop)
+        others = [shown(path) for path in found.status.untracked.others]
+        commit = _write(
+            repo,
+            repository,
+            worktree,
+            found.status.index_file,
+            kept=kept,
+            limit=max_file_bytes,
+            left=others,
+            message=_message(found),
+        )
+        return _note(repo, repository, name, commit)
+
+
+def _without_tree(
+    repo: Repo, repository: Repository, worktree: Worktree, index: IndexFile, *, kept: _Kept, limit: int
+) -> ObjectID:
+    """Keep the commits of a worktree whose tree is gone, and what was staged in it."""
     heads = _heads(repo, repository, worktree)
-    return _note(repo, repository, worktree.name, heads[0])
+    plain = _store_tree(repo, kept.files) == _tree_of(repo, worktree.head) or not index.entries
+    stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))
+    if (
+        plain
+        and len(heads) == 1
+        and not stashes
+        and not admin_state(worktree.admin_dir, limit)[0].keys() - {b"nexus-base"}
+    ):
+        return heads[0]
+    message = f"What git knew of the worktree {worktree.name}, whose files were gone\n"
+    return _write(repo, repository, worktree, index, kept=kept, limit=limit, left=[], message=message)
+
+
+def _write(
+    repo: Repo,
+    repository: Repository,
+    worktree: Worktree,
+    index: IndexFile,
+    *,
+    kept: _Kept,
+    limit: int,
+    left: list[str],
+    message: str,
+) -> ObjectID:
+    """Write all commits of a rescue and return the last one."""
+    parents = _heads(repo, repository, worktree)
+    tree, index_tree = _store_tree(repo, kept.files), _store_tree(repo, _index_files(index))
+    if index_tree not in {tree, _tree_of(repo, worktree.head)}:
+        parents.append(_commit(repo, index_tree, parents[:1], f"What was staged in the worktree {worktree.name}\n"))
+    admin, strange = admin_state(worktree.admin_dir, limit)
+    stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))
+    tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(worktree.name)))
+    manifest = Manifest(
+        name=worktree.name,
+        head=worktree.head,
+        ref=worktree.checked_out,
+        tip=None if tip is None else tip.decode(),
+        operation=operation_in(worktree.admin_dir),
+        stashes=tuple(Stash(commit=sha, message=quoted(line)) for sha, line in stashes),
+        verbatim=tuple(map(quoted, kept.verbatim)),
+        permissions={quoted(path): bits for path, bits in kept.permissions.items()},
+        files=kept.changed,
+        size=kept.size,
+        left=(*left, *strange),
+    )
+    named = commits_in(repo.object_store, [*(sha.encode() for sha, _ in stashes), *admin.values()])
+    state_tree = _store_tree(repo, state_files(repo.object_store, State(manifest, index.entries, admin)))
+    state = _commit(repo, state_tree, named, f"{SUBJECT.decode()} of the worktree {worktree.name}\n")
+    return _commit(repo, tree, [*parents, state], message)
 
 
 def _require_whole(found: Examined) -> None:
@@ -101,14 +180,17 @@ def _index_files(index: IndexFile) -> _Files:
     }
 
 
-def _tree_files(repo: Repo, found: Examined, index_files: _Files, limit: int, stop: Stop) -> _Files:
+def _tree_files(repo: Repo, found: Examined, limit: int, stop: Stop) -> _Kept:
     """Return every file of the tree with its content stored."""
-    files = dict(index_files)
+    kept = _Kept(_index_files(found.status.index_file), [], {}, 0, 0)
+    files, size = kept.files, 0
     entries = {entry.path: entry for entry in found.status.index_file.entries}
     refused: list[str] = []
+    untracked = found.status.untracked
     wanted = [
         *(path for path, change in found.status.changed.items() if _must_read(change, entries[path])),
-        *found.status.untracked.files,
+        *untracked.files,
+        *untracked.precious,
     ]
     for path in wanted:
         stop.check()
@@ -116,14 +198,9 @@ def _tree_files(repo: Repo, found: Examined, index_files: _Files, limit: int, st
             refused.append(f"{shown(path)} (no checkout could restore this name)")
             continue
         try:
-            kept = _keep(repo, found, path, entries.get(path), limit)
+            size += _keep(repo, found, path, entries.get(path), limit=limit, kept=kept)
         except OSError as error:
             refused.append(f"{shown(path)} ({error.strerror})")
-            continue
-        if kept is None:
-            files.pop(path, None)
-        else:
-            files[path] = kept
     for path, change in found.status.changed.items():
         if change is Change.DELETED:
             files.pop(path, None)
@@ -131,11 +208,17 @@ def _tree_files(repo: Repo, found: Examined, index_files: _Files, limit: int, st
         raise _refused(
             refused, f"each file must be readable, at most {limit} bytes long, and have a name that git allows"
         )
-    return _without_collisions(files, wanted)
+    absent = {entry.path for entry in entries.values() if entry.skip_worktree and not _is_there(found, entry.path)}
+    files = {path: value for path, value in _without_collisions(files, wanted).items() if path not in absent}
+    return kept._replace(files=files, changed=len(found.status.changed) + len(untracked.files), size=size)
 
 
 def _must_read(change: Change, entry: IndexEntry) -> bool:
     return change is not Change.DELETED and entry.mode != SUBMODULE
+
+
+def _is_there(found: Examined, path: bytes) -> bool:
+    return os.path.lexists(b"%s/%s" % (os.fsencode(found.worktree.path), path))
 
 
 def _without_collisions(files: _Files, present: Iterable[bytes]) -> _Files:
@@ -151,15 +234,16 @@ def _above(path: bytes) -> Iterable[bytes]:
         at = path.find(b"/", at + 1)
 
 
-def _keep(repo: Repo, found: Examined, path: bytes, entry: IndexEntry | None, limit: int) -> tuple[int, bytes] | None:
-    """Store one file; ``None`` when it is gone, or a folder is in its place."""
+def _keep(repo: Repo, found: Examined, path: bytes, entry: IndexEntry | None, *, limit: int, kept: _Kept) -> int:
+    """Store one file and return its size; when it is gone, or a folder is in its place, it is taken off the list."""
     full = b"%s/%s" % (os.fsencode(found.worktree.path), path)
     try:
         status = os.lstat(full)
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
-        return None
+        status = None
+    if status is None or not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+        kept.files.pop(path, None)
+        return 0
     if status.st_size > limit:
         raise OSError(0, f"{status.st_size} bytes")
     raw, how = found.content.read(path, entry.mode if entry else None, status)
@@ -168,11 +252,17 @@ def _keep(repo: Repo, found: Examined, path: bytes, entry: IndexEntry | None, li
     sha = entry.sha if entry is not None and entry.stage == 0 else None
     stored = found.content.cleaned(raw, how, sha)
     # Stored as git would, so that differences show; but only where a checkout gives these very bytes back.
-    blob = Blob.from_string(
-        stored if smudge(stored, how, bytes.fromhex(Blob.from_string(stored).id.decode())) == raw else raw
-    )
+    if smudge(stored, how, bytes.fromhex(Blob.from_string(stored).id.decode())) != raw:
+        stored = raw
+        kept.verbatim.append(path)
+    blob = Blob.from_string(stored)
     repo.object_store.add_object(blob)
-    return _mode(status, entry, found), bytes.fromhex(blob.id.decode())
+    mode = _mode(status, entry, found)
+    kept.files[path] = mode, bytes.fromhex(blob.id.decode())
+    bits = stat.S_IMODE(status.st_mode) & 0o777
+    if mode != LINK and bits not in {0o644, 0o664, 0o755, 0o775}:
+        kept.permissions[path] = bits
+    return len(raw)
 
 
 def _mode(status: os.stat_result, entry: IndexEntry | None, found: Examined) -> int:

@@ -23,6 +23,7 @@ from nexus.git.eol import PLAIN, Conversion, clean
 from nexus.git.ignoring import Ignore, Tracked, Untracked, walk
 from nexus.git.index_file import EXECUTABLE, LINK, SUBMODULE, IndexEntry, IndexFile, proves_unchanged, read_index
 from nexus.git.objects import blob_id, stored
+from nexus.git.precious import Precious
 from nexus.git.threads import Stop
 from nexus.git.trees import flatten, shown
 from nexus.models.workspace import Repository
@@ -114,6 +115,8 @@ class Place(NamedTuple):
     """Git's entry for it."""
     head: str | None
     """The commit that is checked out; ``None`` for a branch without a commit."""
+    precious: Precious | None = None
+    """Which ignored files count as work."""
 
 
 def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
@@ -128,7 +131,7 @@ def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
         GitError: When the index or an object cannot be read.
     """
     index = read_index(place.admin / "index")
-    untracked = walk(place.tree, _tracked(index), Ignore.read(place.repository, place.config), stop)
+    untracked = walk(place.tree, _tracked(index), Ignore.read(place.repository, place.config), stop, place.precious)
     problems = [index.incomplete] if index.incomplete else []
     problems += [f"cannot look into {line}" for line in untracked.unreadable]
     head_files = _head_files(content.repo, index, place.head)

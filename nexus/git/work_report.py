@@ -23,6 +23,8 @@ class WorkReport(Model):
     """Paths whose index entry differs from the commit."""
     untracked: tuple[str, ...] = ()
     """Untracked paths that are not ignored; a nested repository ends in ``/``."""
+    precious: tuple[str, ...] = ()
+    """Ignored paths that the configuration names as too good to lose, and that the main checkout does not hold as well."""
     unreachable: int = 0
     """Commits that no other branch, no tag and no remote branch leads to."""
     unreachable_subjects: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class WorkReport(Model):
             ("deleted", self.deleted),
             ("staged", self.staged),
             ("untracked", self.untracked),
+            ("ignored but precious", self.precious),
         ):
             found.extend(_cut([f"{what}: {path}" for path in paths], what))
         if self.unreachable:

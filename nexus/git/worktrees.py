@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,15 +15,19 @@ from nexus.git.creating import Made, Order, create_worktree
 from nexus.git.excluding import exclude
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree, list_worktrees
+from nexus.git.precious import Precious
 from nexus.git.refs import Refs, resolve
 from nexus.git.removing import remove_worktree
 from nexus.git.report import report_work
 from nexus.git.repository import opened
 from nexus.git.rescue import rescue_worktree
+from nexus.git.rescues import destroyed_ref, drop_ref, keep_commit, list_destroyed_refs, list_rescues
+from nexus.git.restoring import restore_worktree, tip_of
 from nexus.git.sync import sync_worktree
-from nexus.git.threads import in_thread
+from nexus.git.threads import Stop, in_thread
 from nexus.git.work_report import WorkReport
 from nexus.models.requests import SyncOutcome
+from nexus.models.rescues import Rescue
 from nexus.models.workspace import Repository
 
 MAX_RESCUED_FILE: Final = 100 << 20
@@ -39,10 +44,12 @@ class Worktrees:
 
     Args:
         repository: What :func:`nexus.git.find_repository` returned. The constructor only stores it.
+        precious: Patterns of ignored files that count as work all the same: ``.env``, ``notes/**``.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, *, precious: Sequence[str] = ()) -> None:
         self._repository = repository
+        self._precious = Precious(precious) or None
 
     @property
     def repository(self) -> Repository:
@@ -157,14 +164,16 @@ class Worktrees:
         Raises:
             InvalidName: When ``name`` is no workspace name.
         """
-        return await in_thread(lambda stop: report_work(self._repository, name, stop))
+        return await in_thread(lambda stop: report_work(self._repository, name, stop, self._precious))
 
     async def rescue(self, name: str, *, max_file_bytes: int = MAX_RESCUED_FILE) -> str:
         """Keep everything in the worktree in a commit under ``refs/nexus/rescue/<name>/<time>``.
 
-        The commit's tree is the worktree as it is: changes, untracked files that are not ignored, links, executable bits. Its
-        parents are the checked-out commit, the branch's tip where that is another one, and, where something else was staged, a
-        commit of the index. ``git checkout <ref> -- .`` brings the files back.
+        The commit's tree is the worktree as it is: changes, untracked files that are not ignored, ignored ones that are precious,
+        links, executable bits. Its parents are the checked-out commit, the branch's tip where that is another one, where
+        something else was staged a commit of the index, and last a commit of everything else: conflicts and marks of the
+        index, stashes made on the branch, the files of a rebase, merge, cherry-pick, revert or bisect in progress.
+        :meth:`restore` brings all of it back, ``git checkout <ref> -- .`` the files.
 
         Args:
             name: The workspace's name.
@@ -178,7 +187,81 @@ class Worktrees:
 
         Cancellation: unused objects may be left in the database; ``git gc`` removes them.
         """
-        return await in_thread(lambda stop: rescue_worktree(self._repository, name, max_file_bytes, stop))
+        return await in_thread(
+            lambda stop: rescue_worktree(self._repository, name, max_file_bytes, stop, self._precious)
+        )
+
+    async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
+        """Return what was rescued and not pruned since, the newest first. A ref that leads to nothing readable is left out.
+
+        Args:
+            name: Of which workspace; of all when absent.
+        """
+        return await in_thread(lambda _: list_rescues(self._repository, name))
+
+    async def restorable_tip(self, ref: str) -> str:
+        """Return the commit that a branch restored from ``ref`` will be at.
+
+        Args:
+            ref: The full name of a ref under ``refs/nexus/rescue/`` or ``refs/nexus/destroyed/``.
+
+        Raises:
+            RefNotFound: When there is no such ref.
+            GitError: When what it leads to is damaged or not safe to write.
+        """
+        return await in_thread(lambda _: tip_of(self._repository, ref))
+
+    async def restore(self, name: str, ref: str, *, reason: str, progress: ProgressCallback | None = None) -> Worktree:
+        """Make a worktree again from a rescue, or from the tip of a destroyed workspace's branch.
+
+        Branch, files, index, an operation in progress and dropped stash entries are as they were. The ref stays.
+
+        Args:
+            name: The new workspace's name; that of the old one or another.
+            ref: As for :meth:`restorable_tip`.
+            reason: Lock reason; starts with ``nexus:``.
+            progress: Told how many files are written.
+
+        Returns:
+            The worktree; its notes say what could not be as it was.
+
+        Raises:
+            RefNotFound: When there is no such ref.
+            BranchInUse: When the branch exists and is elsewhere, or is checked out.
+            Busy: When git holds a lock.
+            GitError: When what was kept is damaged or not safe to write, or something is in the way.
+
+        Cancellation: what the call made is removed before it returns; so it is when it fails.
+        """
+        report = None if progress is None else _reporter(progress)
+
+        def work(stop: Stop) -> Made:
+            return restore_worktree(self._repository, name, ref, reason=reason, stop=stop, report=report)
+
+        made = await in_thread(work, undo=lambda made: self._undo(name, made))
+        return made.worktree
+
+    async def keep_tip(self, name: str, identifier: str, commit: str) -> str:
+        """Keep a commit under ``refs/nexus/destroyed/<name>/<id8>`` and return that ref. The same call may be made twice."""
+        ref = destroyed_ref(name, identifier)
+        await in_thread(lambda _: keep_commit(self._repository, ref, commit))
+        return ref
+
+    async def destroyed_tips(self) -> dict[str, str]:
+        """Return the refs that :meth:`keep_tip` made, with their commits."""
+        return await in_thread(lambda _: list_destroyed_refs(self._repository))
+
+    async def drop(self, ref: str, *, expected: str) -> bool:
+        """Delete the ref of a rescue or of a destroyed workspace, if it still leads to ``expected``.
+
+        Returns:
+            Whether it is gone.
+
+        Raises:
+            GitError: When it is no such ref.
+            Busy: When git holds a lock on it.
+        """
+        return await in_thread(lambda _: drop_ref(self._repository, ref, expected))
 
     async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool) -> bool:
         """Remove the tree, git's entry and, when asked, the branch. Legal at any time, also for half a worktree; idempotent.

@@ -195,12 +195,12 @@ async def test_content_behind_a_swapped_folder_is_never_read(
     (made.path / "src" / "app.py").write_text("changed, of another size\n")
     keep = rescue._keep
 
-    def swapped(*args: object) -> object:
+    def swapped(*args: object, **limits: object) -> object:
         if (made.path / "src").is_symlink():
-            return keep(*args)  # type: ignore[arg-type]
+            return keep(*args, **limits)  # type: ignore[arg-type]
         (made.path / "src").rename(tmp_path / "away")
         (made.path / "src").symlink_to(outside)
-        return keep(*args)  # type: ignore[arg-type]
+        return keep(*args, **limits)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rescue, "_keep", swapped)
     with pytest.raises(GitError, match=r"src/app\.py"):

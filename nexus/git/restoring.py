@@ -1,0 +1,172 @@
+"""Making a worktree again from what was kept: its branch, its files as they were, its index, its operation in progress, its stashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dulwich.objects import Commit, ObjectID
+from dulwich.refs import Ref, check_ref_format
+from dulwich.repo import Repo
+
+from nexus.errors import BranchInUse, GitError, RefNotFound
+from nexus.git import layout, reflog
+from nexus.git.checkout import Report
+from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.refs import HEADS, Refs, checked_out
+from nexus.git.report import stashes_on
+from nexus.git.repository import opened
+from nexus.git.rescue_state import State, read_state, unquoted
+from nexus.git.rescues import is_kept_ref
+from nexus.git.restored_content import Content
+from nexus.git.threads import Stop
+from nexus.git.trees import flatten
+from nexus.models.workspace import Repository
+
+_STASH = "refs/stash"
+
+
+class _Plan(NamedTuple):
+    """What a restore writes."""
+
+    tip: str
+    content: Content | None
+    state: State | None
+    notes: tuple[str, ...]
+
+
+def tip_of(repository: Repository, ref: str) -> str:
+    """Return the commit that a restored branch will be at, blocking.
+
+    Raises:
+        RefNotFound: When there is nothing of this name to restore from.
+        GitError: When it is damaged.
+    """
+    with opened(repository) as repo:
+        return _plan(repo, repository, "x", ref).tip
+
+
+def restore_worktree(
+    repository: Repository, name: str, ref: str, *, reason: str, stop: Stop, report: Report | None
+) -> Made:
+    """Make a worktree as it was kept, blocking. See :meth:`nexus.git.Worktrees.restore`."""
+    branch = layout.branch_ref(name)
+    with opened(repository) as repo:
+        plan = _plan(repo, repository, name, ref)
+    existing = Refs(repository.common_dir).get(os.fsencode(branch))
+    if existing is not None and existing != plan.tip.encode():
+        raise BranchInUse(
+            f"the branch {layout.branch_name(name)!r} exists and is not where it was when this was kept",
+            hint="restore it under another name, or move that branch out of the way: git branch -m "
+            f"{layout.branch_name(name)} <new name>",
+            details={"branch": layout.branch_name(name), "tip": existing.decode(), "wanted": plan.tip},
+        )
+    order = Order(name, plan.tip, reason, existing is not None)
+    made = create_worktree(repository, order, stop, report, plan.content)
+    notes = [*made.worktree.notes, *plan.notes]
+    if plan.state is not None:
+        notes += _put_stashes_back(repository, plan.state)
+    return made._replace(worktree=made.worktree.model_copy(update={"notes": tuple(notes)}))
+
+
+def _plan(repo: Repo, repository: Repository, name: str, ref: str) -> _Plan:
+    refs = Refs(repository.common_dir)
+    sha = refs.get(os.fsencode(ref)) if is_kept_ref(ref) else None
+    if sha is None:
+        raise RefNotFound(
+            f"there is nothing to restore from at {ref!r}",
+            hint="'boulder ws rescues' and 'boulder ws list --all' name what there is",
+            details={"ref": ref},
+        )
+    try:
+        commit = repo.object_store[ObjectID(sha)]
+    except KeyError as error:
+        raise GitError(
+            f"{ref} leads to {sha.decode()}, which is not in the repository", details={"ref": ref}
+        ) from error
+    if not isinstance(commit, Commit):
+        raise GitError(f"{ref} leads to no commit", details={"ref": ref})
+    state = read_state(repo.object_store, commit)
+    if state is None:
+        return _Plan(sha.decode(), None, None, ())
+    manifest = state.manifest
+    tip = manifest.tip or manifest.head
+    _require_descent(commit, ref, manifest.tip, manifest.head)
+    if tip is None:
+        raise GitError(
+            f"{ref} holds the files of a branch without a commit",
+            hint=f"take them out with: git checkout {ref} -- .",
+            details={"ref": ref},
+        )
+    old, new = os.fsencode(layout.branch_ref(manifest.name)), os.fsencode(layout.branch_ref(name))
+    head, notes = _head(repository, refs, state, old=old, new=new, tip=tip)
+    content = Content(
+        files=flatten(repo.object_store, bytes.fromhex(commit.tree.decode())),
+        verbatim=frozenset(map(unquoted, manifest.verbatim)),
+        permissions={unquoted(path): bits & 0o777 for path, bits in manifest.permissions.items()},
+        entries=state.entries,
+        head=head,
+        admin=_renamed(state.admin, old, new),
+    )
+    return _Plan(tip, content, state, notes)
+
+
+def _require_descent(commit: Commit, ref: str, *named: str | None) -> None:
+    """What a manifest names must be held by the rescue itself: anybody who can write refs can write a manifest."""
+    strange = [sha for sha in named if sha is not None and ObjectID(sha.encode()) not in commit.parents]
+    if strange:
+        raise GitError(f"{ref} is damaged: it names {strange[0]}, which it does not hold", details={"ref": ref})
+
+
+def _head(
+    repository: Repository, refs: Refs, state: State, *, old: bytes, new: bytes, tip: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the line for ``HEAD``: what was checked out, as far as it is still there and free."""
+    head, ref = state.manifest.head, state.manifest.ref
+    if ref is None:
+        return (head or tip).encode(), ()
+    wanted = ref.encode()
+    if wanted == old and (head is None or head == tip):
+        return b"ref: " + new, ()
+    if wanted.startswith(HEADS) and check_ref_format(Ref(wanted)):
+        there = refs.get(wanted)
+        same = there == (head.encode() if head else None)
+        if same and checked_out(repository.common_dir, ref) is None:
+            return b"ref: " + wanted, ()
+    note = f"it was on {ref}, which has moved, is gone or is checked out elsewhere; HEAD is detached now"
+    return (head or tip).encode(), (note,)
+
+
+def _renamed(admin: Mapping[bytes, bytes], old: bytes, new: bytes) -> dict[bytes, bytes]:
+    """Return the state of an operation for a worktree of another name: a rebase knows which branch it will move."""
+    if old == new:
+        return dict(admin)
+    short = {old: new, old.removeprefix(HEADS): new.removeprefix(HEADS)}
+    pointers = {b"rebase-merge/head-name", b"rebase-apply/head-name", b"BISECT_START"}
+    return {
+        path: short.get(content.strip(), content.strip()) + b"\n" if path in pointers else content
+        for path, content in admin.items()
+    }
+
+
+def _put_stashes_back(repository: Repository, state: State) -> list[str]:
+    """Put back those stash entries that somebody dropped since."""
+    common = repository.common_dir
+    there = {sha for sha, _ in stashes_on(common, layout.branch_name(state.manifest.name))}
+    missing = [stash for stash in state.manifest.stashes if stash.commit not in there]
+    with opened(repository) as repo:
+        for stash in missing:
+            current = Refs(common).get(_STASH.encode())
+            sha = ObjectID(stash.commit.encode())
+            name = Ref(_STASH.encode())
+            done = sha in repo.object_store and (
+                repo.refs.add_if_new(name, sha)
+                if current is None
+                else repo.refs.set_if_equals(name, ObjectID(current), sha)
+            )
+            if not done:
+                return [f"the stash entry {stash.commit} could not be put back; the rescue still holds it"]
+            message = os.fsdecode(unquoted(stash.message))
+            reflog.append(common, _STASH, current.decode() if current else None, stash.commit, message)
+    return []
