@@ -101,6 +101,10 @@ NameOrCurrent: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+OptionalName: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="The workspace; all when absent.", show_default=False),
+]
 Command: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="[--] COMMAND...", help="The program and its arguments; no shell.", show_default=False),
@@ -139,6 +143,13 @@ def seconds(text: str | None) -> float | None:
     from nexus.models.units import parse_duration
 
     return None if text is None else parse_duration(text).total_seconds()
+
+
+def size(text: str | None) -> int | None:
+    """Return a size such as ``500M`` or ``8G`` in bytes."""
+    from nexus.models.units import parse_size
+
+    return None if text is None else parse_size(text)
 
 
 def statuses(values: Sequence[str] | None) -> frozenset[WorkspaceStatus]:

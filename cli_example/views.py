@@ -15,6 +15,8 @@ from nexus import PortMapping, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.findings import Finding
 from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
+from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
+from nexus.models.units import format_size
 from nexus.models.workspace import DamagedRecord
 
 
@@ -80,7 +82,8 @@ def _(value: SwitchOutcome) -> View:
 def _(value: DestroyOutcome) -> View:
     kept = [f"unsaved work is kept under {value.rescued}"] if value.rescued else []
     branch = "its branch is gone too" if value.branch_deleted else "its branch stays"
-    return Lines([f"{value.name} is destroyed; {branch}", *kept])
+    again = [f"bring it back with: {value.restore}"] if value.restore else []
+    return Lines([f"{value.name} is destroyed; {branch}", *kept, *again])
 
 
 @view.register
@@ -91,18 +94,8 @@ def _(value: SyncOutcome) -> View:
 
 def _rows(values: Sequence[object]) -> View:
     """Return a table of values of one kind; which kind shows in the first."""
-    first = values[0] if values else None
-    match first:
-        case WorkspaceInfo() | DamagedRecord():
-            return _table(values, _WORKSPACES)
-        case PortMapping():
-            return _table(values, _PORTS)
-        case Finding():
-            return _table(values, _FINDINGS)
-        case GcAction():
-            return _table(values, _ACTIONS)
-        case _:
-            return Table(headings=(), rows=())
+    columns = next((columns for kind, columns in _COLUMNS.items() if values and isinstance(values[0], kind)), None)
+    return Table(headings=(), rows=()) if columns is None else _table(values, columns)
 
 
 def _table(values: Sequence[object], columns: Mapping[str, Callable[..., str]]) -> Table:
@@ -121,15 +114,19 @@ def _of(attribute: str) -> Callable[[object], str]:
     return cell
 
 
-def _status(value: WorkspaceInfo | DamagedRecord) -> str:
+def _status(value: WorkspaceInfo | DamagedRecord | DestroyedWorkspace) -> str:
     if isinstance(value, DamagedRecord):
         return "damaged"
+    if isinstance(value, DestroyedWorkspace):
+        return value.status
     return "missing" if value.missing else str(value.status)
 
 
-def _remark(value: WorkspaceInfo | DamagedRecord) -> str:
+def _remark(value: WorkspaceInfo | DamagedRecord | DestroyedWorkspace) -> str:
     if isinstance(value, DamagedRecord):
         return f"{value.reason} ({value.path})"
+    if isinstance(value, DestroyedWorkspace):
+        return f"{(value.tip or '')[:10]}, {_when(value.destroyed_at)}; {value.restore}"
     return value.status_message or ""
 
 
@@ -163,6 +160,39 @@ _ACTIONS: Mapping[str, Callable[..., str]] = {
     "NAME": _of("name"),
     "REASON": _of("reason"),
 }
+
+_RESCUES: Mapping[str, Callable[..., str]] = {
+    "NAME": _of("name"),
+    "TIME": lambda rescue: rescue.ref.rpartition("/")[2],
+    "BRANCH": lambda rescue: (rescue.base or "")[:10],
+    "FILES": _of("files"),
+    "SIZE": lambda value: _size(value.size),
+    "STASHES": lambda rescue: str(rescue.stashes or ""),
+    "IN PROGRESS": _of("operation"),
+    "REF": _of("ref"),
+}
+_PRUNED: Mapping[str, Callable[..., str]] = {
+    "ACTION": _of("action"),
+    "KIND": _of("kind"),
+    "NAME": _of("name"),
+    "SIZE": lambda value: _size(value.size),
+    "REASON": _of("reason"),
+}
+
+_COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
+    WorkspaceInfo: _WORKSPACES,
+    DamagedRecord: _WORKSPACES,
+    DestroyedWorkspace: _WORKSPACES,
+    PortMapping: _PORTS,
+    Finding: _FINDINGS,
+    GcAction: _ACTIONS,
+    Rescue: _RESCUES,
+    PruneAction: _PRUNED,
+}
+
+
+def _size(size: int | None) -> str:
+    return "" if size is None else format_size(size)
 
 
 def _port(port: PortMapping) -> str:

@@ -62,6 +62,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
         )
         try:
             await recover(context)
+            context.trash.wake()
             yield context
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(10.0):

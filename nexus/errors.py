@@ -200,14 +200,24 @@ class UnsavedWork(Conflict):
         message: What was refused, and why.
         lost: One line for each modified or untracked file and each commit that exists nowhere else.
         hint: How to keep the work or to go on.
+        report: The same in full, field by field.
     """
 
     code = "UNSAVED_WORK"
     retryable: ClassVar[bool | None] = False
 
-    def __init__(self, message: str, *, lost: Sequence[str] = (), hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        lost: Sequence[str] = (),
+        hint: str | None = None,
+        report: Mapping[str, Detail] | None = None,
+    ) -> None:
         self.lost: tuple[str, ...] = tuple(lost)
-        super().__init__(message, hint=hint, details={"lost": list(self.lost)})
+        super().__init__(
+            message, hint=hint, details={"lost": list(self.lost), **({} if report is None else {"report": report})}
+        )
 
 
 class GitError(NexusError):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import nexus
+from cli_example import options
 from cli_example.command import command
 from cli_example.session import Cli
 
@@ -35,6 +36,24 @@ async def doctor(cli: Cli, fix: Annotated[bool, typer.Option("--fix", help="Put 
         findings = await nx.doctor(fix=fix)
     cli.show(findings)
     return int(any(finding.level == "error" and not finding.fixed for finding in findings))
+
+
+@command(commands, "prune")
+async def prune(
+    cli: Cli,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="DURATION", help="Age; defaults.keep_destroyed when absent."),
+    ] = None,
+    max_disk: Annotated[
+        str | None, typer.Option("--max-disk", metavar="SIZE", help="Remove the oldest only until the rest fits.")
+    ] = None,
+) -> None:
+    """Remove what was kept of destroyed workspaces. Nothing that is younger than the given age goes, whatever its size."""
+    age, limit = options.seconds(older_than), options.size(max_disk)
+    async with cli.open() as nx:
+        cli.show(await nx.prune(dry_run=dry_run, older_than=age, max_disk=limit), empty="nothing was kept")
 
 
 @command(commands, "version")

@@ -10,7 +10,7 @@ import typer
 
 from cli_example import options
 from cli_example.command import command
-from cli_example.options import Labels, Name, NameOrCurrent, NewName, Statuses
+from cli_example.options import Labels, Name, NameOrCurrent, NewName, OptionalName, Statuses
 from cli_example.session import Cli
 
 commands = typer.Typer()
@@ -93,14 +93,21 @@ async def switch(cli: Cli, name: Name) -> None:
 
 
 @command(commands, "list")
-async def list_all(cli: Cli, label: Labels = None, status: Statuses = None) -> None:
+async def list_all(
+    cli: Cli,
+    label: Labels = None,
+    status: Statuses = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also those that can be restored.")] = False,
+) -> None:
     """List the workspaces. With --backend, --label or --status only those that match."""
     from nexus.models.requests import ListFilter
 
     labels, wanted, backend = options.pairs(label, "--label"), options.statuses(status), cli.shared.backend
-    where = ListFilter(labels=labels, statuses=wanted, backend=backend) if labels or wanted or backend else None
+    where = ListFilter(labels=labels, statuses=wanted, backend=backend, destroyed=everything)
     async with cli.open() as nx:
-        cli.show(await nx.list(where), empty="no workspaces; make one: boulder ws up NAME")
+        cli.show(
+            await nx.list(where if where != ListFilter() else None), empty="no workspaces; make one: boulder ws up NAME"
+        )
 
 
 @command(commands, "show")
@@ -135,6 +142,34 @@ async def destroy(
     """Remove a workspace. It is refused while work would be lost, and what would be lost is listed."""
     async with cli.open() as nx:
         cli.show(await nx.destroy(name, force=force))
+
+
+@command(commands, "restore", with_settings=True)
+async def restore(
+    cli: Cli,
+    name: Name,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="When it was destroyed, or the beginning of that.")
+    ] = None,
+    as_name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="A new name for it.")] = None,
+    start: Annotated[
+        bool, typer.Option("--start/--no-start", help="Whether it runs in the end; it does when absent.")
+    ] = True,
+) -> None:
+    """Bring a destroyed workspace back. Its branch, files, staged changes and what was in progress are as they were."""
+    async with cli.open() as nx:
+        with cli.progress() as progress:
+            workspace = await nx.restore(
+                name, at, as_name=as_name, settings=cli.flags(), start=start, progress=progress
+            )
+    cli.show(workspace.info)
+
+
+@command(commands, "rescues")
+async def rescues(cli: Cli, name: OptionalName = None) -> None:
+    """List unsaved work that was kept when workspaces were destroyed by force."""
+    async with cli.open() as nx:
+        cli.show(await nx.rescues(name), empty="nothing was rescued")
 
 
 @command(commands, "gc")

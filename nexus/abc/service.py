@@ -7,6 +7,7 @@ Everything here takes and returns values, names a workspace by its name or id, a
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from nexus.abc.files import FileAccess
@@ -14,6 +15,7 @@ from nexus.abc.provider import ProcessHandle, ProgressCallback
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import ResourceStats
 from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
+from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.workspace import ListEntry, WorkspaceInfo
 
 
@@ -35,7 +37,10 @@ class WorkspaceService(Protocol):
         """Return one workspace with the status its provider reports now."""
 
     async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
-        """Return every workspace of the repository, by name; damaged records are entries of their own."""
+        """Return every workspace of the repository, by name; damaged records are entries of their own.
+
+        Those that were destroyed and can be restored are listed when the filter says so.
+        """
 
     async def current(self) -> str | None:
         """Return the name of the current workspace."""
@@ -61,6 +66,18 @@ class WorkspaceService(Protocol):
         Raises:
             UnsavedWork: When work would be lost. With ``force`` that work is first kept under a rescue ref.
         """
+
+    async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
+        """Return the unsaved work that was kept when workspaces were destroyed by force, the newest first."""
+
+    async def prune(
+        self,
+        *,
+        dry_run: bool = False,
+        older_than: float | timedelta | None = None,
+        max_disk: int | None = None,
+    ) -> tuple[PruneAction, ...]:
+        """Remove what was kept of workspaces that were destroyed long ago. Nothing younger than ``older_than`` goes."""
 
     async def sync(self, name: str) -> SyncOutcome:
         """Fetch, and fast-forward its branch where that is possible."""

@@ -23,6 +23,7 @@ def built_in() -> Layer:
                 "backend": "docker",
                 "idle_timeout": "30m",
                 "image": "nexus-workspace:latest",
+                "keep_destroyed": "14d",
                 "resources": "medium",
             },
             "backends": {

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
+from typing import Final
 
-from nexus.config.layers import Branch, Layer, Leaf, Node, Place
+from nexus.config.layers import Branch, KeyPath, Layer, LayerKind, Leaf, Node, Place, child, with_child
 
 NOWHERE = Place("nowhere")
+
+ADDED_UP: Final[tuple[KeyPath, ...]] = (("defaults", "precious"),)
+"""Lists that the layers' files share: a project may name more, and takes nothing away from what its user named."""
+
+
+_REPLACING: Final = frozenset({LayerKind.FLAGS, LayerKind.ENVIRONMENT})
 
 
 def merge_nodes(low: Node, high: Node) -> Node:
@@ -44,4 +51,26 @@ def prune(root: Branch) -> Branch:
 
 def merge_layers(layers: Iterable[Layer]) -> Branch:
     """Return all layers, given from low to high, as one tree without removed keys."""
-    return prune(reduce(merge_branches, (layer.root for layer in layers), Branch({}, NOWHERE)))
+    layers = tuple(layers)
+    merged = prune(reduce(merge_branches, (layer.root for layer in layers), Branch({}, NOWHERE)))
+    for path in ADDED_UP:
+        total = _added_up(layers, path)
+        if total is not None:
+            merged = with_child(merged, path, total)
+    return merged
+
+
+def _added_up(layers: Iterable[Layer], path: KeyPath) -> Leaf | None:
+    """Return a list with the entries of all files; flags and environment replace it. ``None``: nobody says anything."""
+    total: Leaf | None = None
+    for layer in layers:
+        node = child(layer.root, *path)
+        if not isinstance(node, Leaf):
+            continue
+        if not isinstance(node.value, list):
+            total = total if layer.kind is LayerKind.PROJECT else None
+        elif total is None or not isinstance(total.value, list) or layer.kind in _REPLACING:
+            total = node
+        elif more := [item for item in node.value if item not in total.value]:
+            total = Leaf([*total.value, *more], node.place, note="added to what lower layers name")
+    return total

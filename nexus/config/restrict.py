@@ -27,6 +27,10 @@ REFUSED: Final[dict[KeyPath, str]] = {
     ("preferences",): _USER_ONLY,
     ("workspaces",): _USER_ONLY,
     ("project_overrides",): _USER_ONLY,
+    (
+        "defaults",
+        "keep_destroyed",
+    ): "it is for your own file, because a clone must not decide how long your work is kept",
     ("defaults", "port_range"): "it is for your own file, because host ports are yours to give",
     **{
         (

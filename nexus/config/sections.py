@@ -132,6 +132,10 @@ class Defaults(Described):
     """Image that containers start from."""
     resources: AnyResources | None = None
     """How much of the machine a workspace may use."""
+    precious: tuple[Text, ...] | None = None
+    """Ignored files that count as work all the same: `.env`, `notes/**`. The lists of all files are added up."""
+    keep_destroyed: PositiveDuration | None = None
+    """Time for which a destroyed workspace can be restored before `prune` removes it; `null`: until prune is told otherwise."""
 
 
 class UserDefaults(Defaults):

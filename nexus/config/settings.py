@@ -84,6 +84,10 @@ class Settings(Model):
     """Absolute; ``None`` where a layer above the one that names it names an image instead."""
     idle_timeout: Duration | None = timedelta(minutes=30)
     """``None``: never put to sleep."""
+    precious: tuple[str, ...] = ()
+    """Patterns of ignored files that count as work all the same."""
+    keep_destroyed: Duration | None = timedelta(days=14)
+    """``None``: a destroyed workspace is kept until ``prune`` is told an age."""
     resources: ResourceAllocation = ResourceAllocation()
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
@@ -121,6 +125,8 @@ def build_settings(
         "image": _value(merged, "defaults", "image"),
         "dockerfile": _dockerfile(merged, root, home),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
+        "precious": _value(merged, "defaults", "precious") or (),
+        "keep_destroyed": _value(merged, "defaults", "keep_destroyed"),
         "resources": _map(merged, "defaults", "resources"),
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),

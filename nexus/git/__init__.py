@@ -2,6 +2,7 @@
 
 - :func:`find_repository` finds the repository a folder is in.
 - :class:`Worktrees` makes and removes the worktrees of one repository; :class:`Worktree` and :class:`WorkReport` are what it tells.
+- :func:`empty_trash` deletes the trees that were moved out of sight, :func:`list_trash` says what is left of them.
 - :func:`container_mounts` says how a container has to see a worktree so that git works in it.
 """
 
@@ -9,7 +10,19 @@ from __future__ import annotations
 
 from nexus.git.layout import Worktree, container_mounts
 from nexus.git.repository import find_repository
+from nexus.git.threads import Stop
+from nexus.git.trash import Trash, empty_trash, list_trash
 from nexus.git.work_report import WorkReport
 from nexus.git.worktrees import Worktrees
 
-__all__ = ["WorkReport", "Worktree", "Worktrees", "container_mounts", "find_repository"]
+__all__ = [
+    "Stop",
+    "Trash",
+    "WorkReport",
+    "Worktree",
+    "Worktrees",
+    "container_mounts",
+    "empty_trash",
+    "find_repository",
+    "list_trash",
+]

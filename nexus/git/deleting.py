@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Final
 
 from nexus.git import beneath
+from nexus.git.threads import Stop
 
 _HANDLE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LEFT: Final = 20
 
 
-def delete_tree(victim: Path, spill: Path) -> list[str]:
+def delete_tree(victim: Path, spill: Path, stop: Stop | None = None) -> list[str]:
     """Delete a folder with everything in it; a symbolic link in its place is removed, not followed.
 
     Args:
         victim: What to delete; already in, or to be moved into, ``spill``.
         spill: A folder of ours on the same file system.
+        stop: Asked in every folder; what is left then lies in the spill folder.
 
     Returns:
         What could not be deleted and why, one line each, at most twenty; empty when all is gone.
@@ -41,6 +43,8 @@ def delete_tree(victim: Path, spill: Path) -> list[str]:
     waiting = [victim]
     emptied: list[Path] = []
     while waiting:
+        if stop is not None:
+            stop.check()
         at = waiting.pop()
         waiting.extend(_empty(at, spill, left))
         emptied.append(at)

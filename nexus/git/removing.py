@@ -21,12 +21,14 @@ from nexus.models.workspace import Repository
 _SPILL = "nexus-trash"
 
 
-def remove_worktree(repository: Repository, name: str, *, expected_tip: str | None, delete_branch: bool) -> bool:
+def remove_worktree(
+    repository: Repository, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False
+) -> bool:
     """Remove a worktree, blocking. See :meth:`nexus.git.Worktrees.remove`."""
     admin = layout.admin_path(repository, name)
     _require_our_lock(admin)
     # First the tree, out of sight in one step: a crash from here on leaves trash, never half a tree.
-    left = _remove_tree(repository, name)
+    left = _remove_tree(repository, name, behind=behind)
     left += _remove_entry(repository, admin)
     left += _remove_entry(repository, draft_path(repository, name))
     with suppress(OSError):
@@ -52,7 +54,7 @@ def _require_our_lock(admin: Path) -> None:
         )
 
 
-def _remove_tree(repository: Repository, name: str) -> list[str]:
+def _remove_tree(repository: Repository, name: str, *, behind: bool) -> list[str]:
     tree = layout.worktree_path(repository, name)
     if not beneath.exists(layout.worktrees_folder(repository)) and not beneath.exists(layout.trash_folder(repository)):
         return []
@@ -71,6 +73,8 @@ def _remove_tree(repository: Repository, name: str) -> list[str]:
         raise GitError(
             f"{tree} cannot be moved away: {error.strerror}", details={"path": str(tree), "left": [str(tree)]}
         ) from error
+    if behind:
+        return left
     for leftover in sorted(trash.glob(f"{name}.*")):
         left += delete_tree(leftover, trash)
     return left

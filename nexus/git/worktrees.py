@@ -263,7 +263,7 @@ class Worktrees:
         """
         return await in_thread(lambda _: drop_ref(self._repository, ref, expected))
 
-    async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool) -> bool:
+    async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False) -> bool:
         """Remove the tree, git's entry and, when asked, the branch. Legal at any time, also for half a worktree; idempotent.
 
         Whether work would be lost is not looked at: ask :meth:`report` before.
@@ -272,6 +272,8 @@ class Worktrees:
             name: The workspace's name.
             expected_tip: The commit that the branch must still be at to be deleted; ``None`` keeps the branch.
             delete_branch: Whether to delete the branch. One that is checked out in another worktree stays.
+            behind: Whether the tree is only moved to the trash, which takes the same time however many files it has;
+                :func:`nexus.git.empty_trash` deletes it.
 
         Returns:
             Whether the branch was deleted.
@@ -284,7 +286,9 @@ class Worktrees:
         Cancellation: the call runs to its end.
         """
         return await in_thread(
-            lambda _: remove_worktree(self._repository, name, expected_tip=expected_tip, delete_branch=delete_branch)
+            lambda _: remove_worktree(
+                self._repository, name, expected_tip=expected_tip, delete_branch=delete_branch, behind=behind
+            )
         )
 
     async def sync(self, name: str, *, remote: str = "origin", timeout: float | None = SYNC_TIMEOUT) -> SyncOutcome:

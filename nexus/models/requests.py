@@ -21,6 +21,8 @@ class CreateRequest(Model):
     """Branch, tag or commit that the new branch starts from."""
     adopt_branch: bool = False
     """Use the branch ``nexus/<name>`` when it is there already; otherwise that is an error."""
+    restore: str | None = None
+    """Ref under ``refs/nexus/rescue/`` or ``refs/nexus/destroyed/`` that branch and tree are made from, instead of a start point."""
     settings: Mapping[str, JsonValue] = {}
     """Settings for this workspace alone, by dotted key, as with ``--set``: ``{"defaults.image": "python:3.12"}``."""
     labels: Mapping[str, str] = {}
@@ -37,6 +39,8 @@ class ListFilter(Model):
     labels: Mapping[str, str] = {}
     statuses: frozenset[WorkspaceStatus] = frozenset()
     backend: str | None = None
+    destroyed: bool = False
+    """List those as well that were destroyed and can still be restored; they come last."""
 
 
 class DestroyOutcome(Model):
@@ -46,6 +50,8 @@ class DestroyOutcome(Model):
     rescued: str | None = None
     """The ref that holds what was unsaved, when ``force`` overrode the refusal."""
     branch_deleted: bool = False
+    restore: str | None = None
+    """The command that brings it back."""
 
 
 class SwitchOutcome(Model):
@@ -62,7 +68,7 @@ class SwitchOutcome(Model):
 class GcAction(Model):
     """One thing that ``gc`` removed, or would remove on a dry run, or kept and why."""
 
-    kind: Literal["expired", "orphan", "journal", "lease", "claim"]
+    kind: Literal["expired", "orphan", "journal", "lease", "claim", "trash"]
     name: str
     action: Literal["removed", "would-remove", "kept", "finished", "undone"]
     reason: str

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from nexus.models.base import Model
 from nexus.models.ids import Name, WorkspaceId
 from nexus.models.ports import PortMapping
+from nexus.models.rescues import DestroyedWorkspace
 from nexus.models.resources import ResourceAllocation
 
 BackendType = Literal["docker", "sprite", "kubernetes", "local", "mock"]
@@ -155,4 +156,4 @@ class DamagedRecord(Model):
     reason: str
 
 
-ListEntry: TypeAlias = WorkspaceInfo | DamagedRecord
+ListEntry: TypeAlias = WorkspaceInfo | DamagedRecord | DestroyedWorkspace

@@ -1,6 +1,7 @@
 """State on disk: workspace records, the journal of unfinished operations, locks, and the node's registry of names and ports.
 
 - :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
+- :class:`DestroyedStore` remembers what was destroyed, so that it can be listed and restored.
 - :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
 - :func:`lock` excludes other tasks and processes, and tells those who wait whom they wait for.
 - :class:`NodeRegistry` hands out names and ports between all processes of the machine.
@@ -8,6 +9,7 @@
 
 from __future__ import annotations
 
+from nexus.state.destroyed import DestroyedStore
 from nexus.state.journal import Journal, OpenJournal
 from nexus.state.journal_entry import JournalEntry
 from nexus.state.locks import LockHolder, lock
@@ -20,6 +22,7 @@ __all__ = [
     "MIGRATIONS",
     "Claim",
     "Decision",
+    "DestroyedStore",
     "Document",
     "FileStateStore",
     "Journal",

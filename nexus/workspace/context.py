@@ -21,9 +21,10 @@ from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, Ins
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
-from nexus.state import FileStateStore, Journal, NodeRegistry, lock
+from nexus.state import DestroyedStore, FileStateStore, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
 from nexus.workspace.records import provider_options, reference, specification
+from nexus.workspace.trash import TrashCollector
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -46,8 +47,10 @@ class Context:
         self.home: Path = self.repository.root / ".nexus"
         self.settings: Settings = self.stack.settings
         self.store = FileStateStore(self.home)
+        self.destroyed = DestroyedStore(self.home)
         self.journal = Journal(self.home)
-        self.worktrees = Worktrees(self.repository)
+        self.worktrees = Worktrees(self.repository, precious=self.settings.precious)
+        self.trash = TrashCollector(self.repository)
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
@@ -57,6 +60,7 @@ class Context:
 
     async def aclose(self) -> None:
         """Close the providers' connections. Workspaces go on running."""
+        await self.trash.aclose()
         self._open.clear()
         self._instances.clear()
         await self._closing.aclose()

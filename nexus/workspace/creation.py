@@ -19,6 +19,7 @@ from nexus.errors import (
     RecordDamaged,
     WorkspaceNotFound,
 )
+from nexus.git import Worktree
 from nexus.models.events import StatusChanged
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
@@ -124,18 +125,25 @@ class Creation:
         async with self._context.repository_lock(f"creating workspace {record.name}"):
             await worktrees.exclude()
             try:
-                tree = await worktrees.create(
-                    record.name,
-                    start=request.start_point,
-                    reason=f"nexus:{record.id}",
-                    adopt=request.adopt_branch,
-                    progress=self._report,
-                )
+                tree = await self._make_tree(request, record)
             except BaseException:
                 # The call has removed what it made. A branch that is there now is somebody else's, whatever it points at.
                 self.record = self.record.model_copy(update={"branch_created": False})
                 raise
-        self.record = self.record.model_copy(update={"base_commit": tree.head})
+        base = tree.head if request.restore is None else record.base_commit
+        self.record = self.record.model_copy(update={"base_commit": base})
+
+    async def _make_tree(self, request: CreateRequest, record: WorkspaceRecord) -> Worktree:
+        worktrees, reason = self._context.worktrees, f"nexus:{record.id}"
+        if request.restore is not None:
+            return await worktrees.restore(record.name, request.restore, reason=reason, progress=self._report)
+        return await worktrees.create(
+            record.name,
+            start=request.start_point,
+            reason=reason,
+            adopt=request.adopt_branch,
+            progress=self._report,
+        )
 
     async def _prepare(self) -> None:
         provider = await self._context.provider(self.record.backend)
@@ -183,7 +191,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     await context.provider(stack.settings.backend)
     worktrees = context.worktrees
-    base = await worktrees.resolve(request.start_point)
+    base = await (
+        worktrees.resolve(request.start_point) if request.restore is None else worktrees.restorable_tip(request.restore)
+    )
     record = draft(
         request,
         stack.settings,
@@ -192,8 +202,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         base_commit=base,
         worktree=worktrees.path(request.name),
     )
-    if await branch_tip(context, record) is not None:
-        _refuse_branch(record, adopt=request.adopt_branch)
+    there = await branch_tip(context, record)
+    if there is not None:
+        _refuse_branch(request, record, same=there == base)
         record = record.model_copy(update={"branch_created": False})
     journal = await context.journal.begin(
         operation=Operation.CREATE,
@@ -269,14 +280,18 @@ async def branch_tip(context: Context, record: WorkspaceRecord) -> str | None:
         return None
 
 
-def _refuse_branch(record: WorkspaceRecord, *, adopt: bool) -> None:
-    """Refuse a branch that is there, unless it is to be adopted. Said before the journal is opened: it is not ours to undo."""
-    if not adopt:
-        raise BranchInUse(
-            f"branch {record.branch!r} exists already",
-            hint="use it with adopt_branch (--adopt-branch), or choose another name",
-            details={"branch": record.branch},
-        )
+def _refuse_branch(request: CreateRequest, record: WorkspaceRecord, *, same: bool) -> None:
+    """Refuse a branch that is there, unless it is to be used. Said before the journal is opened: it is not ours to undo."""
+    if same if request.restore is not None else request.adopt_branch:
+        return
+    moved = " and is not where it was when this was kept" if request.restore is not None else ""
+    raise BranchInUse(
+        f"branch {record.branch!r} exists already{moved}",
+        hint="restore it under another name (--as NAME)"
+        if request.restore is not None
+        else "use it with adopt_branch (--adopt-branch), or choose another name",
+        details={"branch": record.branch},
+    )
 
 
 async def drop_stale_claim(context: Context, name: str) -> None:

@@ -18,6 +18,7 @@ from nexus.workspace.creation import branch_tip
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import DestroyStep, Operation
 from nexus.workspace.records import reference, touched
+from nexus.workspace.remembering import remember
 
 
 async def refuse_unsaved(context: Context, record: WorkspaceRecord) -> None:
@@ -61,7 +62,8 @@ async def resume(context: Context, entry: JournalEntry) -> DestroyOutcome:
 
 async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJournal, *, force: bool) -> DestroyOutcome:
     """Take the steps that are left. Each is skipped when the journal says that it was done."""
-    outcome = DestroyOutcome(name=record.name, rescued=_text(journal.entry.facts.get("rescued")))
+    facts = journal.entry.facts
+    outcome = DestroyOutcome(name=record.name, rescued=_text(facts.get("rescued")), restore=_text(facts.get("restore")))
     done = frozenset(journal.entry.finished)
 
     async def step(which: DestroyStep, act: Callable[[], Awaitable[None]]) -> None:
@@ -73,17 +75,26 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
     await step(DestroyStep.STOP, lambda: _stop(context, record))
     if DestroyStep.RESCUE not in done:
         await journal.doing(DestroyStep.RESCUE)
+        # Before looking: a commit that comes in later leaves the branch elsewhere, and it is not deleted.
+        tip = await branch_tip(context, record)
         try:
             rescued = await _rescue(context, record, force=force)
         except UnsavedWork:
             await _give_up(context, record, journal)
             raise
-        await journal.done(DestroyStep.RESCUE, {"rescued": rescued})
+        await journal.done(DestroyStep.RESCUE, {"rescued": rescued, "tip": tip})
         outcome = outcome.model_copy(update={"rescued": rescued})
+    else:
+        tip = _text(facts.get("tip"))
     await step(DestroyStep.INSTANCE, lambda: _remove_instance(context, record))
+    if DestroyStep.REMEMBER not in done:
+        await journal.doing(DestroyStep.REMEMBER)
+        entry = await remember(context, record, tip=tip, rescued=outcome.rescued)
+        await journal.done(DestroyStep.REMEMBER, {"restore": entry.restore})
+        outcome = outcome.model_copy(update={"restore": entry.restore})
     if DestroyStep.WORKTREE not in done:
         await journal.doing(DestroyStep.WORKTREE)
-        deleted = await _remove_worktree(context, record)
+        deleted = await _remove_worktree(context, record, tip)
         await journal.done(DestroyStep.WORKTREE)
         outcome = outcome.model_copy(update={"branch_deleted": deleted})
     await step(DestroyStep.PORTS, lambda: context.allocator.release(record.id))
@@ -116,6 +127,7 @@ async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> 
             f"workspace {record.name!r} holds work that could not be kept: {error.message}",
             lost=report.lines(),
             hint=error.hint or f"save it by hand from {record.worktree_path}, then try again",
+            report=report.model_dump(mode="json"),
         ) from error
 
 
@@ -136,13 +148,14 @@ async def _remove_instance(context: Context, record: WorkspaceRecord) -> None:
         raise
 
 
-async def _remove_worktree(context: Context, record: WorkspaceRecord) -> bool:
-    """Remove the tree and, when we made it and its commits exist elsewhere, the branch."""
-    worktrees = context.worktrees
+async def _remove_worktree(context: Context, record: WorkspaceRecord, tip: str | None) -> bool:
+    """Remove the tree and, when we made it and nobody has moved it since we looked, the branch."""
     async with context.repository_lock(f"destroying workspace {record.name}"):
-        tree = await worktrees.get(record.name)
-        tip = tree.head if tree is not None else await branch_tip(context, record)
-        return await worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
+        deleted = await context.worktrees.remove(
+            record.name, expected_tip=tip, delete_branch=record.branch_created, behind=True
+        )
+    context.trash.wake()
+    return deleted
 
 
 async def _forget(context: Context, record: WorkspaceRecord) -> None:
@@ -159,6 +172,7 @@ def _unsaved(record: WorkspaceRecord, report: WorkReport) -> UnsavedWork:
         f"workspace {record.name!r} holds work that exists nowhere else ({len(lines)} {'item' if len(lines) == 1 else 'items'})",
         lost=lines,
         hint=f"commit and push it from {record.worktree_path}, or use force (--force): it is then kept under refs/nexus/rescue/",
+        report=report.model_dump(mode="json"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -23,10 +23,22 @@ from nexus.models.findings import Finding
 from nexus.models.ids import parse_name
 from nexus.models.instances import Capability, ProviderInfo, ResourceStats
 from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
-from nexus.models.units import seconds
+from nexus.models.rescues import PruneAction, Rescue
+from nexus.models.units import parse_duration, seconds
 from nexus.models.workspace import ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
 from nexus.ports import PortAllocator
-from nexus.workspace import creation, destruction, doctor, observing, recovery, running, sweeping, switching
+from nexus.workspace import (
+    creation,
+    destruction,
+    doctor,
+    observing,
+    pruning,
+    recovery,
+    restoring,
+    running,
+    sweeping,
+    switching,
+)
 from nexus.workspace.context import Context
 from nexus.workspace.files import FileSystem
 from nexus.workspace.handle import OnExit, Workspace, leave
@@ -161,6 +173,47 @@ class WorkspaceManager(WorkspaceService):
 
         return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"create {name}")
 
+    def restore(
+        self,
+        name: str,
+        at: str | datetime | None = None,
+        *,
+        as_name: str | None = None,
+        settings: Mapping[str, JsonValue] | None = None,
+        start: bool = True,
+        on_exit: OnExit = "keep",
+        progress: ProgressCallback | None = None,
+    ) -> Operation[Workspace]:
+        """Bring a destroyed workspace back: its branch, its files as they were, what was staged, what was in progress.
+
+        It gets the backend, image and labels that it had. What it was restored from stays until ``prune`` removes it, so a
+        restore may be made twice.
+
+        Args:
+            name: The name it had.
+            at: When it was destroyed, as ``ws list --all`` or ``rescues`` say it, or the beginning of that; the last time when absent.
+            as_name: Its new name; the old one when absent.
+            settings: More settings, by dotted key; they rank above what it had.
+            start: Whether it runs when the call returns.
+            on_exit: What leaving an owning block does: ``destroy``, ``stop`` or ``keep``.
+            progress: Told how long steps move on.
+
+        Raises:
+            WorkspaceNotFound, NotFound: When nothing was kept of it, or nothing at that time.
+            AlreadyExists: When a workspace has that name.
+            BranchInUse: When its branch is there and has moved since.
+            QuotaExceeded, PortInUse, ImageNotFound, ProviderUnavailable: As for :meth:`create`.
+
+        Cancellation: A cancelled call undoes what it did before it returns.
+        """
+
+        async def make() -> Workspace:
+            point = await restoring.find(self._open, name, at)
+            request = restoring.request_for(point, as_name or name, settings or {}, start=start)
+            return Workspace(self, await self.create_workspace(request, progress=progress))
+
+        return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"restore {name}")
+
     async def attach(self, name: str) -> Workspace:
         """Return a handle on a workspace, by its name or id. Never starts or wakes it, never owns it."""
         return Workspace(self, await self.get(name))
@@ -236,6 +289,22 @@ class WorkspaceManager(WorkspaceService):
     async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
         async with self._locked(name, "destroying") as record:
             return await destruction.destroy(self._open, record, force=force)
+
+    @override
+    async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
+        return await self._open.worktrees.rescues(name)
+
+    @override
+    async def prune(
+        self,
+        *,
+        dry_run: bool = False,
+        older_than: float | timedelta | None = None,
+        max_disk: int | None = None,
+    ) -> tuple[PruneAction, ...]:
+        context = self._open
+        age = context.settings.keep_destroyed if older_than is None else parse_duration(older_than)
+        return await pruning.prune(context, dry_run=dry_run, older_than=age, max_disk=max_disk)
 
     @override
     async def sync(self, name: str) -> SyncOutcome:

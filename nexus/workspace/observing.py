@@ -11,7 +11,8 @@ from nexus.errors import NexusError
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NODE, LABEL_REPOSITORY, InstanceState, InstanceStatus
 from nexus.models.requests import ListFilter
-from nexus.models.workspace import ListEntry, WorkspaceInfo, WorkspaceRecord
+from nexus.models.rescues import DestroyedWorkspace
+from nexus.models.workspace import ListEntry, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
 from nexus.workspace.context import Context
 from nexus.workspace.records import reference, view
 
@@ -36,7 +37,22 @@ async def list_all(context: Context, where: ListFilter | None = None) -> tuple[L
     ]
     if where is not None and where.statuses:
         infos = [info for info in infos if info.status in where.statuses]
-    return (*infos, *(damaged if where is None else ()))
+    gone = await _destroyed(context, where, {record.id for record in records}) if where and where.destroyed else ()
+    alone = where is None or where == ListFilter(destroyed=True)
+    return (*infos, *(damaged if alone else ()), *gone)
+
+
+async def _destroyed(context: Context, where: ListFilter, living: set[WorkspaceId]) -> tuple[DestroyedWorkspace, ...]:
+    """Return what was destroyed and can be restored, the newest first. One whose destruction goes on is still alive."""
+    if where.statuses and WorkspaceStatus.DESTROYED not in where.statuses:
+        return ()
+    return tuple(
+        entry
+        for entry in await context.destroyed.load_all()
+        if entry.id not in living
+        and where.backend in {None, entry.backend}
+        and all(entry.labels.get(key) == value for key, value in where.labels.items())
+    )
 
 
 def _may_match(record: WorkspaceRecord, where: ListFilter) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+import anyio
+
 from nexus.errors import NexusError, UnsavedWork, WorkspaceNotFound
+from nexus.git import list_trash
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, InstanceStatus
 from nexus.models.requests import GcAction
@@ -18,7 +21,7 @@ from nexus.workspace.recovery import recover
 async def sweep(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
     """Settle journals, then remove claims, instances, leases and worktrees without a record, then what has expired."""
     actions = list(await recover(context, dry_run=dry_run))
-    for part in (_claims, _instances, _worktrees, _leases, _expired):
+    for part in (_claims, _instances, _worktrees, _leases, _expired, _trash):
         actions += [action async for action in part(context, dry_run)]
     return tuple(actions)
 
@@ -108,6 +111,16 @@ async def _expire(context: Context, record: WorkspaceRecord, dry_run: bool) -> G
     except NexusError as error:
         return GcAction(kind="expired", name=record.name, action="kept", reason=f"{reason}; {error.message}")
     return _action("expired", record.name, dry_run, reason)
+
+
+async def _trash(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    """Removed trees that cannot be deleted. What can be is being deleted already and not worth a word."""
+    if not dry_run:
+        context.trash.wake()
+    await context.trash.settle()
+    for item in await anyio.to_thread.run_sync(list_trash, context.repository):
+        reason = f"files of a removed tree belong to somebody else; delete them with: {item.command}"
+        yield GcAction(kind="trash", name=item.path.name, action="kept", reason=reason)
 
 
 async def _has_record(context: Context, name: str) -> bool:

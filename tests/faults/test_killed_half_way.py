@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import nexus
+from nexus.models.requests import ListFilter
 from nexus.workspace.plan import CreateStep, DestroyStep
-from tests.workbench import Bench, leftovers, make_bench
+from tests.workbench import Bench, git, leftovers, make_bench
 
 CHILD = textwrap.dedent(
     """
@@ -42,6 +44,8 @@ CHILD = textwrap.dedent(
         async with nexus.open(repository, flags=json.loads(flags)) as nx:
             if what == "create":
                 await nx.create("victim")
+            elif what == "restore":
+                await nx.restore("victim")
             else:
                 await nx.destroy("victim", force=True)
 
@@ -58,8 +62,6 @@ def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> 
 
 
 def kill_at(victim: Bench, what: str, step: str, moment: str) -> None:
-    import json
-
     child = subprocess.run(
         [sys.executable, "-c", CHILD, what, step, moment, str(victim.repository), json.dumps(victim.flags)],
         capture_output=True,
@@ -112,6 +114,93 @@ async def test_a_destruction_killed_at_any_step_loses_no_work_and_is_carried_on(
     }
     assert kept == {"precious\n"}
     assert await leftovers(victim) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("step", list(CreateStep))
+async def test_a_restore_killed_at_any_step_is_finished_or_undone_and_may_be_tried_again(
+    victim: Bench, step: CreateStep, moment: str
+) -> None:
+    async with victim.open() as nx:
+        ws = await nx.create("victim", start=False)
+        tree = ws.info.worktree_path
+        (tree / "idea.txt").write_text("precious\n")
+        (tree / "README.md").write_text("staged\n")
+        git(tree, "add", "README.md")
+        before = git(tree, "status", "--porcelain=v2", "--branch")
+        await ws.destroy(force=True)
+    kill_at(victim, "restore", step, moment)
+    async with victim.open() as nx:
+        ws = await nx.attach("victim") if await nx.list() else await nx.restore("victim")
+        assert git(tree, "status", "--porcelain=v2", "--branch") == before
+        assert (tree / "idea.txt").read_text() == "precious\n"
+        await ws.destroy(force=True)
+    assert await leftovers(victim) == []
+
+
+PRUNER = textwrap.dedent(
+    """
+    import json, os, signal, sys
+    import anyio
+    import nexus
+    from nexus.git import Worktrees
+    from nexus.state import DestroyedStore
+
+    moment, repository, flags = sys.argv[1:]
+
+    def die_after(cls, name, when):
+        real = getattr(cls, name)
+
+        async def call(self, *args, **kept):
+            if moment == f"before-{when}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = await real(self, *args, **kept)
+            if moment == f"after-{when}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(cls, name, call)
+
+    die_after(Worktrees, "drop", "ref")
+    die_after(DestroyedStore, "delete", "note")
+
+    async def main():
+        async with nexus.open(repository, flags=json.loads(flags)) as nx:
+            await nx.prune(older_than=0)
+
+    anyio.run(main)
+    """
+)
+
+
+@pytest.mark.parametrize("moment", ["before-ref", "after-ref", "before-note", "after-note"])
+async def test_a_prune_killed_between_any_two_effects_is_taken_up_by_the_next(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest, moment: str
+) -> None:
+    bench = make_bench("local", repository, tmp_path, request)
+    async with bench.open() as nx:
+        for name in ("one", "two"):
+            ws = await nx.create(name, start=False)
+            (ws.info.worktree_path / "idea.txt").write_text("precious\n")
+            await ws.destroy(force=True)
+    child = subprocess.run(
+        [sys.executable, "-c", PRUNER, moment, str(repository), json.dumps(bench.flags)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    async with bench.open() as nx:
+        assert await nx.list() == ()
+        for entry in await nx.list(ListFilter(destroyed=True)):
+            assert entry.name in {"one", "two"}
+        for rescue in await nx.rescues():
+            assert git(repository, "show", f"{rescue.ref}:idea.txt") == "precious\n"
+        await nx.prune(older_than=0)
+        assert (await nx.rescues(), await nx.list(ListFilter(destroyed=True))) == ((), ())
+    assert git(repository, "for-each-ref", "refs/nexus") == ""
+    assert await leftovers(bench) == []
 
 
 async def test_the_same_name_can_be_created_again_after_a_kill(victim: Bench) -> None:
