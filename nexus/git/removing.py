@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from nexus.git.repository import opened
 from nexus.models.workspace import Repository
 
 _SPILL = "nexus-trash"
+_STALE = 1.0
+"""Seconds after which a lock that nobody touches is taken for one that was left behind."""
+_LOOKS = 20
 
 
 def remove_worktree(
@@ -99,6 +104,36 @@ def _remove_entry(repository: Repository, admin: Path) -> list[str]:
     with suppress(OSError):
         spill.rmdir()
     return left
+
+
+def drop_stale_lock(repository: Repository, name: str) -> bool:
+    """Remove the lock on a worktree's branch that a killed process of ours left; say whether there was one. Blocks.
+
+    Git keeps such a lock for milliseconds. One that the same file holds for a whole second, while nothing of the workspace runs,
+    has no owner any more.
+    """
+    ref = layout.branch_ref(name)
+    require_real_path(repository.common_dir, ref)
+    lock = repository.common_dir / f"{ref}.lock"
+    seen = _identity(lock)
+    for _ in range(_LOOKS):
+        if seen is None:
+            return False
+        time.sleep(_STALE / _LOOKS)
+        now = _identity(lock)
+        if now != seen:
+            return False
+    with suppress(FileNotFoundError):
+        lock.unlink()
+    return True
+
+
+def _identity(lock: Path) -> tuple[int, int, int] | None:
+    try:
+        status = lock.lstat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
 def _delete_branch(repository: Repository, name: str, expected_tip: str) -> bool:

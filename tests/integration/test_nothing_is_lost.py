@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,16 +144,16 @@ async def test_a_branch_that_went_on_meanwhile_is_not_touched(bench: Bench) -> N
 async def test_a_commit_that_comes_in_while_it_is_destroyed_keeps_the_branch(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nexus.workspace import destruction
+    from nexus.workspace import destruction, remembering
 
     async with bench.open() as nx:
         await nx.create("a", start=False)
-        remember = destruction.remember
+        remember = remembering.remember
 
-        async def late(*args: object, **kept: object) -> object:
+        async def late(*args: Any, **kept: Any) -> DestroyedWorkspace:
             commit = git(bench.repository, "commit-tree", "-m", "late", "HEAD^{tree}").strip()
             git(bench.repository, "update-ref", "refs/heads/nexus/a", commit)
-            return await remember(*args, **kept)  # type: ignore[arg-type]
+            return await remember(*args, **kept)
 
         monkeypatch.setattr(destruction, "remember", late)
         gone = await nx.destroy("a")
@@ -178,7 +179,8 @@ async def test_ignored_files_that_are_precious_are_work(bench: Bench) -> None:
     git(bench.repository, "add", ".gitignore")
     git(bench.repository, "commit", "-qm", "ignore")
     (bench.repository / ".env").write_text("SAME=1\n")
-    async with bench.open(**{"defaults.precious": [".env", "keys/*.pem"]}) as nx:
+    bench.extra["defaults.precious"] = [".env", "keys/*.pem"]
+    async with bench.open() as nx:
         ws = await nx.create("a", start=False)
         tree = ws.info.worktree_path
         (tree / ".env").write_text("SAME=1\n")
