@@ -1,8 +1,8 @@
 """Ignored files that are work all the same: ``.env``, keys, notes. Which they are is said by the configuration.
 
-A pattern without ``/`` is a name, found in every folder that is not ignored itself. One with ``/`` is a path from the top of the
-tree; ignored folders on its way are entered, and ``**`` stands for any number of them. A pattern that names a folder means
-everything in it.
+A pattern without ``/`` is a name, found in every folder that is looked into: those that are not ignored, and those that a path
+leads into. A pattern with ``/`` is a path from the top of the tree; ignored folders on its way are entered, and ``**`` stands
+for any number of them. A pattern that names a folder means everything in it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree, list_worktrees
 from nexus.git.precious import Precious
 from nexus.git.refs import Refs, resolve
-from nexus.git.removing import remove_worktree
+from nexus.git.removing import drop_stale_lock, remove_worktree
 from nexus.git.report import report_work
 from nexus.git.repository import opened
 from nexus.git.rescue import rescue_worktree
@@ -262,6 +262,13 @@ class Worktrees:
             Busy: When git holds a lock on it.
         """
         return await in_thread(lambda _: drop_ref(self._repository, ref, expected))
+
+    async def drop_stale_lock(self, name: str) -> bool:
+        """Remove the lock on a worktree's branch that a killed creation left, and say whether there was one.
+
+        Only for a worktree in which nothing runs yet: the caller holds its lock and the repository's, and is undoing its creation.
+        """
+        return await in_thread(lambda _: drop_stale_lock(self._repository, name))
 
     async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False) -> bool:
         """Remove the tree, git's entry and, when asked, the branch. Legal at any time, also for half a worktree; idempotent.

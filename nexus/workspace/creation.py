@@ -268,6 +268,8 @@ async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished:
     async with context.repository_lock(f"undoing workspace {record.name}"):
         if finished and not (await context.worktrees.report(record.name)).clean:
             await context.worktrees.rescue(record.name)
+        if not finished:
+            await context.worktrees.drop_stale_lock(record.name)
         tip = record.base_commit if record.branch_created else None
         await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
 

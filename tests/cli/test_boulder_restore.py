@@ -25,11 +25,15 @@ def test_forced_away_listed_and_brought_back(boulder_anywhere: Boulder) -> None:
     assert "unsaved work is kept under refs/nexus/rescue/a/" in told
     command = told.strip().splitlines()[-1].partition("boulder ")[2].split()
     assert boulder("ws", "list", "--json").names == []
-    (entry,) = boulder("ws", "list", "--all", "--json").json  # type: ignore[misc, union-attr]
+    entries = boulder("ws", "list", "--all", "--json").json
+    assert isinstance(entries, list)
+    (entry,) = entries
     assert isinstance(entry, dict)
     assert (entry["name"], entry["status"], entry["restore"]) == ("a", "destroyed", "boulder " + " ".join(command))
     assert f"boulder {' '.join(command)}" in boulder("ws", "list", "--all").text
-    (rescue,) = boulder("ws", "rescues", "a", "--json").json  # type: ignore[misc, union-attr]
+    found = boulder("ws", "rescues", "a", "--json").json
+    assert isinstance(found, list)
+    (rescue,) = found
     assert isinstance(rescue, dict)
     assert (rescue["name"], rescue["files"]) == ("a", 1)
     assert str(rescue["ref"]) in boulder("ws", "rescues").text

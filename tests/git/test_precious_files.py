@@ -70,7 +70,7 @@ async def test_the_report_names_them_and_nothing_else(git: Git) -> None:
         file.write_text("x")
     (made.path / "secret" / "keys" / "link").symlink_to("/etc/passwd")
     report = await worktrees.report("one")
-    assert report.precious == ("a.env", "secret/keys/d", "secret/keys/link", "src/b.env")
+    assert report.precious == ("a.env", "secret/c.env", "secret/keys/d", "secret/keys/link", "src/b.env")
     assert report.lines() == tuple(f"ignored but precious: {path}" for path in report.precious)
 
 
@@ -94,8 +94,6 @@ async def test_a_repository_in_a_precious_folder_is_refused(git: Git) -> None:
 
 
 async def test_a_folder_that_cannot_be_read_is_not_clean(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nexus.git import precious as module
-
     worktrees = await precious(git, "secret/")
     made = await worktrees.create("one", reason=REASON)
     (made.path / "secret").mkdir()
@@ -106,7 +104,7 @@ async def test_a_folder_that_cannot_be_read_is_not_clean(git: Git, monkeypatch: 
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(module.os, "scandir", denied)
+    monkeypatch.setattr("nexus.git.precious.os.scandir", denied)
     report = await worktrees.report("one")
     assert report.unknown == "cannot look into secret/: Permission denied"
     with pytest.raises(GitError, match="secret"):

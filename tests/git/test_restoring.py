@@ -475,3 +475,28 @@ async def test_whatever_was_done_comes_back_identical(
     finally:
         await worktrees.remove("one", expected_tip=None, delete_branch=False)
         git.run("update-ref", "-d", "refs/heads/nexus/one")
+
+
+async def test_the_lock_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(
+    git: Git, worktrees: Worktrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nexus.git import removing
+
+    lock = git.root / ".git" / "refs" / "heads" / "nexus" / "one.lock"
+    assert not await worktrees.drop_stale_lock("one")
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    assert await worktrees.drop_stale_lock("one")
+    assert not lock.exists()
+    lock.touch()
+    looks = iter(range(1000))
+    real = removing._identity
+
+    def busy(path: Path) -> tuple[int, int, int] | None:
+        if next(looks) == 1:
+            path.write_text("still at work")
+        return real(path)
+
+    monkeypatch.setattr(removing, "_identity", busy)
+    assert not await worktrees.drop_stale_lock("one")
+    assert lock.exists()
