@@ -27,6 +27,7 @@ REFUSED: Final[dict[KeyPath, str]] = {
     ("preferences",): _USER_ONLY,
     ("workspaces",): _USER_ONLY,
     ("project_overrides",): _USER_ONLY,
+    ("defaults", "git_identity"): _USER_ONLY,
     ("defaults", "port_range"): "it is for your own file, because host ports are yours to give",
     **{
         (

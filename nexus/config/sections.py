@@ -132,6 +132,8 @@ class Defaults(Described):
     """Image that containers start from."""
     resources: AnyResources | None = None
     """How much of the machine a workspace may use."""
+    git_identity: bool | None = None
+    """Whether git inside containers is told your name and e-mail, as your git configuration has them."""
 
 
 class UserDefaults(Defaults):

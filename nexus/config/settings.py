@@ -84,6 +84,8 @@ class Settings(Model):
     """Absolute; ``None`` where a layer above the one that names it names an image instead."""
     idle_timeout: Duration | None = timedelta(minutes=30)
     """``None``: never put to sleep."""
+    git_identity: bool = True
+    """Whether git inside containers is told the user's name and e-mail."""
     resources: ResourceAllocation = ResourceAllocation()
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
@@ -121,6 +123,7 @@ def build_settings(
         "image": _value(merged, "defaults", "image"),
         "dockerfile": _dockerfile(merged, root, home),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
+        "git_identity": _value(merged, "defaults", "git_identity") is not False,
         "resources": _map(merged, "defaults", "resources"),
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),

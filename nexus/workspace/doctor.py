@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 import anyio
 
+from nexus import git
 from nexus.errors import NexusError
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
@@ -24,7 +25,7 @@ LOW_DISK = 1024**3
 async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
     """Look at everything; with ``fix`` settle, rebuild and remove what can be, never losing work."""
     findings: list[Finding] = []
-    for part in (_backends, _repository, _records, _leftovers, _workspaces, _ports, _disk):
+    for part in (_backends, _repository, _tampering, _records, _leftovers, _workspaces, _ports, _disk):
         findings += [finding async for finding in part(context, fix)]
     return tuple(findings)
 
@@ -69,6 +70,20 @@ async def _repository(context: Context, fix: bool) -> AsyncGenerator[Finding, No
     if fix:
         await context.worktrees.exclude()
     yield Finding(check="git", level="ok", message=f"repository at {root}")
+
+
+async def _tampering(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
+    """Tell what somebody inside a workspace changed to be obeyed outside. Never put right here: what it was is evidence."""
+    try:
+        found = await git.examine(context.repository)
+    except NexusError as error:
+        yield Finding(check="tampering", level="error", message=error.message, hint=error.hint)
+        return
+    for entry in found:
+        check = "tampering" if entry.name is None else f"tampering {entry.name}"
+        yield Finding(check=check, level=entry.level, message=entry.message, hint=entry.hint)
+    if not found:
+        yield Finding(check="tampering", level="ok", message="git's own files lead where they should")
 
 
 async def _records(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:

@@ -22,8 +22,23 @@ from tests.engine.raw import RawEngine
 
 NEW_SUITE = "trixie"
 _PACKAGES = ("git", "libc6", "libpcre2-8-0", "zlib1g")
-_MORE_PROGRAMS = ("sed", "grep", "sort", "uniq", "uname", "dirname", "basename", "expr", "mktemp", "find", "cut", "date")
-_LEFT_OUT = re.compile(r"git-(remote-.*|http-.*|imap-send|daemon|shell|svn|p4|send-email|cvs.*|archimport|instaweb)|scalar")
+_MORE_PROGRAMS = (
+    "sed",
+    "grep",
+    "sort",
+    "uniq",
+    "uname",
+    "dirname",
+    "basename",
+    "expr",
+    "mktemp",
+    "find",
+    "cut",
+    "date",
+)
+_LEFT_OUT = re.compile(
+    r"git-(remote-.*|http-.*|imap-send|daemon|shell|svn|p4|send-email|cvs.*|archimport|instaweb)|scalar"
+)
 """Programs of git's that nothing here runs and that need more libraries."""
 
 
@@ -111,7 +126,7 @@ def _exec_path(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
         elif not path.read_bytes()[:32].startswith((b"#!/usr/bin/perl", b"#!/usr/bin/python")):
             files[inside] = path.read_bytes()
     # Git looks for its programs where it was built to; an image of another layout would have them elsewhere.
-    if str(folder) not in {"/usr/lib/git-core"} and not str(folder).endswith("usr/lib/git-core"):
+    if not str(folder).endswith("usr/lib/git-core"):
         links[str(folder).lstrip("/")] = "/usr/lib/git-core"
     return files, links
 
