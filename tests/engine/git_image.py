@@ -117,6 +117,7 @@ def _exec_path(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return git's own programs as files and links; those in Perl and Python are left out, nothing here interprets them."""
     files: dict[str, bytes] = {}
     links: dict[str, str] = {}
+    files["usr/share/git-core/templates/description"] = b"Unnamed repository.\n"  # no folder of templates: a warning
     for path in folder.rglob("*"):
         inside = f"usr/lib/git-core/{path.relative_to(folder)}"
         if _LEFT_OUT.fullmatch(path.name) or path.is_dir():
