@@ -14,8 +14,10 @@ from typing import Final, Literal
 
 from dulwich.config import ConfigFile
 
+from nexus.errors import GitError
 from nexus.git import beneath, guarding, layout
 from nexus.git.listing import list_worktrees
+from nexus.git.plain_store import require_plain
 from nexus.git.repository import read_config
 from nexus.git.threads import in_thread
 from nexus.models.base import Model
@@ -73,9 +75,18 @@ def _repository(repository: Repository) -> Iterator[Tampering]:
                 message=f"{path} is a symbolic link to {_target(path)}",
                 hint="when you did not make it, put the real file or folder back in its place",
             )
+    yield from _unusable(common)
     yield from _linked_refs(common)
     yield from _hooks(repository)
     yield from _alternates(repository)
+
+
+def _unusable(common: Path) -> Iterator[Tampering]:
+    """Tell of what keeps Nexus from opening the repository at all."""
+    try:
+        require_plain(common)
+    except GitError as error:
+        yield Tampering(message=error.message, hint="put the real file or folder back in its place")
 
 
 def _common_config(repository: Repository) -> Iterator[Tampering]:
@@ -156,7 +167,12 @@ def _alternates(repository: Repository) -> Iterator[Tampering]:
 
 
 def _worktrees(repository: Repository) -> Iterator[Tampering]:
-    for worktree in list_worktrees(repository):
+    try:
+        worktrees = list_worktrees(repository)
+    except GitError as error:
+        yield Tampering(message=error.message, hint="put the real file back in its place: git pack-refs --all writes a new one")
+        return
+    for worktree in worktrees:
         if worktree.present and worktree.registered:
             pointer = b"gitdir: %s\n" % os.fsencode(worktree.admin_dir)
             mended = f"printf 'gitdir: %s\\n' {worktree.admin_dir} > {worktree.path / '.git'}"

@@ -106,7 +106,11 @@ async def _damaged(context: Context, damaged: DamagedRecord, fix: bool) -> Findi
 
 
 async def _leftovers(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
-    actions = [action for action in await sweep(context, dry_run=not fix) if action.kind != "expired" or fix]
+    try:
+        actions = [action for action in await sweep(context, dry_run=not fix) if action.kind != "expired" or fix]
+    except NexusError as error:
+        yield Finding(check="leftovers", level="error", message=error.message, hint=error.hint)
+        return
     if not actions:
         yield Finding(check="leftovers", level="ok", message="nothing half-made, nothing without an owner")
     for action in actions:
