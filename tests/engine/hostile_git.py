@@ -56,7 +56,7 @@ cat > "$1/config" <<END
 [gpg]
 	program = $EVIL
 [include]
-	path = $VICTIM/secret
+	path = $TREE/nothing
 END
 """
 PREPARE = (

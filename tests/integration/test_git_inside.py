@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import nexus
+from nexus.errors import InvalidArgument
 from nexus.models.execution import ExecResult
 from tests.engine.everyday_git import ENVIRONMENT, EVERYDAY, HARMLESS, REFUSED, Step
 from tests.engine.git_image import GitImage
@@ -187,6 +188,49 @@ async def test_what_is_refused_is_refused_safely(bench: Bench) -> None:
             git(tree, "rm", "-q", "-f", "staged.txt")
         assert protected_files(bench.repository) == before
         assert (await inside(ws, "git status --porcelain && git fsck && git log -1")).exit_code == 0
+
+
+async def test_git_inside_knows_the_user_and_trusts_the_tree_whoever_runs_it(bench: Bench) -> None:
+    """Somebody else's number inside than the tree's outside: git would call its ownership dubious, and know no name."""
+    strange = bench.open(**{"backends.docker.user": "4321:4321"})
+    async with strange as nx:
+        ws = await nx.create("a")
+        assert (await ws.exec("id", "-u")).stdout == "4321\n"
+        assert (await ws.exec("git", "status", "--porcelain")).exit_code == 0
+        assert (await ws.exec("git", "log", "-1", cwd="/workspace")).exit_code == 0
+        assert (await ws.exec("git", "var", "GIT_AUTHOR_IDENT")).stdout.startswith(f"{NAME} <{EMAIL}> ")
+        untold = await ws.exec("env", "-u", "GIT_CONFIG_COUNT", "git", "status")
+        assert (untold.exit_code, "dubious ownership" in untold.stderr) == (128, True)
+
+
+async def test_the_users_identity_is_not_told_when_switched_off(bench: Bench) -> None:
+    async with bench.open(**{"defaults.git_identity": False}) as nx:
+        ws = await nx.create("a")
+        assert (await ws.exec("git", "status")).exit_code == 0
+        shown = await ws.shell("env; git config --show-origin --list")
+        assert NAME not in shown.stdout
+        assert EMAIL not in shown.stdout
+        assert (await ws.exec("git", "config", "user.email")).exit_code == 1
+
+
+async def test_an_identity_given_for_the_workspace_wins(bench: Bench) -> None:
+    own = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "Bot"}
+    async with bench.open(**{f"env.{key}": value for key, value in own.items()}) as nx:
+        ws = await nx.create("a")
+        assert (await ws.exec("git", "var", "GIT_COMMITTER_IDENT")).stdout.startswith(f"Bot <{EMAIL}> ")
+
+
+async def test_a_shadow_over_a_link_is_refused(bench: Bench, tmp_path: Path) -> None:
+    """The engine would lay it where the link leads, and the link itself could be replaced inside."""
+    hooks = bench.repository / ".git" / "hooks"
+    hooks.rename(tmp_path / "hooks")
+    hooks.symlink_to(tmp_path / "hooks")
+    async with bench.open() as nx:
+        with pytest.raises(InvalidArgument, match="symbolic link"):
+            await nx.create("a")
+        assert await nx.list() == ()
+    hooks.unlink()
+    (tmp_path / "hooks").rename(hooks)
 
 
 def protected_files(root: Path) -> dict[str, bytes]:

@@ -147,15 +147,18 @@ async def strike(ws: nexus.Workspace, attack: Attack, victim: Path, mark: Path) 
     await ws.shell(f"set -e\n{PREPARE}\n{attack.script}", env=env, check=True, timeout=60)
 
 
+@pytest.mark.parametrize("attack", (ATTACKS[0], ATTACKS[1], ATTACKS[5]), ids=lambda attack: attack.title.replace(" ", "-"))
 async def test_the_same_attacks_do_run_programs_when_the_hosts_git_is_asked(
-    bench: Bench, victim: Path, tmp_path: Path
+    bench: Bench, attack: Attack, victim: Path, tmp_path: Path
 ) -> None:
     """The mark can be made at all: a plain git in the attacked tree makes it."""
     async with bench.open() as nx:
         ws = await nx.create("bad")
         mark = tmp_path / "ran-on-the-host"
-        await strike(ws, ATTACKS[0], victim, mark)
-        subprocess.run(["git", "-c", "core.worktree=.", "status"], cwd=ws.info.worktree_path, capture_output=True)
+        await strike(ws, attack, victim, mark)
+        for command in ("add", "status"):
+            words = ["git", "-c", f"core.worktree={ws.info.worktree_path}", command, *(["."] if command == "add" else [])]
+            subprocess.run(words, cwd=ws.info.worktree_path, capture_output=True)
         assert mark.exists()
 
 
