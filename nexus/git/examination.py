@@ -170,7 +170,9 @@ def _worktrees(repository: Repository) -> Iterator[Tampering]:
     try:
         worktrees = list_worktrees(repository)
     except GitError as error:
-        yield Tampering(message=error.message, hint="put the real file back in its place: git pack-refs --all writes a new one")
+        yield Tampering(
+            message=error.message, hint="put the real file back in its place: git pack-refs --all writes a new one"
+        )
         return
     for worktree in worktrees:
         if worktree.present and worktree.registered:

@@ -55,7 +55,9 @@ def _require_entries(folder: Path, *, folders: bool) -> None:
                     raise _strange(folder / entry.name, "folder" if folders else "file")
     except FileNotFoundError as error:
         if folders:
-            raise NotARepository(f"{folder.parent} is no longer a git repository", details={"path": str(folder)}) from error
+            raise NotARepository(
+                f"{folder.parent} is no longer a git repository", details={"path": str(folder)}
+            ) from error
 
 
 def _strange(path: Path, what: str) -> GitError:

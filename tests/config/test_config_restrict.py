@@ -19,6 +19,7 @@ SAMPLES: dict[tuple[str, ...], str] = {
     ("preferences",): "preferences: {default_editor: ./evil}",
     ("workspaces",): "workspaces: {x: {path: /}}",
     ("project_overrides",): "project_overrides: {app: {env: {A: b}}}",
+    ("defaults", "git_identity"): "defaults: {git_identity: true}",
     ("defaults", "port_range"): "defaults: {port_range: {start: 1, end: 2}}",
     **{("backend", "docker", name): f"backend: {{docker: {{{name}: x}}}}" for name in DockerOptions.model_fields},
 }

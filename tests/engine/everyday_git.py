@@ -117,8 +117,12 @@ REFUSED = (
     Refusal("config, by hand", "echo '[core]' >> $COMMON/config", 1, "Read-only file system"),
     Refusal("config, renamed", "mv $COMMON/config $COMMON/config.old", 1, "busy"),
     Refusal("remote add", "git remote add evil /tmp/evil", 128, "could not write config file"),
-    Refusal("push -u", "git init -q --bare remote.git; git push -q -u origin HEAD:up", 0, "could not write config file"),
-    Refusal("branch -m", "git branch renamed HEAD; git branch -m renamed renamed-2", 128, "could not write config file"),
+    Refusal(
+        "push -u", "git init -q --bare remote.git; git push -q -u origin HEAD:up", 0, "could not write config file"
+    ),
+    Refusal(
+        "branch -m", "git branch renamed HEAD; git branch -m renamed renamed-2", 128, "could not write config file"
+    ),
     Refusal("a hook", "echo evil > $COMMON/hooks/post-checkout", 1, "Read-only file system"),
     Refusal("hooks, renamed", "mv $COMMON/hooks $COMMON/old-hooks", 1, "busy"),
     Refusal("info/attributes", "echo '* filter=evil' > $COMMON/info/attributes", 1, "Read-only file system"),

@@ -48,7 +48,9 @@ async def test_nobody_is_nobody(git: Git) -> None:
     assert await seen(git) == GitIdentity()
 
 
-@pytest.mark.parametrize("pattern", ["{root}/", "{root}/.git", "{parent}/", "repo/", "**/repo/**", "elsewhere/", "~/repo/"])
+@pytest.mark.parametrize(
+    "pattern", ["{root}/", "{root}/.git", "{parent}/", "repo/", "**/repo/**", "elsewhere/", "~/repo/"]
+)
 async def test_an_identity_for_some_folders_is_included_as_git_includes_it(git: Git, pattern: str) -> None:
     home = Path(git.env["HOME"])
     condition = pattern.format(root=git.root, parent=git.root.parent)
@@ -121,5 +123,7 @@ def test_every_pair_is_counted(name: str | None, folders: list[str]) -> None:
 
 
 def run(git: Git, env: dict[str, str], *args: str) -> str:
-    done = subprocess.run(["git", *args], cwd=git.root, env={**os.environ, **git.env, **env}, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *args], cwd=git.root, env={**os.environ, **git.env, **env}, capture_output=True, text=True
+    )
     return done.stdout.strip()

@@ -17,7 +17,9 @@ from tests.git.oracle import REASON, Git
 async def test_without_the_guard_git_would_run_a_workspaces_program(git: Git, tmp_path: Path) -> None:
     evil = tmp_path / "evil"
     git.run("clone", "-q", "--bare", str(git.root), str(evil))
-    (evil / "config").write_text(f'[core]\n\trepositoryformatversion = 0\n\tfsmonitor = "touch {tmp_path}/ran; false"\n')
+    (evil / "config").write_text(
+        f'[core]\n\trepositoryformatversion = 0\n\tfsmonitor = "touch {tmp_path}/ran; false"\n'
+    )
     (git.root / ".git" / "commondir").write_text(f"{evil}\n")
     git.run("status")
     assert (tmp_path / "ran").exists()
@@ -26,7 +28,7 @@ async def test_without_the_guard_git_would_run_a_workspaces_program(git: Git, tm
 async def test_the_guard_is_there_with_the_first_and_gone_with_the_last(git: Git, worktrees: Worktrees) -> None:
     guard = git.root / ".git" / "commondir"
     for name in ("a", "b"):
-        made = await worktrees.create(name, reason=REASON)
+        await worktrees.create(name, reason=REASON)
         assert guard.read_bytes() == b".\n"
     again = await worktrees.get("b")
     assert again is not None
@@ -37,7 +39,6 @@ async def test_the_guard_is_there_with_the_first_and_gone_with_the_last(git: Git
     assert guard.exists()
     await worktrees.remove("b", expected_tip=None, delete_branch=False)
     assert not guard.exists()
-    assert made is not None
 
 
 async def test_one_that_leads_elsewhere_is_refused_and_kept(git: Git, worktrees: Worktrees) -> None:
@@ -63,7 +64,9 @@ async def test_a_repository_whose_tree_lies_elsewhere_goes_without(git: Git, wor
     assert git.run("status", "--porcelain") == ""
 
 
-async def test_everyday_git_in_the_main_checkout_does_not_notice(git: Git, worktrees: Worktrees, tmp_path: Path) -> None:
+async def test_everyday_git_in_the_main_checkout_does_not_notice(
+    git: Git, worktrees: Worktrees, tmp_path: Path
+) -> None:
     """The same list once in a plain repository and once in a guarded one gives the same commits and words."""
     plain = tmp_path / "plain"
     git.write(".gitignore", "/remote.git/\n/.nexus/\n")
@@ -83,7 +86,12 @@ async def test_everyday_git_in_the_main_checkout_does_not_notice(git: Git, workt
         assert (one.returncode, two.returncode) == (step.code, step.code), (step, one, two)
     for question in (["log", "--format=%H %s", "nexus/a"], ["status", "--porcelain=v2"], ["fsck", "--no-dangling"]):
         assert git.run(*question, cwd=plain) == git.run(*question)
-    for done in (["config", "some.key", "value"], ["worktree", "add", "-q", "../more"], ["gc", "-q"], ["worktree", "prune"]):
+    for done in (
+        ["config", "some.key", "value"],
+        ["worktree", "add", "-q", "../more"],
+        ["gc", "-q"],
+        ["worktree", "prune"],
+    ):
         git.run(*done)
     assert git.run("config", "--local", "some.key").strip() == "value"
     assert git.run("status", "--porcelain", cwd=tmp_path / "more") == ""

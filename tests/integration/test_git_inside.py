@@ -60,7 +60,9 @@ def prepare(root: Path) -> None:
     git(root, "add", "-A")
     env = {**os.environ, **ENVIRONMENT}
     identity = ["-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}"]
-    subprocess.run(["git", *identity, "commit", "-q", "--amend", "--reset-author", "-m", "first"], cwd=root, check=True, env=env)
+    subprocess.run(
+        ["git", *identity, "commit", "-q", "--amend", "--reset-author", "-m", "first"], cwd=root, check=True, env=env
+    )
     git(root, "remote", "add", "origin", str(tree_of(root, "a") / "remote.git"))
 
 
@@ -80,7 +82,9 @@ class Outside:
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, **ENVIRONMENT}
-        return subprocess.run(["sh", "-ec", script], cwd=self.tree, capture_output=True, text=True, check=False, env=env)
+        return subprocess.run(
+            ["sh", "-ec", script], cwd=self.tree, capture_output=True, text=True, check=False, env=env
+        )
 
 
 @pytest.fixture
@@ -138,7 +142,9 @@ async def test_everyday_git_is_the_same_inside_and_outside(bench: Bench, outside
             if image.version == host_version():
                 alike = alike and shown(ours.stdout, bench.repository) == shown(theirs.stdout, outside.root)
             if not alike:
-                strange.append(f"{step}\n{ours.exit_code}\n{ours.stdout}{ours.stderr}\n-- outside\n{theirs.stdout}{theirs.stderr}")
+                strange.append(
+                    f"{step}\n{ours.exit_code}\n{ours.stdout}{ours.stderr}\n-- outside\n{theirs.stdout}{theirs.stderr}"
+                )
         assert not strange, "\n\n".join(strange)
         end = await inside(ws, _SHOWN)
         theirs = outside.run(_SHOWN)
@@ -146,7 +152,9 @@ async def test_everyday_git_is_the_same_inside_and_outside(bench: Bench, outside
         assert f"{NAME} {EMAIL}" in end.stdout
         siblings_are_well(bench.repository, "b")
         # And the host's git understands what the one inside has left.
-        assert git(tree_of(bench.repository, "a"), "log", "-1", "--format=%H") == git(outside.tree, "log", "-1", "--format=%H")
+        assert git(tree_of(bench.repository, "a"), "log", "-1", "--format=%H") == git(
+            outside.tree, "log", "-1", "--format=%H"
+        )
 
 
 def shown(text: str, root: Path) -> str:

@@ -65,7 +65,11 @@ class Watch:
                         path.read_text(errors="replace") if path.is_file() and not path.is_symlink() else "other"
                     )
         common = self._root / ".git"
-        for path in (common / "config", *(common / "hooks").rglob("*"), *(common / "worktrees" / "nexus@sibling").glob("*")):
+        for path in (
+            common / "config",
+            *(common / "hooks").rglob("*"),
+            *(common / "worktrees" / "nexus@sibling").glob("*"),
+        ):
             if path.is_file() and path.name != "index":
                 found[str(path)] = path.read_text(errors="replace")
         return found
@@ -124,7 +128,18 @@ async def test_nothing_runs_and_nothing_changes_on_the_host(
         ]
         refused = {what: await attempt(what, act, watch) for what, act in operations}
         print({what: str(error) for what, error in refused.items() if error is not None})
-        for what in ("list", "show", "report", "pause", "resume", "switch", "switch back", "stop", "start", "doctor --fix"):
+        for what in (
+            "list",
+            "show",
+            "report",
+            "pause",
+            "resume",
+            "switch",
+            "switch back",
+            "stop",
+            "start",
+            "doctor --fix",
+        ):
             assert refused[what] is None, what
     # A manager that opens afterwards is not taken in either.
     async with bench.open() as nx:
@@ -147,7 +162,9 @@ async def strike(ws: nexus.Workspace, attack: Attack, victim: Path, mark: Path) 
     await ws.shell(f"set -e\n{PREPARE}\n{attack.script}", env=env, check=True, timeout=60)
 
 
-@pytest.mark.parametrize("attack", (ATTACKS[0], ATTACKS[1], ATTACKS[5]), ids=lambda attack: attack.title.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "attack", (ATTACKS[0], ATTACKS[1], ATTACKS[5]), ids=lambda attack: attack.title.replace(" ", "-")
+)
 async def test_the_same_attacks_do_run_programs_when_the_hosts_git_is_asked(
     bench: Bench, attack: Attack, victim: Path, tmp_path: Path
 ) -> None:
@@ -157,7 +174,13 @@ async def test_the_same_attacks_do_run_programs_when_the_hosts_git_is_asked(
         mark = tmp_path / "ran-on-the-host"
         await strike(ws, attack, victim, mark)
         for command in ("add", "status"):
-            words = ["git", "-c", f"core.worktree={ws.info.worktree_path}", command, *(["."] if command == "add" else [])]
+            words = [
+                "git",
+                "-c",
+                f"core.worktree={ws.info.worktree_path}",
+                command,
+                *(["."] if command == "add" else []),
+            ]
             subprocess.run(words, cwd=ws.info.worktree_path, capture_output=True)
         assert mark.exists()
 
