@@ -84,6 +84,7 @@ def test_effective_settings_are_json(site: Site) -> None:
     shown = site.load().to_json()
     assert shown["defaults"] == {
         "backend": "docker",
+        "git_identity": True,
         "idle_timeout": "30m",
         "image": "nexus-workspace:latest",
         "resources": {"cpu": {"cores": 2.0}, "memory": {"bytes": 4 * 1024**3}, "storage": {"bytes": 50 * 1024**3}},

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - scripts are one line each, so that the table stays one
 """What a hostile program inside a workspace does to git, as a table.
 
 Each script runs with ``sh -e`` inside, with ``TREE``, ``COMMON``, ``ADMIN``, ``NAME``, ``EVIL`` (a program in the tree that leaves a mark

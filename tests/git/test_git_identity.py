@@ -55,8 +55,7 @@ async def test_an_identity_for_some_folders_is_included_as_git_includes_it(git: 
     home = Path(git.env["HOME"])
     condition = pattern.format(root=git.root, parent=git.root.parent)
     (home / "work.inc").write_text("[user]\n\temail = included@example.com\n")
-    with (home / ".gitconfig").open("a") as file:
-        file.write(f'[includeIf "gitdir:{condition}"]\n\tpath = work.inc\n')
+    extend(home / ".gitconfig", f'[includeIf "gitdir:{condition}"]\n\tpath = work.inc\n')
     await seen(git)
 
 
@@ -83,8 +82,10 @@ async def test_a_broken_configuration_is_an_error_that_names_the_file(git: Git) 
 
 
 async def test_a_command_in_the_configuration_is_not_run(git: Git, tmp_path: Path) -> None:
-    with Path(git.env["HOME"], ".gitconfig").open("a") as file:
-        file.write(f"[core]\n\tfsmonitor = touch {tmp_path}/ran\n[include]\n\tpath = !touch {tmp_path}/ran\n")
+    extend(
+        Path(git.env["HOME"], ".gitconfig"),
+        f"[core]\n\tfsmonitor = touch {tmp_path}/ran\n[include]\n\tpath = !touch {tmp_path}/ran\n",
+    )
     await read_identity(await find_repository(git.root))
     assert not (tmp_path / "ran").exists()
 
@@ -127,3 +128,7 @@ def run(git: Git, env: dict[str, str], *args: str) -> str:
         ["git", *args], cwd=git.root, env={**os.environ, **git.env, **env}, capture_output=True, text=True
     )
     return done.stdout.strip()
+
+
+def extend(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)

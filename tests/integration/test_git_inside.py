@@ -180,7 +180,6 @@ async def test_what_is_refused_is_refused_safely(bench: Bench) -> None:
         strange = []
         for refusal in REFUSED:
             done = await inside(ws, refusal.script, **places)
-            print(f"{refusal.title}: {done.exit_code} {done.stderr.strip()!r}")
             if done.exit_code != refusal.code or refusal.says not in done.stderr:
                 strange.append(f"{refusal}\n  {done.exit_code} {done.stdout}{done.stderr}")
         for script in HARMLESS:

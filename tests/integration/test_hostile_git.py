@@ -127,7 +127,6 @@ async def test_nothing_runs_and_nothing_changes_on_the_host(
             ("destroy --force", lambda: ws.destroy(force=True)),
         ]
         refused = {what: await attempt(what, act, watch) for what, act in operations}
-        print({what: str(error) for what, error in refused.items() if error is not None})
         for what in (
             "list",
             "show",
@@ -163,7 +162,7 @@ async def strike(ws: nexus.Workspace, attack: Attack, victim: Path, mark: Path) 
 
 
 @pytest.mark.parametrize(
-    "attack", (ATTACKS[0], ATTACKS[1], ATTACKS[5]), ids=lambda attack: attack.title.replace(" ", "-")
+    "attack", [ATTACKS[0], ATTACKS[1], ATTACKS[5]], ids=lambda attack: attack.title.replace(" ", "-")
 )
 async def test_the_same_attacks_do_run_programs_when_the_hosts_git_is_asked(
     bench: Bench, attack: Attack, victim: Path, tmp_path: Path
