@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine.fixtures import engine, test_image
+from tests.engine.git_image import git_image, new_git_image
 from tests.workbench import git
 
-__all__ = ["engine", "home", "repository", "test_image"]
+__all__ = ["engine", "git_image", "home", "new_git_image", "repository", "test_image"]
 
 
 @pytest.fixture

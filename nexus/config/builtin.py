@@ -22,6 +22,7 @@ def built_in() -> Layer:
             "defaults": {
                 "backend": "docker",
                 "idle_timeout": "30m",
+                "git_identity": True,
                 "image": "nexus-workspace:latest",
                 "keep_destroyed": "14d",
                 "resources": "medium",

@@ -136,6 +136,8 @@ class Defaults(Described):
     """Ignored files that count as work all the same: `.env`, `notes/**`. The lists of all files are added up."""
     keep_destroyed: PositiveDuration | None = None
     """Time for which a destroyed workspace can be restored before `prune` removes it; `null`: until prune is told otherwise."""
+    git_identity: bool | None = None
+    """Whether git inside containers is told your name and e-mail, as your git configuration has them."""
 
 
 class UserDefaults(Defaults):

@@ -88,6 +88,8 @@ class Settings(Model):
     """Patterns of ignored files that count as work all the same."""
     keep_destroyed: Duration | None = timedelta(days=14)
     """``None``: a destroyed workspace is kept until ``prune`` is told an age."""
+    git_identity: bool = True
+    """Whether git inside containers is told the user's name and e-mail."""
     resources: ResourceAllocation = ResourceAllocation()
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
@@ -127,6 +129,7 @@ def build_settings(
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
         "precious": _value(merged, "defaults", "precious") or (),
         "keep_destroyed": _value(merged, "defaults", "keep_destroyed"),
+        "git_identity": _value(merged, "defaults", "git_identity") is not False,
         "resources": _map(merged, "defaults", "resources"),
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),

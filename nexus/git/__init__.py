@@ -4,11 +4,16 @@
 - :class:`Worktrees` makes and removes the worktrees of one repository; :class:`Worktree` and :class:`WorkReport` are what it tells.
 - :func:`empty_trash` deletes the trees that were moved out of sight, :func:`list_trash` says what is left of them.
 - :func:`container_mounts` says how a container has to see a worktree so that git works in it.
+- :func:`read_identity` tells who the user is to git, :func:`git_environment` passes that on to git inside.
+- :func:`examine` looks for what a hostile workspace may have done to the repository.
 """
 
 from __future__ import annotations
 
+from nexus.git.examination import Tampering, examine
+from nexus.git.identity import GitIdentity, git_environment, read_identity
 from nexus.git.layout import Worktree, container_mounts
+from nexus.git.listing import protected
 from nexus.git.repository import find_repository
 from nexus.git.threads import Stop
 from nexus.git.trash import Trash, empty_trash, list_trash
@@ -16,13 +21,19 @@ from nexus.git.work_report import WorkReport
 from nexus.git.worktrees import Worktrees
 
 __all__ = [
+    "GitIdentity",
     "Stop",
+    "Tampering",
     "Trash",
     "WorkReport",
     "Worktree",
     "Worktrees",
     "container_mounts",
     "empty_trash",
+    "examine",
     "find_repository",
+    "git_environment",
     "list_trash",
+    "protected",
+    "read_identity",
 ]

@@ -17,6 +17,7 @@ from nexus.git import beneath, layout, reflog
 from nexus.git.checkout import Report, Source, check_out
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
+from nexus.git.guarding import guard, unguard
 from nexus.git.index_file import EMPTY, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
@@ -69,7 +70,8 @@ def create_worktree(
         _require_free(repository, tree, admin)
         exclude(repository)
         undo.callback(_drop_empty, repository.common_dir / "worktrees")
-        _make_shadowed(repository)
+        guard(repository)
+        undo.callback(unguard, repository)
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
@@ -142,16 +144,6 @@ def _require_free(repository: Repository, tree: Path, admin: Path) -> None:
                 hint="it belongs to a worktree of this name, or was left by one; remove that first",
                 details={"path": str(path)},
             )
-
-
-def _make_shadowed(repository: Repository) -> None:
-    """Make what containers see read-only: nothing can be mounted over a path that does not exist."""
-    common = repository.common_dir
-    beneath.require_real_folders(common, "worktrees")
-    for folder in layout.SHADOWED_FOLDERS:
-        (common / folder).mkdir(exist_ok=True)
-    if read_config(repository).get_boolean((b"extensions",), b"worktreeConfig", False):
-        (common / "config.worktree").touch()
 
 
 def _make_branch(repo: Repo, repository: Repository, ref: str, tip: str, start: str) -> None:

@@ -32,13 +32,17 @@ DESTROYED_PREFIX: Final = "refs/nexus/destroyed/"
 EXCLUDED: Final = (".nexus/state/", ".nexus/worktrees/", ".nexus/current", ".nexus/cache/", ".nexus/trash/")
 """What ``info/exclude`` keeps out of ``git status``; ``.nexus/config.yaml`` stays the user's to commit."""
 
-SHADOWED_FOLDERS: Final = ("hooks", "info", "modules", "worktrees")
+SHADOWED_FOLDERS: Final = ("branches", "hooks", "info", "modules", "remotes", "worktrees")
 """Folders of the common dir that a container may read and never write. Made at creation where they are missing.
 
-``modules`` holds the git directories of submodules, with hooks and configuration that git obeys on the host.
+``modules`` holds the git directories of submodules, with hooks and configuration that git obeys on the host. ``branches`` and
+``remotes`` are where git of old kept the addresses of remotes; it still looks there.
 """
 
-SHADOWED: Final = ("hooks", "config", "info", "worktrees", "modules")
+SHADOWED: Final = ("hooks", "config", "info", "worktrees", "modules", "branches", "remotes")
+
+SHADOWED_IF_PRESENT: Final = ("commondir", "config.worktree")
+"""Files that are shadowed where they are: see :mod:`nexus.git.guarding`."""
 
 
 class Worktree(Model):

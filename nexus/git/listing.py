@@ -98,5 +98,5 @@ def lock_of(admin: Path) -> str | None:
 
 def protected(repository: Repository) -> tuple[str, ...]:
     """Return the entries of the common dir that a container must not write."""
-    more = ("config.worktree",) if beneath.exists(repository.common_dir / "config.worktree") else ()
+    more = (entry for entry in layout.SHADOWED_IF_PRESENT if beneath.exists(repository.common_dir / entry))
     return (*layout.SHADOWED, *more)

@@ -255,7 +255,7 @@ def require_room(refs: Refs, ref: str) -> None:
 
 
 def require_real_path(common: Path, ref: str) -> None:
-    """Refuse when a folder on the way to a loose ref is a symbolic link: we would write through it.
+    """Refuse when a folder on the way to a loose ref is a symbolic link: we would write through it. A pipe would hold us for ever.
 
     Raises:
         GitError: When one is.
@@ -271,6 +271,13 @@ def require_real_path(common: Path, ref: str) -> None:
             raise GitError(
                 f"{current} is a symbolic link; git refs must be real folders", details={"path": str(current)}
             )
+    leaf = common / ref
+    try:
+        mode = leaf.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise GitError(f"{leaf} is not a plain file, as git refs are", details={"path": str(leaf)})
 
 
 def checked_out(common: Path, ref: str) -> Path | None:

@@ -15,6 +15,7 @@ from nexus.errors import CleanupError, GitError
 from nexus.git import beneath, layout, reflog
 from nexus.git.creating import draft_path
 from nexus.git.deleting import delete_tree, move_away
+from nexus.git.guarding import unguard
 from nexus.git.listing import lock_of
 from nexus.git.refs import Refs, checked_out, require_real_path
 from nexus.git.repository import opened
@@ -38,6 +39,7 @@ def remove_worktree(
     left += _remove_entry(repository, draft_path(repository, name))
     with suppress(OSError):
         (repository.common_dir / "worktrees").rmdir()
+    unguard(repository)
     deleted = delete_branch and expected_tip is not None and _delete_branch(repository, name, expected_tip)
     if left:
         raise CleanupError(

@@ -24,6 +24,7 @@ from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtensio
 
 from nexus.errors import BareRepository, Busy, GitError, NotARepository
 from nexus.git import beneath
+from nexus.git.plain_store import require_plain
 from nexus.git.threads import in_thread
 from nexus.models.workspace import Repository
 
@@ -266,6 +267,7 @@ def read_config(repository: Repository) -> StackedConfig:
 
 def object_store(repository: Repository) -> DiskObjectStore:
     """Return a store of the repository's objects; one for each thread, it is not safe to share."""
+    require_plain(repository.common_dir)
     return DiskObjectStore.from_config(str(repository.common_dir / "objects"), read_config(repository))
 
 
@@ -279,6 +281,7 @@ def opened(repository: Repository) -> Iterator[Repo]:
         GitError: When it cannot be opened.
     """
     common = str(repository.common_dir)
+    require_plain(repository.common_dir)
     try:
         repo = Repo(str(repository.root), controldir=common, commondir=common, worktree=str(repository.root))
     except (NotGitRepository, FileNotFoundError) as error:

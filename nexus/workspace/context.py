@@ -14,7 +14,7 @@ import anyio
 from nexus.abc import Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
 from nexus.errors import NexusError, RecordDamaged, WorkspaceNotFound
-from nexus.git import Worktree, Worktrees, container_mounts
+from nexus.git import Worktree, Worktrees, container_mounts, protected
 from nexus.models.events import Progress
 from nexus.models.ids import NodeId, WorkspaceId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
@@ -120,6 +120,7 @@ class Context:
             path=record.worktree_path,
             branch=record.branch,
             admin_dir=self.worktrees.admin_dir(record.name),
+            protected=protected(self.repository),
         )
         return specification(record, self.node, container_mounts(self.repository, tree))
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from nexus.abc import ProgressCallback
+from nexus.abc import ProgressCallback, Provider
 from nexus.errors import (
     AlreadyExists,
     BranchInUse,
@@ -19,8 +19,9 @@ from nexus.errors import (
     RecordDamaged,
     WorkspaceNotFound,
 )
-from nexus.git import Worktree
+from nexus.git import GitIdentity, Worktree, read_identity
 from nexus.models.events import StatusChanged
+from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim, JournalEntry, OpenJournal
@@ -189,7 +190,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await _refuse_existing(context, request.name)
     await drop_stale_claim(context, request.name)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
-    await context.provider(stack.settings.backend)
+    provider = await context.provider(stack.settings.backend)
     worktrees = context.worktrees
     base = await (
         worktrees.resolve(request.start_point) if request.restore is None else worktrees.restorable_tip(request.restore)
@@ -201,6 +202,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         branch=worktrees.branch(request.name),
         base_commit=base,
         worktree=worktrees.path(request.name),
+        identity=await _identity(context, provider, told=stack.settings.git_identity),
     )
     there = await branch_tip(context, record)
     if there is not None:
@@ -214,6 +216,14 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
     )
     return Creation(context, record, journal, context.reporter(record, progress))
+
+
+async def _identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
+    """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
+    info = await provider.probe()
+    if info.available and Capability.ISOLATION not in info.capabilities:
+        return None
+    return await read_identity(context.repository) if told else GitIdentity()
 
 
 async def resume(context: Context, entry: JournalEntry) -> Creation:

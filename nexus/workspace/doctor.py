@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 import anyio
 
+from nexus import git
 from nexus.errors import NexusError
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
@@ -24,7 +25,7 @@ LOW_DISK = 1024**3
 async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
     """Look at everything; with ``fix`` settle, rebuild and remove what can be, never losing work."""
     findings: list[Finding] = []
-    for part in (_backends, _repository, _records, _leftovers, _workspaces, _ports, _disk):
+    for part in (_backends, _repository, _tampering, _records, _leftovers, _workspaces, _ports, _disk):
         findings += [finding async for finding in part(context, fix)]
     return tuple(findings)
 
@@ -71,6 +72,20 @@ async def _repository(context: Context, fix: bool) -> AsyncGenerator[Finding, No
     yield Finding(check="git", level="ok", message=f"repository at {root}")
 
 
+async def _tampering(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
+    """Tell what somebody inside a workspace changed to be obeyed outside. Never put right here: what it was is evidence."""
+    try:
+        found = await git.examine(context.repository)
+    except NexusError as error:
+        yield Finding(check="tampering", level="error", message=error.message, hint=error.hint)
+        return
+    for entry in found:
+        check = "tampering" if entry.name is None else f"tampering {entry.name}"
+        yield Finding(check=check, level=entry.level, message=entry.message, hint=entry.hint)
+    if not found:
+        yield Finding(check="tampering", level="ok", message="git's own files lead where they should")
+
+
 async def _records(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
     _, damaged = await context.records()
     if not damaged:
@@ -91,7 +106,11 @@ async def _damaged(context: Context, damaged: DamagedRecord, fix: bool) -> Findi
 
 
 async def _leftovers(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
-    actions = [action for action in await sweep(context, dry_run=not fix) if action.kind != "expired" or fix]
+    try:
+        actions = [action for action in await sweep(context, dry_run=not fix) if action.kind != "expired" or fix]
+    except NexusError as error:
+        yield Finding(check="leftovers", level="error", message=error.message, hint=error.hint)
+        return
     if not actions:
         yield Finding(check="leftovers", level="ok", message="nothing half-made, nothing without an owner")
     for action in actions:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from nexus.config import Settings
+from nexus.git import GitIdentity, git_environment
 from nexus.models.ids import NodeId, new_workspace_id
 from nexus.models.instances import (
     LABEL_NAME,
@@ -28,20 +29,38 @@ WORKSPACE_LINK = "/workspace"
 """Where the tree is found inside a container, besides its own path on the host."""
 
 _REFERENCE = "env:"
+_GIT = "git"
 _OURS = frozenset({"stop_grace"})
 
 
 def draft(
-    request: CreateRequest, settings: Settings, repository: Repository, *, branch: str, base_commit: str, worktree: Path
+    request: CreateRequest,
+    settings: Settings,
+    repository: Repository,
+    *,
+    branch: str,
+    base_commit: str,
+    worktree: Path,
+    identity: GitIdentity | None = None,
 ) -> WorkspaceRecord:
-    """Return the record that a creation starts from."""
+    """Return the record that a creation starts from.
+
+    Args:
+        request: What is asked for.
+        settings: What is configured.
+        repository: The repository.
+        branch: The workspace's branch.
+        base_commit: Where it starts.
+        worktree: The tree's folder.
+        identity: Whom git inside commits for; ``None`` where programs inside see the host's own git configuration.
+    """
     now = datetime.now(UTC)
-    identity = settings.workspace
+    project = settings.workspace
     return WorkspaceRecord(
         id=new_workspace_id(),
         name=request.name,
-        display_name=request.display_name or identity.display_name,
-        description=identity.description,
+        display_name=request.display_name or project.display_name,
+        description=project.description,
         status=WorkspaceStatus.PENDING,
         backend=settings.backend,
         backend_config=provider_options(settings, settings.backend),
@@ -56,7 +75,7 @@ def draft(
         updated_at=now,
         last_active=now,
         expires_at=now + request.ttl if request.ttl is not None else None,
-        config=settings_of(settings),
+        config=settings_of(settings, identity),
         labels=dict(request.labels),
     )
 
@@ -66,9 +85,12 @@ def provider_options(settings: Settings, backend: str) -> dict[str, JsonValue]:
     return {key: value for key, value in settings.backends.get(backend, {}).items() if key not in _OURS}
 
 
-def settings_of(settings: Settings) -> dict[str, str | None]:
+def settings_of(settings: Settings, identity: GitIdentity | None = None) -> dict[str, JsonValue]:
     """Return the settings that a record keeps because later steps depend on them."""
-    return {"dockerfile": str(settings.dockerfile) if settings.dockerfile else None}
+    return {
+        "dockerfile": str(settings.dockerfile) if settings.dockerfile else None,
+        **({} if identity is None else {_GIT: identity.model_dump(mode="json")}),
+    }
 
 
 def with_ports(record: WorkspaceRecord, mappings: tuple[PortMapping, ...]) -> WorkspaceRecord:
@@ -116,7 +138,7 @@ def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMou
         image=record.image,
         dockerfile=Path(str(dockerfile)) if dockerfile else None,
         build_context=record.repository.root if dockerfile else None,
-        env={**plain_env(record.env_vars), **workspace_env(record)},
+        env={**plain_env(record.env_vars), **git_env(record), **workspace_env(record)},
         ports=record.port_mappings,
         resources=record.resources,
         mounts=mounts,
@@ -143,6 +165,20 @@ def workspace_env(record: WorkspaceRecord) -> dict[str, str]:
         "NEXUS_WORKSPACE_ID": record.id,
         "NEXUS_WORKSPACE_BRANCH": record.branch,
     }
+
+
+def git_env(record: WorkspaceRecord) -> dict[str, str]:
+    """Return what git inside has to be told: who commits, and that the tree may belong to another user there.
+
+    Nothing where programs inside are the user's own processes: they see the user's git configuration itself.
+    """
+    stored = record.config.get(_GIT)
+    if not isinstance(stored, dict):
+        return {}
+    tree = str(record.worktree_path)
+    # Submodules are repositories of their own below the tree; git knows the trailing star since 2.46.
+    safe = (tree, f"{tree}/*", str(record.repository.common_dir))
+    return git_environment(GitIdentity.model_validate(stored), safe, over=plain_env(record.env_vars))
 
 
 def view(

@@ -84,6 +84,7 @@ def test_effective_settings_are_json(site: Site) -> None:
     shown = site.load().to_json()
     assert shown["defaults"] == {
         "backend": "docker",
+        "git_identity": True,
         "idle_timeout": "30m",
         "image": "nexus-workspace:latest",
         "keep_destroyed": "14d",

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
@@ -69,6 +70,7 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
     found = await find_container(engine, ref)
     if found is not None:
         return await _complete(engine, found, spec, identity)
+    await asyncio.to_thread(_refuse_links, spec)
     made = _Made()
     try:
         chosen = await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
@@ -95,6 +97,17 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
         await finish(_undo(engine, spec, made), limit=_UNDO_LIMIT)
         raise
     return number
+
+
+def _refuse_links(spec: InstanceSpec) -> None:
+    """Refuse a shadow over a symbolic link: the engine would lay it where the link leads, and leave the link itself to be replaced."""
+    for mount in spec.mounts:
+        if mount.kind == "bind" and mount.read_only and Path(mount.source).is_symlink():
+            raise InvalidArgument(
+                f"{mount.source} is a symbolic link, so it cannot be kept from being replaced inside",
+                hint="put the real file or folder in its place, or use a backend that mounts nothing",
+                details={"path": mount.source},
+            )
 
 
 async def _create(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]) -> str:
