@@ -100,7 +100,7 @@ async def test_a_folder_that_cannot_be_read_is_not_clean(git: Git, monkeypatch: 
     real = os.scandir
 
     def denied(path: bytes) -> object:
-        if path.endswith(b"/secret"):
+        if os.fsencode(path).endswith(b"/secret"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
