@@ -24,6 +24,8 @@ def built_in() -> Layer:
                 "idle_timeout": "30m",
                 "image": "nexus-workspace:latest",
                 "resources": "medium",
+                "isolation": "worktree",
+                "worktree_include_max": "1G",
             },
             "backends": {
                 "docker": {"network": "nexus-workspace", "stop_grace": "10s"},

@@ -18,6 +18,7 @@ from nexus.config.values import (
     Count,
     EntryName,
     EnvValue,
+    FilePattern,
     Network,
     NetworkName,
     PortName,
@@ -33,6 +34,7 @@ from nexus.models.base import Described
 from nexus.models.ports import PortProtocol, Visibility
 from nexus.models.resources import ResourceClass
 from nexus.models.units import Size
+from nexus.models.workspace import Isolation as WorkspaceIsolation
 
 
 class Cpu(Described):
@@ -132,6 +134,12 @@ class Defaults(Described):
     """Image that containers start from."""
     resources: AnyResources | None = None
     """How much of the machine a workspace may use."""
+    isolation: WorkspaceIsolation | None = None
+    """worktree: a linked worktree; clone: a private clone, so that nothing of the main `.git` can be written inside."""
+    worktree_include: tuple[FilePattern, ...] | None = None
+    """Ignored files that come along into a new worktree, as `.gitignore` patterns; they rank above `.worktreeinclude`."""
+    worktree_include_max: PositiveSize | None = None
+    """The most that ignored files which come along may take together; more is refused, never cut."""
 
 
 class UserDefaults(Defaults):

@@ -17,6 +17,7 @@ from nexus.models.base import Model
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
 from nexus.models.units import Duration, Size
+from nexus.models.workspace import Isolation
 
 STATE_VARIABLE: Final = "NEXUS_STATE_DIR"
 SHARED_STATE: Final = Path("/var/lib/nexus/state")
@@ -85,6 +86,12 @@ class Settings(Model):
     idle_timeout: Duration | None = timedelta(minutes=30)
     """``None``: never put to sleep."""
     resources: ResourceAllocation = ResourceAllocation()
+    isolation: Isolation = "worktree"
+    """What a workspace's tree is: a linked worktree, or a private clone."""
+    worktree_include: tuple[str, ...] = ()
+    """Patterns of ignored files that come along into a new worktree."""
+    worktree_include_max: Size = 1 << 30
+    """The most that they may take together, in bytes."""
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
     env: Mapping[str, str] = {}
@@ -122,6 +129,11 @@ def build_settings(
         "dockerfile": _dockerfile(merged, root, home),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
         "resources": _map(merged, "defaults", "resources"),
+        **{
+            name: found
+            for name in ("isolation", "worktree_include", "worktree_include_max")
+            if (found := _value(merged, "defaults", name)) is not None
+        },
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
         "env": _map(merged, "env"),

@@ -15,8 +15,11 @@ from dulwich.repo import Repo
 from nexus.errors import BranchInUse, GitError
 from nexus.git import beneath, layout, reflog
 from nexus.git.checkout import Report, Source, check_out
+from nexus.git.clone_marker import CloneMarker, drop_marker, write_marker
+from nexus.git.cloning import make_git_dir, require_lending
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
+from nexus.git.including import Include, include_files
 from nexus.git.index_file import EMPTY, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
@@ -24,7 +27,7 @@ from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, req
 from nexus.git.repository import opened, read_config
 from nexus.git.threads import Stop
 from nexus.git.trees import TreeFile, flatten
-from nexus.models.workspace import Repository
+from nexus.models.workspace import Isolation, Repository
 
 BASE_FILE: Final = "nexus-base"
 """In our entry: the full name of the branch that the worktree started from, for :meth:`Worktrees.sync`."""
@@ -45,6 +48,8 @@ class Order(NamedTuple):
     start: str
     reason: str
     adopt: bool
+    include: Include = Include()
+    isolation: Isolation = "worktree"
 
 
 def create_worktree(repository: Repository, order: Order, stop: Stop, report: Report | None) -> Made:
@@ -62,24 +67,47 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
-        base = branch_for(repository.common_dir, refs, order.start) if made else None
-        _make_entry(repository, order, tip, base)
-        undo.callback(_drop_entry, repository, admin)
+        if order.isolation == "clone":
+            admin = _make_clone(repository, order, tip, undo)
+        else:
+            base = branch_for(repository.common_dir, refs, order.start) if made else None
+            _make_linked(repository, order, tip, base, undo)
         stop.check()
-        tree.mkdir()
-        undo.callback(_drop_tree, repository, tree, name)
-        (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
         files, source = _files_of(repo, repository, tip)
-        done = check_out(
-            repository, files, tree, config=read_config(repository), source=source, stop=stop, report=report
-        )
+        config = read_config(repository)
+        done = check_out(repository, files, tree, config=config, source=source, stop=stop, report=report)
         _write_index(admin, format_index(done.entries))
+        brought = include_files(repository, files, tree, include=order.include, config=config, stop=stop)
         stop.check()
         found = get_worktree(repository, name)
         if found is None:
             raise GitError(f"the worktree {name!r} vanished while it was made")
         undo.pop_all()
-    return Made(found.model_copy(update={"notes": done.notes}), tip, made)
+    return Made(found.model_copy(update={"notes": (*done.notes, *brought)}), tip, made)
+
+
+def _make_linked(repository: Repository, order: Order, tip: str, base: bytes | None, undo: ExitStack) -> None:
+    tree, admin = layout.worktree_path(repository, order.name), layout.admin_path(repository, order.name)
+    drop_marker(repository, order.name)
+    _make_entry(repository, order, tip, base)
+    undo.callback(_drop_entry, repository, admin)
+    tree.mkdir()
+    undo.callback(_drop_tree, repository, tree, order.name)
+    (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
+
+
+def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack) -> Path:
+    """Make the tree with a git directory of its own, and note first that it is ours and what it is."""
+    require_lending(repository)
+    tree = layout.worktree_path(repository, order.name)
+    write_marker(repository, order.name, CloneMarker(reason=order.reason, returned=tip))
+    undo.callback(drop_marker, repository, order.name)
+    try:
+        tree.mkdir()
+        undo.callback(_drop_tree, repository, tree, order.name)
+        return make_git_dir(repository, order.name, tip)
+    except OSError as error:
+        raise GitError(f"{tree} cannot be made: {error.strerror}", details={"path": str(tree)}) from error
 
 
 def _check_reason(reason: str) -> None:

@@ -116,6 +116,7 @@ class Context:
             path=record.worktree_path,
             branch=record.branch,
             admin_dir=self.worktrees.admin_dir(record.name),
+            isolation=record.isolation,
         )
         return specification(record, self.node, container_mounts(self.repository, tree))
 

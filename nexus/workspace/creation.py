@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from nexus.abc import ProgressCallback
+from nexus.config import Settings
 from nexus.errors import (
     AlreadyExists,
     BranchInUse,
@@ -29,6 +30,9 @@ from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps
 from nexus.workspace.records import draft, reference, touched, with_ports
 
 _log = logging.getLogger(__name__)
+
+NOTES = "dev.nexus.notes"
+"""Annotation that keeps what creation has to say about the tree: what came along, what was left as it is. One line each."""
 
 UNDO_TIMEOUT = 60.0
 """Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
@@ -106,10 +110,12 @@ class Creation:
     async def _save(self) -> None:
         await self._context.store.save(self.record)
 
+    def _settings(self, request: CreateRequest) -> Settings:
+        stack = self._context.stack
+        return stack.with_flags(request.settings).settings if request.settings else stack.settings
+
     async def _lease(self, request: CreateRequest) -> None:
-        settings = (
-            self._context.stack.with_flags(request.settings).settings if request.settings else self._context.settings
-        )
+        settings = self._settings(request)
         mappings = await self._context.allocator.allocate(
             self.record.id,
             key=f"{self.record.repository.root}:{self.record.name}",
@@ -119,7 +125,7 @@ class Creation:
         self.record = with_ports(self.record, mappings)
 
     async def _check_out(self, request: CreateRequest) -> None:
-        record, worktrees = self.record, self._context.worktrees
+        record, worktrees, settings = self.record, self._context.worktrees, self._settings(request)
         self._report("worktree", f"checking out {record.branch}")
         async with self._context.repository_lock(f"creating workspace {record.name}"):
             await worktrees.exclude()
@@ -129,13 +135,21 @@ class Creation:
                     start=request.start_point,
                     reason=f"nexus:{record.id}",
                     adopt=request.adopt_branch,
+                    isolation=record.isolation,
+                    include=settings.worktree_include,
+                    include_max=settings.worktree_include_max,
                     progress=self._report,
                 )
             except BaseException:
                 # The call has removed what it made. A branch that is there now is somebody else's, whatever it points at.
                 self.record = self.record.model_copy(update={"branch_created": False})
                 raise
-        self.record = self.record.model_copy(update={"base_commit": tree.head})
+        for note in tree.notes:
+            self._report("worktree", note)
+        notes = {NOTES: "\n".join(tree.notes)} if tree.notes else {}
+        self.record = self.record.model_copy(
+            update={"base_commit": tree.head, "annotations": {**self.record.annotations, **notes}}
+        )
 
     async def _prepare(self) -> None:
         provider = await self._context.provider(self.record.backend)

@@ -6,6 +6,7 @@ Every step may be taken twice, so a destruction that a crash cut short is simply
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from nexus.errors import GitError, ProviderUnavailable, UnsavedWork, WorkspaceGone, WorkspaceStopped
 from nexus.git import WorkReport
@@ -104,6 +105,7 @@ async def _stop(context: Context, record: WorkspaceRecord) -> None:
 
 
 async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> str | None:
+    await _bring_back(context, record)
     report = await context.worktrees.report(record.name)
     if report.clean:
         return None
@@ -117,6 +119,14 @@ async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> 
             lost=report.lines(),
             hint=error.hint or f"save it by hand from {record.worktree_path}, then try again",
         ) from error
+
+
+async def _bring_back(context: Context, record: WorkspaceRecord) -> None:
+    """Fetch a clone's branch while it is there. What cannot be brought shows in the report, which decides."""
+    if record.isolation == "clone":
+        with suppress(GitError):
+            async with context.repository_lock(f"bringing back {record.branch}"):
+                await context.worktrees.bring_back(record.name)
 
 
 async def _give_up(context: Context, record: WorkspaceRecord, journal: OpenJournal) -> None:
@@ -141,7 +151,11 @@ async def _remove_worktree(context: Context, record: WorkspaceRecord) -> bool:
     worktrees = context.worktrees
     async with context.repository_lock(f"destroying workspace {record.name}"):
         tree = await worktrees.get(record.name)
-        tip = tree.head if tree is not None else await branch_tip(context, record)
+        if tree is not None and tree.isolation == "clone":
+            # Its HEAD says where the clone is; the branch here is deleted only where we saw it last.
+            tip = tree.returned
+        else:
+            tip = tree.head if tree is not None else await branch_tip(context, record)
         return await worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
 
 
