@@ -19,7 +19,7 @@ import typer
 from cli_example.completion import complete_names, complete_statuses
 
 if TYPE_CHECKING:
-    from nexus import WorkspaceStatus
+    from nexus import WorkspaceInfo, WorkspaceStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +145,11 @@ def seconds(text: str | None) -> float | None:
     from nexus.models.units import parse_duration
 
     return None if text is None else parse_duration(text).total_seconds()
+
+
+def notes(info: WorkspaceInfo) -> list[str]:
+    """Return what creation had to say about a workspace's tree."""
+    return info.annotations.get("dev.nexus.notes", "").splitlines()
 
 
 def statuses(values: Sequence[str] | None) -> frozenset[WorkspaceStatus]:

@@ -20,15 +20,16 @@ from nexus.git.cloning import make_git_dir, require_lending
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
 from nexus.git.including import Include, include_files
-from nexus.git.index_file import EMPTY, IndexFile, format_index, read_index
+from nexus.git.index_file import EMPTY, SUBMODULE, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
 from nexus.git.threads import Stop
-from nexus.git.trees import TreeFile, flatten
+from nexus.git.trees import TreeFile, flatten, shown
 from nexus.models.workspace import Isolation, Repository
 
+_SHOWN: Final = 5
 BASE_FILE: Final = "nexus-base"
 """In our entry: the full name of the branch that the worktree started from, for :meth:`Worktrees.sync`."""
 
@@ -83,7 +84,18 @@ def create_worktree(repository: Repository, order: Order, stop: Stop, report: Re
         if found is None:
             raise GitError(f"the worktree {name!r} vanished while it was made")
         undo.pop_all()
-    return Made(found.model_copy(update={"notes": (*done.notes, *brought)}), tip, made)
+    return Made(found.model_copy(update={"notes": (*done.notes, *_submodules(files), *brought)}), tip, made)
+
+
+def _submodules(files: list[TreeFile]) -> tuple[str, ...]:
+    """Return, for people, which folders are empty because they belong to other repositories."""
+    paths = [shown(file.path) for file in files if file.mode == SUBMODULE]
+    if not paths:
+        return ()
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return (
+        f"submodules are empty folders until 'git submodule update --init' runs inside: {', '.join(paths[:_SHOWN])}{more}",
+    )
 
 
 def _make_linked(repository: Repository, order: Order, tip: str, base: bytes | None, undo: ExitStack) -> None:

@@ -14,7 +14,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from dulwich.config import Config
 from dulwich.ignore import read_ignore_patterns
@@ -24,6 +24,7 @@ from nexus.git import beneath
 from nexus.git.checkout import Report
 from nexus.git.ignoring import Ignore, IgnorePattern, Tracked, is_ignored, parse_patterns
 from nexus.git.include_copying import Come, copy_all, stays_inside
+from nexus.git.include_settling import IGNORE_LIMIT, Levels, Settling, Wanted, below
 from nexus.git.index_file import SUBMODULE, read_index
 from nexus.git.threads import Stop
 from nexus.git.trees import TreeFile, is_hostile_name, shown
@@ -34,7 +35,6 @@ INCLUDE_FILE: Final = ".worktreeinclude"
 DEFAULT_LIMIT: Final = 1 << 30
 
 _FILE_LIMIT: Final = 1 << 20
-_IGNORE_LIMIT: Final = 1 << 20
 _MAX_ENTRIES: Final = 2_000_000
 _SHOWN: Final = 5
 _WILD: Final = frozenset(b"*?[\\")
@@ -65,18 +65,6 @@ class _Patterns(NamedTuple):
         return above
 
 
-class _Wanted(NamedTuple):
-    """What the main checkout offers: ignored there, and named by a pattern."""
-
-    found: dict[bytes, os.stat_result]
-    left_out: list[str]
-
-
-_Levels: TypeAlias = "tuple[tuple[int, tuple[IgnorePattern, ...]], ...]"
-_State: TypeAlias = "tuple[_Levels, bool]"
-"""The rules inside a folder of the new tree, and whether the folder is ignored as a whole."""
-
-
 def include_files(
     repository: Repository, files: Iterable[TreeFile], target: Path, *, include: Include, config: Config, stop: Stop
 ) -> tuple[str, ...]:
@@ -105,7 +93,7 @@ def include_files(
     source, tree = os.open(repository.root, beneath.FOLDER), os.open(target, beneath.FOLDER)
     try:
         wanted = _Offer(repository, source, patterns, ignore, stop).look()
-        _Settling(source, tree, _tracked((file.path, file.mode) for file in files), ignore, wanted).settle()
+        Settling(source, tree, _tracked((file.path, file.mode) for file in files), ignore, wanted).settle()
         _without_leading_out(repository, source, wanted)
         _require_small(wanted, include.limit)
         come = [Come(path, status) for path, status in sorted(wanted.found.items())]
@@ -156,11 +144,11 @@ class _Offer:
         index = read_index(repository.common_dir / "index")
         self._tracked = _tracked((entry.path, entry.mode) for entry in index.entries)
         self._seen = 0
-        self._wanted = _Wanted({}, [])
+        self._wanted = Wanted({}, [])
 
-    def look(self) -> _Wanted:
+    def look(self) -> Wanted:
         """Return what is offered."""
-        waiting: list[tuple[bytes, _Levels, bool, bool]] = [(b"", self._ignore.levels, False, False)]
+        waiting: list[tuple[bytes, Levels, bool, bool]] = [(b"", self._ignore.levels, False, False)]
         while waiting:
             self._stop.check()
             at, levels, whole, is_named = waiting.pop()
@@ -180,14 +168,14 @@ class _Offer:
             waiting.extend(self._sort_out(at, entries, rules, ignored_above=whole, named_above=is_named))
         return self._wanted
 
-    def _rules(self, folder: int, at: bytes, levels: _Levels, entries: list[tuple[bytes, os.stat_result]]) -> _Levels:
+    def _rules(self, folder: int, at: bytes, levels: Levels, entries: list[tuple[bytes, os.stat_result]]) -> Levels:
         if not any(name == b".gitignore" for name, _ in entries):
             return levels
         try:
-            content = beneath.read_file(folder, b".gitignore", limit=_IGNORE_LIMIT)
+            content = beneath.read_file(folder, b".gitignore", limit=IGNORE_LIMIT)
         except OSError:
             return levels
-        return _below(at, levels, content, ignore_case=self._ignore.ignore_case)
+        return below(at, levels, content, ignore_case=self._ignore.ignore_case)
 
     def _count(self, entries: int) -> None:
         self._seen += entries
@@ -201,11 +189,11 @@ class _Offer:
         self,
         at: bytes,
         entries: list[tuple[bytes, os.stat_result]],
-        levels: _Levels,
+        levels: Levels,
         *,
         ignored_above: bool,
         named_above: bool,
-    ) -> Iterator[tuple[bytes, _Levels, bool, bool]]:
+    ) -> Iterator[tuple[bytes, Levels, bool, bool]]:
         tracked = self._tracked
         for name, status in entries:
             path = b"%s/%s" % (at, name) if at else name
@@ -221,10 +209,10 @@ class _Offer:
                 continue
             if ignored and named:
                 self._wanted.found[path] = status
-            if is_folder and (named or self._may_name_below(path)):
+            if is_folder and (named or self._may_namebelow(path)):
                 yield path, levels, ignored, named
 
-    def _may_name_below(self, folder: bytes) -> bool:
+    def _may_namebelow(self, folder: bytes) -> bool:
         if self._patterns.starts is None:
             return True
         inside = folder + b"/"
@@ -234,12 +222,6 @@ class _Offer:
 def _scan(folder: int) -> list[tuple[str, os.stat_result]]:
     with os.scandir(folder) as entries:
         return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
-
-
-def _below(at: bytes, levels: _Levels, content: bytes | None, *, ignore_case: bool) -> _Levels:
-    """Return the rules inside a folder, given those around it and what its ``.gitignore`` holds."""
-    patterns = parse_patterns(content, ignore_case=ignore_case)
-    return (*levels, (len(at) + 1 if at else 0, patterns)) if patterns else levels
 
 
 def _literal_starts(lines: bytes) -> tuple[bytes, ...] | None:
@@ -254,82 +236,7 @@ def _literal_starts(lines: bytes) -> tuple[bytes, ...] | None:
     return tuple(starts)
 
 
-class _Settling:
-    """Keeps only what the new tree has room for and ignores, as it will be with the files that come along.
-
-    An ignored folder often holds its own ``.gitignore`` (``*``), which comes along and counts then. So what is left is looked
-    at again whenever one of those drops out.
-    """
-
-    def __init__(self, source: int, tree: int, tracked: Tracked, ignore: Ignore, wanted: _Wanted) -> None:
-        self._source = source
-        self._tree = tree
-        self._tracked = tracked
-        self._ignore = ignore
-        self._wanted = wanted
-        self._states: dict[bytes, _State] = {}
-
-    def settle(self) -> None:
-        """Drop what has no place."""
-        found, tracked = self._wanted.found, self._tracked
-        for path in [path for path in found if path in tracked.files or path in tracked.folders]:
-            # The commit holds it: a file of that name is there already, a folder is as the commit has it.
-            del found[path]
-        for path in [path for path in found if any(above in tracked.files for above in _above(path))]:
-            self._drop(path, "a file of the commit is in the way")
-        again = True
-        while again:
-            self._states.clear()
-            dropped = [path for path, status in found.items() if not self._ignored(path, status)]
-            for path in dropped:
-                self._drop(path, "the new tree does not ignore it")
-            again = any(path.rpartition(b"/")[2] == b".gitignore" for path in dropped)
-
-    def _drop(self, path: bytes, why: str) -> None:
-        status = self._wanted.found.pop(path)
-        if not stat.S_ISDIR(status.st_mode):
-            self._wanted.left_out.append(f"{shown(path)} ({why})")
-
-    def _ignored(self, path: bytes, status: os.stat_result) -> bool:
-        levels, whole = self._state(path.rpartition(b"/")[0])
-        return whole or is_ignored(path, levels, is_folder=stat.S_ISDIR(status.st_mode))
-
-    def _state(self, folder: bytes) -> _State:
-        known = self._states.get(folder)
-        if known is not None:
-            return known
-        levels, whole = self._ignore.levels, False
-        if folder:
-            levels, whole = self._state(folder.rpartition(b"/")[0])
-            held = folder in self._tracked.folders
-            whole = not held and (whole or is_ignored(folder, levels, is_folder=True))
-        if not whole:
-            levels = _below(folder, levels, self._rules_in(folder), ignore_case=self._ignore.ignore_case)
-        self._states[folder] = levels, whole
-        return levels, whole
-
-    def _rules_in(self, folder: bytes) -> bytes | None:
-        path = b"%s/.gitignore" % folder if folder else b".gitignore"
-        if path in self._tracked.files:
-            place = self._tree
-        elif path in self._wanted.found:
-            place = self._source
-        else:
-            return None
-        try:
-            return beneath.read_file(place, path, limit=_IGNORE_LIMIT)
-        except OSError:
-            return None
-
-
-def _above(path: bytes) -> Iterator[bytes]:
-    at = path.find(b"/")
-    while at != -1:
-        yield path[:at]
-        at = path.find(b"/", at + 1)
-
-
-def _without_leading_out(repository: Repository, source: int, wanted: _Wanted) -> None:
+def _without_leading_out(repository: Repository, source: int, wanted: Wanted) -> None:
     """Drop the links that lead out of the tree, and what is neither file, folder nor link."""
     root = os.path.realpath(os.fsencode(repository.root))
     for path, status in list(wanted.found.items()):
@@ -358,7 +265,7 @@ def _really_inside(root: bytes, path: bytes) -> bool:
     )
 
 
-def _require_small(wanted: _Wanted, limit: int) -> None:
+def _require_small(wanted: Wanted, limit: int) -> None:
     sizes: Counter[bytes] = Counter()
     for path, status in wanted.found.items():
         if stat.S_ISREG(status.st_mode):

@@ -78,7 +78,7 @@ async def test_a_tree_of_packages_comes_along_whole(git: Git) -> None:
     assert len(listing(tree.path / "node_modules")) == 2001
     for path in ("p0/lib/f0.js", "p99/lib/f19.js", "p50/lib/f10.js"):
         assert (tree.path / "node_modules" / path).read_bytes() == (git.root / "node_modules" / path).read_bytes()
-    assert os.readlink(tree.path / "node_modules/.bin/tool") == "../p1/lib/f2.js"
+    assert str((tree.path / "node_modules/.bin/tool").readlink()) == "../p1/lib/f2.js"
     folder = (tree.path / "node_modules/p7").stat()
     assert (folder.st_mode & 0o777, int(folder.st_mtime)) == (0o750, 1_500_000_000)
     assert ("2000 of 2000 ignored files", 2000, 2000) in seen
@@ -234,7 +234,7 @@ async def test_too_much_is_refused_before_anything_is_copied(git: Git) -> None:
     git.write("cache/big", b"x" * 5000)
     git.write(".env", "1")
     worktrees = await git.worktrees()
-    with pytest.raises(GitError, match="cache 4.883KiB") as refused:
+    with pytest.raises(GitError, match=r"cache 4\.883KiB") as refused:
         await make(git, include=["cache/", ".env"], include_max=4096)
     assert "defaults.worktree_include_max" in (refused.value.hint or "")
     assert refused.value.details["bytes"] == 5001
@@ -254,7 +254,7 @@ async def test_odd_files_are_left_out_with_words(git: Git) -> None:
         os.close(folder)
     (git.root / "cache" / os.fsdecode(b"\xff\xfe")).write_text("name")
     tree = await make(git, include=["cache/"])
-    assert sorted(os.listdir(os.fsencode(tree.path / "cache"))) == [b"setuid", b"\xff\xfe"]
+    assert sorted(os.fsencode(path.name) for path in (tree.path / "cache").iterdir()) == [b"setuid", b"\xff\xfe"]
     assert (tree.path / "cache/setuid").stat().st_mode & 0o7777 == 0o755
     assert any("neither a file, a folder nor a link" in note for note in tree.notes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -240,7 +239,7 @@ async def test_a_clone_whose_tree_is_gone_still_has_its_branch(git: Git, worktre
     tree = await cloned(worktrees)
     work(git, tree, "x", "1", "brought back")
     await worktrees.sync("a")
-    os.rename(tree.path, git.root.parent / "moved")
+    tree.path.rename(git.root.parent / "moved")
     report = await worktrees.report("a")
     assert [line.split(" ", 1)[1] for line in report.unreachable_subjects] == ["brought back"]
     await worktrees.remove("a", expected_tip=None, delete_branch=False)

@@ -130,7 +130,7 @@ async def test_ignored_files_come_along_and_do_not_hold_a_workspace_back(real: B
             ws = await nx.create(
                 "agent",
                 settings={"defaults.isolation": isolation},
-                progress=lambda _step, message, _done=None, _total=None: messages.append(message),
+                progress=lambda _step, message, _done=None, _total=None, told=messages: told.append(message),
             )
             assert (await ws.exec("cat", ".env", ".cache/x")).stdout == "TOKEN=1\nx"
             assert "came along: 2 ignored files, 9B" in messages
