@@ -19,7 +19,7 @@ import typer
 from cli_example.completion import complete_names, complete_statuses
 
 if TYPE_CHECKING:
-    from nexus import WorkspaceStatus
+    from nexus import WorkspaceInfo, WorkspaceStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +75,19 @@ def settings(
     port: Annotated[
         str | None, typer.Option("--port", metavar="PORT", help="The same as --set ports.web.host=PORT.")
     ] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option(
+            "--isolation", metavar="KIND", help="The same as --set defaults.isolation=KIND: worktree or clone."
+        ),
+    ] = None,
     idle_timeout: Annotated[
         str | None,
         typer.Option("--idle-timeout", metavar="DURATION", help="The same as --set defaults.idle_timeout=DURATION."),
     ] = None,
 ) -> Shared:
     """Return the settings that have an option of their own, for commands that settings matter to."""
-    given = {"image": image, "resources": resources, "port": port, "idle_timeout": idle_timeout}
+    given = {"image": image, "resources": resources, "port": port, "isolation": isolation, "idle_timeout": idle_timeout}
     return Shared(assignments=tuple(f"{key}={value}" for key, value in given.items() if value is not None))
 
 
@@ -150,6 +156,11 @@ def size(text: str | None) -> int | None:
     from nexus.models.units import parse_size
 
     return None if text is None else parse_size(text)
+
+
+def notes(info: WorkspaceInfo) -> list[str]:
+    """Return what creation had to say about a workspace's tree."""
+    return info.annotations.get("dev.nexus.notes", "").splitlines()
 
 
 def statuses(values: Sequence[str] | None) -> frozenset[WorkspaceStatus]:

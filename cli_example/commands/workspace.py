@@ -45,6 +45,7 @@ async def create(
                 progress=progress,
             )
     cli.show(workspace.info)
+    cli.note(*options.notes(workspace.info))
 
 
 @command(commands, "up", with_settings=True)
@@ -54,6 +55,7 @@ async def up(cli: Cli, name: NewName) -> None:
         with cli.progress() as progress:
             workspace = await nx.ensure(name, progress=progress)
     cli.show(workspace.info)
+    cli.note(*options.notes(workspace.info))
 
 
 @command(commands, "down")

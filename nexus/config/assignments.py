@@ -21,6 +21,7 @@ SHORT_NAMES: Final[Mapping[str, KeyPath]] = {
     "backend": ("defaults", "backend"),
     "idle_timeout": ("defaults", "idle_timeout"),
     "image": ("defaults", "image"),
+    "isolation": ("defaults", "isolation"),
     "port": ("ports", "web", "host"),
     "resources": ("defaults", "resources"),
 }

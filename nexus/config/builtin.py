@@ -26,6 +26,8 @@ def built_in() -> Layer:
                 "image": "nexus-workspace:latest",
                 "keep_destroyed": "14d",
                 "resources": "medium",
+                "isolation": "worktree",
+                "worktree_include_max": "1G",
             },
             "backends": {
                 "docker": {"network": "nexus-workspace", "stop_grace": "10s"},

@@ -18,6 +18,7 @@ from nexus.config.values import (
     Count,
     EntryName,
     EnvValue,
+    FilePattern,
     Network,
     NetworkName,
     PortName,
@@ -33,6 +34,7 @@ from nexus.models.base import Described
 from nexus.models.ports import PortProtocol, Visibility
 from nexus.models.resources import ResourceClass
 from nexus.models.units import Size
+from nexus.models.workspace import Isolation as WorkspaceIsolation
 
 
 class Cpu(Described):
@@ -138,6 +140,12 @@ class Defaults(Described):
     """Time for which a destroyed workspace can be restored before `prune` removes it; `null`: until prune is told otherwise."""
     git_identity: bool | None = None
     """Whether git inside containers is told your name and e-mail, as your git configuration has them."""
+    isolation: WorkspaceIsolation | None = None
+    """worktree: a linked worktree; clone: a private clone, so that nothing of the main `.git` can be written inside."""
+    worktree_include: tuple[FilePattern, ...] | None = None
+    """Ignored files that come along into a new worktree, as `.gitignore` patterns; they rank above `.worktreeinclude`."""
+    worktree_include_max: PositiveSize | None = None
+    """The most that ignored files which come along may take together; more is refused, never cut."""
 
 
 class UserDefaults(Defaults):

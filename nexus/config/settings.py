@@ -17,6 +17,7 @@ from nexus.models.base import Model
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
 from nexus.models.units import Duration, Size
+from nexus.models.workspace import Isolation
 
 STATE_VARIABLE: Final = "NEXUS_STATE_DIR"
 SHARED_STATE: Final = Path("/var/lib/nexus/state")
@@ -91,6 +92,12 @@ class Settings(Model):
     git_identity: bool = True
     """Whether git inside containers is told the user's name and e-mail."""
     resources: ResourceAllocation = ResourceAllocation()
+    isolation: Isolation = "worktree"
+    """What a workspace's tree is: a linked worktree, or a private clone."""
+    worktree_include: tuple[str, ...] = ()
+    """Patterns of ignored files that come along into a new worktree."""
+    worktree_include_max: Size = 1 << 30
+    """The most that they may take together, in bytes."""
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
     env: Mapping[str, str] = {}
@@ -131,6 +138,11 @@ def build_settings(
         "keep_destroyed": _value(merged, "defaults", "keep_destroyed"),
         "git_identity": _value(merged, "defaults", "git_identity") is not False,
         "resources": _map(merged, "defaults", "resources"),
+        **{
+            name: found
+            for name in ("isolation", "worktree_include", "worktree_include_max")
+            if (found := _value(merged, "defaults", name)) is not None
+        },
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
         "env": _map(merged, "env"),

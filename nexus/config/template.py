@@ -39,6 +39,8 @@ TEMPLATE: Final = f"""\
 
 # defaults:
 #   idle_timeout: 1h              # null: never
+#   isolation: clone              # worktree: linked worktrees; clone: private clones, for agents you do not trust
+#   worktree_include: [.env]      # ignored files that come along, besides those that .worktreeinclude names
 
 # ports:
 #   web: 3000                     # the number inside; the host's is chosen

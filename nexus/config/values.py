@@ -101,6 +101,7 @@ VariableName = Annotated[
     str,
     _matching(r"[A-Za-z_][A-Za-z0-9_]{0,254}", "must be a variable's name: letters, digits and '_', no digit first"),
 ]
+FilePattern = Annotated[str, Field(max_length=1024), _matching(r"[^\0\n\r]+", "must be one pattern, on one line")]
 EntryName = Annotated[str, Field(min_length=1, max_length=255)]
 EnvValue = Annotated[str, Field(max_length=131_072, description="Its text, or a reference `env:NAME`.")]
 """The value of an environment variable, or a reference ``env:NAME``. Linux takes at most 128 KiB."""

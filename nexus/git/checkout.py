@@ -303,4 +303,5 @@ class _Work:
 
 def _note(program: str, paths: list[str]) -> str:
     names = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
-    return f"left as stored, because {program} is not run on the host: {names}"
+    inside = "; 'git lfs pull' inside brings the content" if "lfs" in program.casefold() else ""
+    return f"left as stored, because {program} is not run on the host: {names}{inside}"

@@ -65,7 +65,7 @@ class Copier:
         writing = os.open(name, _CREATE, mode, dir_fd=target)
         proven = False
         try:
-            self._fill(reading, writing, os.fstat(reading).st_size)
+            self.fill(reading, writing, os.fstat(reading).st_size)
             status = os.fstat(reading)
             proven = matches(entry, status)
             os.utime(writing, ns=(status.st_mtime_ns, status.st_mtime_ns))
@@ -75,7 +75,8 @@ class Copier:
             if not proven:
                 os.unlink(name, dir_fd=target)
 
-    def _fill(self, reading: int, writing: int, size: int) -> None:
+    def fill(self, reading: int, writing: int, size: int) -> None:
+        """Give an empty file the content of another one, at least ``size`` bytes of it where there are that many."""
         if self._can_clone:
             try:
                 fcntl.ioctl(writing, _FICLONE, reading)

@@ -15,19 +15,23 @@ from dulwich.repo import Repo
 from nexus.errors import BranchInUse, GitError
 from nexus.git import beneath, layout, reflog
 from nexus.git.checkout import Report, Source, check_out
+from nexus.git.clone_marker import CloneMarker, drop_marker, write_marker
+from nexus.git.cloning import make_git_dir, require_lending
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
 from nexus.git.guarding import guard, unguard
-from nexus.git.index_file import EMPTY, IndexFile, format_index, read_index
+from nexus.git.including import Include, include_files
+from nexus.git.index_file import EMPTY, SUBMODULE, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
 from nexus.git.restored_content import Content, joined, put_state, set_permissions
 from nexus.git.threads import Stop
-from nexus.git.trees import TreeFile, flatten
-from nexus.models.workspace import Repository
+from nexus.git.trees import TreeFile, flatten, shown
+from nexus.models.workspace import Isolation, Repository
 
+_SHOWN: Final = 5
 BASE_FILE: Final = "nexus-base"
 """In our entry: the full name of the branch that the worktree started from, for :meth:`Worktrees.sync`."""
 
@@ -47,6 +51,8 @@ class Order(NamedTuple):
     start: str
     reason: str
     adopt: bool
+    include: Include = Include()
+    isolation: Isolation = "worktree"
 
 
 def create_worktree(
@@ -69,25 +75,24 @@ def create_worktree(
         tip, made = _tip(repo, refs, order, ref)
         _require_free(repository, tree, admin)
         exclude(repository)
-        undo.callback(_drop_empty, repository.common_dir / "worktrees")
-        guard(repository)
-        undo.callback(unguard, repository)
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
-        base = branch_for(repository.common_dir, refs, order.start) if made else None
-        _make_entry(repository, order, tip, base, content)
-        undo.callback(_drop_entry, repository, admin)
+        if order.isolation == "clone":
+            admin = _make_clone(repository, order, tip, undo)
+        else:
+            base = branch_for(repository.common_dir, refs, order.start) if made else None
+            _make_linked(repository, order, tip, base, undo, content=content)
         stop.check()
-        tree.mkdir()
-        undo.callback(_drop_tree, repository, tree, name)
-        (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
         files, source = _files_of(repo, repository, tip)
+        if content is not None:
+            files = content.files
+        config = read_config(repository)
         done = check_out(
             repository,
-            files if content is None else content.files,
+            files,
             tree,
-            config=read_config(repository),
+            config=config,
             source=source,
             stop=stop,
             report=report,
@@ -97,12 +102,54 @@ def create_worktree(
             set_permissions(tree, content.permissions)
         entries = done.entries if content is None else joined(content.entries, done.entries)
         _write_index(admin, format_index(entries))
+        brought = include_files(repository, files, tree, include=order.include, config=config, stop=stop)
         stop.check()
         found = get_worktree(repository, name)
         if found is None:
             raise GitError(f"the worktree {name!r} vanished while it was made")
         undo.pop_all()
-    return Made(found.model_copy(update={"notes": done.notes}), tip, made)
+    return Made(found.model_copy(update={"notes": (*done.notes, *_submodules(files), *brought)}), tip, made)
+
+
+def _submodules(files: list[TreeFile]) -> tuple[str, ...]:
+    """Return, for people, which folders are empty because they belong to other repositories."""
+    paths = [shown(file.path) for file in files if file.mode == SUBMODULE]
+    if not paths:
+        return ()
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return (
+        f"submodules are empty folders until 'git submodule update --init' runs inside: {', '.join(paths[:_SHOWN])}{more}",
+    )
+
+
+def _make_linked(
+    repository: Repository, order: Order, tip: str, base: bytes | None, undo: ExitStack, *, content: Content | None
+) -> None:
+    undo.callback(_drop_empty, repository.common_dir / "worktrees")
+    # A private clone sees nothing of the common dir but the objects, so only this kind has it guarded.
+    guard(repository)
+    undo.callback(unguard, repository)
+    tree, admin = layout.worktree_path(repository, order.name), layout.admin_path(repository, order.name)
+    drop_marker(repository, order.name)
+    _make_entry(repository, order, tip, base, content)
+    undo.callback(_drop_entry, repository, admin)
+    tree.mkdir()
+    undo.callback(_drop_tree, repository, tree, order.name)
+    (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
+
+
+def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack) -> Path:
+    """Make the tree with a git directory of its own, and note first that it is ours and what it is."""
+    require_lending(repository)
+    tree = layout.worktree_path(repository, order.name)
+    write_marker(repository, order.name, CloneMarker(reason=order.reason, returned=tip))
+    undo.callback(drop_marker, repository, order.name)
+    try:
+        tree.mkdir()
+        undo.callback(_drop_tree, repository, tree, order.name)
+        return make_git_dir(repository, order.name, tip)
+    except OSError as error:
+        raise GitError(f"{tree} cannot be made: {error.strerror}", details={"path": str(tree)}) from error
 
 
 def _check_reason(reason: str) -> None:

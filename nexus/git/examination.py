@@ -16,6 +16,7 @@ from dulwich.config import ConfigFile
 
 from nexus.errors import GitError
 from nexus.git import beneath, guarding, layout
+from nexus.git.layout import Worktree
 from nexus.git.listing import list_worktrees
 from nexus.git.plain_store import require_plain
 from nexus.git.repository import read_config
@@ -175,6 +176,9 @@ def _worktrees(repository: Repository) -> Iterator[Tampering]:
         )
         return
     for worktree in worktrees:
+        if worktree.isolation == "clone":
+            yield from _clone(worktree)
+            continue
         if worktree.present and worktree.registered:
             pointer = b"gitdir: %s\n" % os.fsencode(worktree.admin_dir)
             mended = f"printf 'gitdir: %s\\n' {worktree.admin_dir} > {worktree.path / '.git'}"
@@ -188,6 +192,17 @@ def _worktrees(repository: Repository) -> Iterator[Tampering]:
             )
             yield from _own_config(worktree.name, admin / "config.worktree")
             yield from _lock(worktree.name, admin, worktree.lock)
+
+
+def _clone(worktree: Worktree) -> Iterator[Tampering]:
+    """Tell of a private clone without a git directory of its own: git in that tree would go where the clone sends it."""
+    if not worktree.registered:
+        path = worktree.admin_dir
+        yield Tampering(
+            name=worktree.name,
+            message=f"{path} {'was changed' if beneath.exists(path) else 'is gone'}: {_shown(path)}",
+            hint="do not run git in that tree: copy what you need out of it by hand, then destroy the workspace",
+        )
 
 
 def _file(name: str, path: Path, expected: bytes, mended: str) -> Iterator[Tampering]:

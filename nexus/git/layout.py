@@ -4,7 +4,7 @@
 
     <root>/.nexus/worktrees/<name>/        the tree
     <root>/.nexus/trash/                   trees on their way out
-    <common>/worktrees/nexus@<name>/       git's own entry for it, always locked
+    <common>/worktrees/nexus@<name>/       git's own entry for it, always locked; a private clone has <tree>/.git instead
     refs/heads/nexus/<name>                its branch
 
 The entry's id follows from the name alone. Git names its own entries after folders, so the ``@`` keeps a user's worktree in
@@ -19,7 +19,7 @@ from typing import Final
 from nexus.errors import InvalidName
 from nexus.models.base import Model
 from nexus.models.ids import parse_name
-from nexus.models.workspace import Repository, VolumeMount
+from nexus.models.workspace import Isolation, Repository, VolumeMount
 
 LOCK_PREFIX: Final = "nexus:"
 """Every lock reason of ours starts with this; a lock with another reason belongs to somebody else."""
@@ -69,6 +69,10 @@ class Worktree(Model):
     """Entries of the common dir that a container must not write."""
     notes: tuple[str, ...] = ()
     """What creation left as it is in the repository, in words: content that a filter program would have changed."""
+    isolation: Isolation = "worktree"
+    """Whether it is a linked worktree or a private clone."""
+    returned: str | None = None
+    """Of a clone: the commit that its branch was at when it was brought back last."""
 
 
 def worktrees_folder(repository: Repository) -> Path:
@@ -136,6 +140,8 @@ def container_mounts(repository: Repository, worktree: Worktree) -> tuple[Volume
     its top. What git on the host would obey (hooks, configuration, attributes, other worktrees' entries) is shadowed
     read-only; the worktree's own entry is writable again.
 
+    A private clone needs less: its tree, and read-only the objects that it borrows.
+
     Args:
         repository: The repository.
         worktree: The worktree, as ``Worktrees.create`` or ``Worktrees.get`` returned it.
@@ -144,6 +150,8 @@ def container_mounts(repository: Repository, worktree: Worktree) -> tuple[Volume
         Bind mounts; every source exists after ``Worktrees.create``.
     """
     common = repository.common_dir
+    if worktree.isolation == "clone":
+        return (_bind(worktree.path), _bind(common / "objects", read_only=True))
     mounts = [_bind(worktree.path), _bind(common)]
     mounts.extend(_bind(common / entry, read_only=True) for entry in worktree.protected)
     mounts.append(_bind(worktree.admin_dir))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from nexus.errors import GitError
 from nexus.git import beneath, layout
+from nexus.git.clone_marker import CloneMarker, read_marker
 from nexus.git.layout import Worktree
 from nexus.git.refs import Refs, read_head
 from nexus.models.workspace import Repository
@@ -44,6 +46,9 @@ def _entries(folder: Path, *, ours: bool) -> list[str]:
 
 def _describe(repository: Repository, name: str, refs: Refs) -> Worktree | None:
     path = layout.worktree_path(repository, name)
+    marker = read_marker(repository, name)
+    if marker is not None:
+        return _describe_clone(repository, name, marker)
     admin = layout.admin_path(repository, name)
     present, registered = _is_folder(path), _is_folder(admin)
     if not present and not registered:
@@ -60,6 +65,31 @@ def _describe(repository: Repository, name: str, refs: Refs) -> Worktree | None:
         present=present,
         registered=registered,
         protected=protected(repository),
+    )
+
+
+def _describe_clone(repository: Repository, name: str, marker: CloneMarker) -> Worktree | None:
+    """Describe a private clone. Where its HEAD is, it says itself; what else it is, only we do."""
+    path = layout.worktree_path(repository, name)
+    if not _is_folder(path):
+        return None
+    git_dir = path / ".git"
+    registered, head, ref = _is_folder(git_dir), None, None
+    if registered:
+        with suppress(GitError, OSError):
+            head, ref = head_of(git_dir, Refs(git_dir))
+    return Worktree(
+        name=name,
+        path=path,
+        branch=layout.branch_name(name),
+        admin_dir=git_dir,
+        head=head,
+        checked_out=ref,
+        lock=marker.reason,
+        registered=registered,
+        protected=(),
+        isolation="clone",
+        returned=marker.returned,
     )
 
 

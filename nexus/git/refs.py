@@ -53,7 +53,8 @@ class Refs:
     def get(self, name: bytes) -> bytes | None:
         """Return the object that a full ref name or ``HEAD`` leads to; ``None`` when it leads nowhere."""
         for _ in range(_MAX_LINKS):
-            value = self._raw.get(name) if name.startswith(b"refs/") else read_head(self._common / os.fsdecode(name))
+            # Whoever writes a ref may have it name any path: nothing but HEAD is looked up outside of refs/.
+            value = read_head(self._common / "HEAD") if name == b"HEAD" else self._raw.get(name)
             if value is None:
                 return None
             if _HEX.fullmatch(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -67,14 +68,29 @@ def examined(
     return Examined(worktree, content, examine(content, place, stop))
 
 
-def report_work(repository: Repository, name: str, stop: Stop, precious: Precious | None = None) -> WorkReport:
-    """Work out a report, blocking. See :meth:`nexus.git.Worktrees.report`."""
+def report_work(
+    repository: Repository,
+    name: str,
+    stop: Stop,
+    precious: Precious | None = None,
+    *,
+    tips: Collection[bytes] = (),
+) -> WorkReport:
+    """Work out a report, blocking. See :meth:`nexus.git.Worktrees.report`.
+
+    Args:
+        repository: The repository.
+        name: The worktree's name.
+        stop: Asked now and then.
+        precious: Which ignored files count as work.
+        tips: More commits that would be lost with it.
+    """
     branch = layout.branch_name(name)
     try:
         with opened(repository) as repo, ExitStack() as closing:
             worktree = get_worktree(repository, name)
             refs = Refs(repository.common_dir)
-            found = _commits(repo, refs, worktree, name)
+            found = _commits(repo, refs, worktree, name, tips)
             found.update(_in_tree(repository, repo, worktree, stop, closing, precious=precious))
             stashes = stashes_on(repository.common_dir, branch)
             found["stashes"] = tuple(_told(message) for _, message in reversed(stashes))
@@ -83,9 +99,11 @@ def report_work(repository: Repository, name: str, stop: Stop, precious: Preciou
         return WorkReport(name=name, branch=branch, unknown=str(error))
 
 
-def _commits(repo: Repo, refs: Refs, worktree: Worktree | None, name: str) -> dict[str, object]:
+def _commits(
+    repo: Repo, refs: Refs, worktree: Worktree | None, name: str, more: Collection[bytes]
+) -> dict[str, object]:
     ref = os.fsencode(layout.branch_ref(name))
-    tips = {tip for tip in (refs.get(ref), _bytes(worktree.head if worktree else None)) if tip is not None}
+    tips = {tip for tip in (refs.get(ref), _bytes(worktree.head if worktree else None), *more) if tip is not None}
     elsewhere = {sha for other, sha in refs.commits().items() if other.startswith(_DURABLE) and other != ref}
     only = [] if tips <= elsewhere else only_left(looking_in(repo), tips, _commits_of(repo, elsewhere))
     return {

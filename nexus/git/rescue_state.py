@@ -189,8 +189,12 @@ def _read(root: int, path: bytes, admin: Path, limit: int) -> bytes:
 
 def commits_in(store: BaseObjectStore, contents: Iterable[bytes]) -> list[ObjectID]:
     """Return the commits that are named in the state of an operation and that are there: nothing else may lead to them."""
-    named = dict.fromkeys(sha for content in contents for sha in _COMMIT.findall(content))
-    return [ObjectID(sha) for sha in named if _is_commit(store, ObjectID(sha))]
+    return [ObjectID(sha) for sha in named_in(contents) if _is_commit(store, ObjectID(sha))]
+
+
+def named_in(contents: Iterable[bytes]) -> list[bytes]:
+    """Return everything in the state of an operation that looks like the id of a commit, each once."""
+    return list(dict.fromkeys(sha for content in contents for sha in _COMMIT.findall(content)))
 
 
 def _is_commit(store: BaseObjectStore, sha: ObjectID) -> bool:

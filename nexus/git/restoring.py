@@ -14,6 +14,7 @@ from nexus.errors import BranchInUse, GitError, RefNotFound
 from nexus.git import layout, reflog
 from nexus.git.checkout import Report
 from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.including import Include
 from nexus.git.refs import HEADS, Refs, checked_out
 from nexus.git.report import stashes_on
 from nexus.git.repository import opened
@@ -22,9 +23,13 @@ from nexus.git.rescues import is_kept_ref
 from nexus.git.restored_content import Content
 from nexus.git.threads import Stop
 from nexus.git.trees import flatten
-from nexus.models.workspace import Repository
+from nexus.models.workspace import Isolation, Repository
 
 _STASH = "refs/stash"
+_LINKED = (
+    "made as a linked worktree, not as a private clone: what was rescued is more than a branch; "
+    "whoever works in it can write the main repository's branches"
+)
 
 
 class _Plan(NamedTuple):
@@ -48,7 +53,15 @@ def tip_of(repository: Repository, ref: str) -> str:
 
 
 def restore_worktree(
-    repository: Repository, name: str, ref: str, *, reason: str, stop: Stop, report: Report | None
+    repository: Repository,
+    name: str,
+    ref: str,
+    *,
+    reason: str,
+    include: Include,
+    isolation: Isolation,
+    stop: Stop,
+    report: Report | None,
 ) -> Made:
     """Make a worktree as it was kept, blocking. See :meth:`nexus.git.Worktrees.restore`."""
     branch = layout.branch_ref(name)
@@ -62,9 +75,14 @@ def restore_worktree(
             f"{layout.branch_name(name)} <new name>",
             details={"branch": layout.branch_name(name), "tip": existing.decode(), "wanted": plan.tip},
         )
-    order = Order(name, plan.tip, reason, existing is not None)
+    notes = list(plan.notes)
+    if plan.content is not None and isolation == "clone":
+        # A private clone borrows objects, and only what its branch leads to is safe from the main repository's gc.
+        isolation = "worktree"
+        notes.append(_LINKED)
+    order = Order(name, plan.tip, reason, existing is not None, include, isolation)
     made = create_worktree(repository, order, stop, report, plan.content)
-    notes = [*made.worktree.notes, *plan.notes]
+    notes = [*made.worktree.notes, *notes]
     if plan.state is not None:
         notes += _put_stashes_back(repository, plan.state)
     return made._replace(worktree=made.worktree.model_copy(update={"notes": tuple(notes)}))

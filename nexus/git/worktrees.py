@@ -11,16 +11,16 @@ import anyio.from_thread
 from nexus.abc import ProgressCallback
 from nexus.git import layout
 from nexus.git.checkout import Report
+from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, rescue_any
 from nexus.git.creating import Made, Order, create_worktree
 from nexus.git.excluding import exclude
+from nexus.git.including import DEFAULT_LIMIT, Include
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree, list_worktrees
 from nexus.git.precious import Precious
 from nexus.git.refs import Refs, resolve
-from nexus.git.removing import drop_stale_lock, remove_worktree
-from nexus.git.report import report_work
+from nexus.git.removing import drop_stale_lock
 from nexus.git.repository import opened
-from nexus.git.rescue import rescue_worktree
 from nexus.git.rescues import destroyed_ref, drop_ref, keep_commit, list_destroyed_refs, list_rescues
 from nexus.git.restoring import restore_worktree, tip_of
 from nexus.git.sync import sync_worktree
@@ -28,7 +28,7 @@ from nexus.git.threads import Stop, in_thread
 from nexus.git.work_report import WorkReport
 from nexus.models.requests import SyncOutcome
 from nexus.models.rescues import Rescue
-from nexus.models.workspace import Repository
+from nexus.models.workspace import Isolation, Repository
 
 MAX_RESCUED_FILE: Final = 100 << 20
 SYNC_TIMEOUT: Final = 120.0
@@ -105,6 +105,9 @@ class Worktrees:
         start: str = "HEAD",
         reason: str,
         adopt: bool = False,
+        isolation: Isolation = "worktree",
+        include: Sequence[str] = (),
+        include_max: int = DEFAULT_LIMIT,
         progress: ProgressCallback | None = None,
     ) -> Worktree:
         """Make the branch ``nexus/<name>`` and a locked worktree in which it is checked out.
@@ -112,13 +115,18 @@ class Worktrees:
         Files come from the main checkout where its index proves them unchanged, else from the object database; uncommitted
         changes of the main checkout never come along. Line ends are converted as git would; what a filter program (such as Git
         LFS) would have to convert is left as stored, and said in ``notes``. Submodules are empty folders. A sparse checkout of the
-        main tree is not taken over: every file is written.
+        main tree is not taken over: every file is written. Ignored files of the main checkout that ``.worktreeinclude`` or
+        ``include`` name come along; ``notes`` says how many, and what could not.
 
         Args:
             name: The workspace's name.
             start: What the branch starts from, as for :meth:`resolve`. Not used when a branch is adopted.
             reason: Lock reason; starts with ``nexus:``.
             adopt: Whether a branch that exists is used as it is.
+            isolation: ``clone`` makes a private clone instead of a linked worktree: it borrows the repository's objects and shares
+                nothing else with it. Its branch comes back by :meth:`bring_back` and :meth:`sync`.
+            include: More patterns of ignored files, written as in ``.gitignore``; they rank above ``.worktreeinclude``.
+            include_max: Bytes that the files which come along may have together; more is an error.
             progress: Told how many files are written.
 
         Returns:
@@ -128,12 +136,14 @@ class Worktrees:
             UnbornHead, RefNotFound: As for :meth:`resolve`.
             BranchInUse: When the branch exists and is not to be adopted, is checked out elsewhere, or collides with another.
             Busy: When git holds a lock.
-            GitError: When something is in the way, the commit holds a path that is not safe, or the disk refuses.
+            GitError: When something is in the way, the commit holds a path that is not safe, more would come along than may, or
+                the disk refuses.
 
         Cancellation: what the call made is removed before it returns; so it is when it fails.
         """
-        order = Order(name, start, reason, adopt)
-        report = None if progress is None else _reporter(progress)
+        report = None if progress is None else _reporter(progress, "files")
+        coming = None if progress is None else _reporter(progress, "ignored files")
+        order = Order(name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation)
         made = await in_thread(
             lambda stop: create_worktree(self._repository, order, stop, report),
             undo=lambda made: self._undo(name, made),
@@ -141,7 +151,7 @@ class Worktrees:
         return made.worktree
 
     def _undo(self, name: str, made: Made) -> None:
-        remove_worktree(self._repository, name, expected_tip=made.tip, delete_branch=made.branch_made)
+        remove_any(self._repository, name, expected_tip=made.tip, delete_branch=made.branch_made)
 
     async def list(self) -> tuple[Worktree, ...]:
         """Return the worktrees that are ours, by name; also those of which only the tree or only git's entry is left."""
@@ -159,12 +169,14 @@ class Worktrees:
         """Work out what would be lost if the worktree and its branch went away. Writes nothing.
 
         A worktree that does not exist has nothing to lose but its branch's commits. What cannot be found out is said in
-        ``unknown`` and counts as dirty; this call does not raise for it.
+        ``unknown`` and counts as dirty; this call does not raise for it. Of a private clone everything counts that it holds: its
+        commits on every branch, its stashes. To examine them they are brought into the repository's object database, where
+        nothing refers to them.
 
         Raises:
             InvalidName: When ``name`` is no workspace name.
         """
-        return await in_thread(lambda stop: report_work(self._repository, name, stop, self._precious))
+        return await in_thread(lambda stop: report_any(self._repository, name, stop, self._precious))
 
     async def rescue(self, name: str, *, max_file_bytes: int = MAX_RESCUED_FILE) -> str:
         """Keep everything in the worktree in a commit under ``refs/nexus/rescue/<name>/<time>``.
@@ -187,9 +199,7 @@ class Worktrees:
 
         Cancellation: unused objects may be left in the database; ``git gc`` removes them.
         """
-        return await in_thread(
-            lambda stop: rescue_worktree(self._repository, name, max_file_bytes, stop, self._precious)
-        )
+        return await in_thread(lambda stop: rescue_any(self._repository, name, max_file_bytes, stop, self._precious))
 
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
         """Return what was rescued and not pruned since, the newest first. A ref that leads to nothing readable is left out.
@@ -211,15 +221,30 @@ class Worktrees:
         """
         return await in_thread(lambda _: tip_of(self._repository, ref))
 
-    async def restore(self, name: str, ref: str, *, reason: str, progress: ProgressCallback | None = None) -> Worktree:
+    async def restore(
+        self,
+        name: str,
+        ref: str,
+        *,
+        reason: str,
+        isolation: Isolation = "worktree",
+        include: Sequence[str] = (),
+        include_max: int = DEFAULT_LIMIT,
+        progress: ProgressCallback | None = None,
+    ) -> Worktree:
         """Make a worktree again from a rescue, or from the tip of a destroyed workspace's branch.
 
-        Branch, files, index, an operation in progress and dropped stash entries are as they were. The ref stays.
+        Branch, files, index, an operation in progress and dropped stash entries are as they were; ignored files come along as for
+        :meth:`create`, and none replaces a file that was kept. The ref stays.
 
         Args:
             name: The new workspace's name; that of the old one or another.
             ref: As for :meth:`restorable_tip`.
             reason: Lock reason; starts with ``nexus:``.
+            isolation: ``clone`` makes a private clone where only a branch was kept; from a rescue it is a linked worktree all the
+                same, and ``notes`` says so.
+            include: As for :meth:`create`.
+            include_max: As for :meth:`create`.
             progress: Told how many files are written.
 
         Returns:
@@ -233,10 +258,22 @@ class Worktrees:
 
         Cancellation: what the call made is removed before it returns; so it is when it fails.
         """
-        report = None if progress is None else _reporter(progress)
+        report = None if progress is None else _reporter(progress, "files")
+        coming = Include(
+            tuple(include), include_max, None if progress is None else _reporter(progress, "ignored files")
+        )
 
         def work(stop: Stop) -> Made:
-            return restore_worktree(self._repository, name, ref, reason=reason, stop=stop, report=report)
+            return restore_worktree(
+                self._repository,
+                name,
+                ref,
+                reason=reason,
+                include=coming,
+                isolation=isolation,
+                stop=stop,
+                report=report,
+            )
 
         made = await in_thread(work, undo=lambda made: self._undo(name, made))
         return made.worktree
@@ -293,13 +330,13 @@ class Worktrees:
         Cancellation: the call runs to its end.
         """
         return await in_thread(
-            lambda _: remove_worktree(
+            lambda _: remove_any(
                 self._repository, name, expected_tip=expected_tip, delete_branch=delete_branch, behind=behind
             )
         )
 
     async def sync(self, name: str, *, remote: str = "origin", timeout: float | None = SYNC_TIMEOUT) -> SyncOutcome:
-        """Fetch, and fast-forward the worktree's branch from its upstream.
+        """Fetch, and fast-forward the worktree's branch from its upstream; of a private clone, :meth:`bring_back`.
 
         The upstream is the branch's configured one, else the branch that the worktree started from, else the remote's default.
 
@@ -318,7 +355,25 @@ class Worktrees:
 
         Cancellation: the branch and the tree are as before or wholly moved; refs of the remote may have been updated.
         """
+        if await in_thread(lambda _: is_clone(self._repository, name)):
+            return await self.bring_back(name)
         return await sync_worktree(self._repository, name, remote, timeout)
+
+    async def bring_back(self, name: str) -> SyncOutcome:
+        """Bring a private clone's branch into the repository: its commits, and where ``nexus/<name>`` is.
+
+        Every object is verified and the clone is obeyed in nothing; afterwards the repository does not need the clone.
+
+        Returns:
+            Where the branch was and is. For a linked worktree there is nothing to bring, and ``message`` says so.
+
+        Raises:
+            SyncConflict: When the branch was moved in the repository meanwhile, or is checked out there.
+            GitError: When an object of the clone is missing, damaged, too large or not what it should be.
+
+        Cancellation: the branch is where it was, or wholly moved; objects may have come that nothing refers to.
+        """
+        return await in_thread(lambda stop: bring_back(self._repository, name, stop))
 
     async def exclude(self) -> None:
         """Have ``info/exclude`` keep our folders out of ``git status``. What the file holds stays; a second call changes nothing.
@@ -329,8 +384,8 @@ class Worktrees:
         await in_thread(lambda _: exclude(self._repository))
 
 
-def _reporter(progress: ProgressCallback) -> Report:
+def _reporter(progress: ProgressCallback, what: str) -> Report:
     def report(done: int, total: int) -> None:
-        anyio.from_thread.run_sync(progress, _STEP, f"{done} of {total} files", done, total)
+        anyio.from_thread.run_sync(progress, _STEP, f"{done} of {total} {what}", done, total)
 
     return report

@@ -47,6 +47,8 @@ class DestroyedWorkspace(Model):
     backend: str
     image: str | None = None
     branch: str
+    isolation: Literal["worktree", "clone"] = "worktree"
+    """What its tree was."""
     tip: str | None = None
     """Where its branch was; ``None`` when there was none."""
     ref: str | None = None

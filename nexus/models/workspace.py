@@ -20,6 +20,9 @@ BackendType = Literal["docker", "sprite", "kubernetes", "local", "mock"]
 """The backends Nexus knows by name; others register by entry point and are plain strings."""
 BACKEND_TYPES: Final[tuple[BackendType, ...]] = get_args(BackendType)
 
+Isolation: TypeAlias = Literal["worktree", "clone"]
+"""What a workspace's tree is: a linked worktree, or a private clone that cannot write the main repository."""
+
 RECORD_SCHEMA: Final = 1
 
 
@@ -98,6 +101,7 @@ class WorkspaceRecord(Model):
     base_commit: str | None = None
     """The commit the branch started from."""
     worktree_path: Path
+    isolation: Isolation = "worktree"
 
     resources: ResourceAllocation = ResourceAllocation()
     ports: Mapping[str, int] = {}
@@ -137,6 +141,7 @@ class WorkspaceInfo(Model):
     repository: Repository
     branch: str
     worktree_path: Path
+    isolation: Isolation = "worktree"
     resources: ResourceAllocation
     ports: tuple[PortMapping, ...] = ()
     image: str | None = None

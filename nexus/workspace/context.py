@@ -121,6 +121,7 @@ class Context:
             branch=record.branch,
             admin_dir=self.worktrees.admin_dir(record.name),
             protected=protected(self.repository),
+            isolation=record.isolation,
         )
         return specification(record, self.node, container_mounts(self.repository, tree))
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from nexus.abc import ProgressCallback, Provider
+from nexus.config import Settings
 from nexus.errors import (
     AlreadyExists,
     BranchInUse,
@@ -31,6 +32,9 @@ from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps
 from nexus.workspace.records import draft, reference, touched, with_ports
 
 _log = logging.getLogger(__name__)
+
+NOTES = "dev.nexus.notes"
+"""Annotation that keeps what creation has to say about the tree: what came along, what was left as it is. One line each."""
 
 UNDO_TIMEOUT = 60.0
 """Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
@@ -108,10 +112,12 @@ class Creation:
     async def _save(self) -> None:
         await self._context.store.save(self.record)
 
+    def _settings(self, request: CreateRequest) -> Settings:
+        stack = self._context.stack
+        return stack.with_flags(request.settings).settings if request.settings else stack.settings
+
     async def _lease(self, request: CreateRequest) -> None:
-        settings = (
-            self._context.stack.with_flags(request.settings).settings if request.settings else self._context.settings
-        )
+        settings = self._settings(request)
         mappings = await self._context.allocator.allocate(
             self.record.id,
             key=f"{self.record.repository.root}:{self.record.name}",
@@ -131,18 +137,38 @@ class Creation:
                 # The call has removed what it made. A branch that is there now is somebody else's, whatever it points at.
                 self.record = self.record.model_copy(update={"branch_created": False})
                 raise
+        for note in tree.notes:
+            self._report("worktree", note)
+        notes = {NOTES: "\n".join(tree.notes)} if tree.notes else {}
         base = tree.head if request.restore is None else record.base_commit
-        self.record = self.record.model_copy(update={"base_commit": base})
+        self.record = self.record.model_copy(
+            update={
+                "base_commit": base,
+                "isolation": tree.isolation,
+                "annotations": {**self.record.annotations, **notes},
+            }
+        )
 
     async def _make_tree(self, request: CreateRequest, record: WorkspaceRecord) -> Worktree:
-        worktrees, reason = self._context.worktrees, f"nexus:{record.id}"
+        worktrees, settings, reason = self._context.worktrees, self._settings(request), f"nexus:{record.id}"
         if request.restore is not None:
-            return await worktrees.restore(record.name, request.restore, reason=reason, progress=self._report)
+            return await worktrees.restore(
+                record.name,
+                request.restore,
+                reason=reason,
+                isolation=record.isolation,
+                include=settings.worktree_include,
+                include_max=settings.worktree_include_max,
+                progress=self._report,
+            )
         return await worktrees.create(
             record.name,
             start=request.start_point,
             reason=reason,
             adopt=request.adopt_branch,
+            isolation=record.isolation,
+            include=settings.worktree_include,
+            include_max=settings.worktree_include_max,
             progress=self._report,
         )
 

@@ -6,6 +6,7 @@ Every step may be taken twice, so a destruction that a crash cut short is simply
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from nexus.errors import GitError, ProviderUnavailable, UnsavedWork, WorkspaceGone, WorkspaceStopped
 from nexus.git import WorkReport
@@ -75,6 +76,7 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
     await step(DestroyStep.STOP, lambda: _stop(context, record))
     if DestroyStep.RESCUE not in done:
         await journal.doing(DestroyStep.RESCUE)
+        await _bring_back(context, record)
         # Before looking: a commit that comes in later leaves the branch elsewhere, and it is not deleted.
         tip = await branch_tip(context, record)
         try:
@@ -131,6 +133,14 @@ async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> 
         ) from error
 
 
+async def _bring_back(context: Context, record: WorkspaceRecord) -> None:
+    """Fetch a clone's branch while it is there. What cannot be brought shows in the report, which decides."""
+    if record.isolation == "clone":
+        with suppress(GitError):
+            async with context.repository_lock(f"bringing back {record.branch}"):
+                await context.worktrees.bring_back(record.name)
+
+
 async def _give_up(context: Context, record: WorkspaceRecord, journal: OpenJournal) -> None:
     stopped = touched(record, WorkspaceStatus.STOPPED, "destroy was refused: it holds unsaved work")
     await context.store.save(stopped)
@@ -151,8 +161,11 @@ async def _remove_instance(context: Context, record: WorkspaceRecord) -> None:
 async def _remove_worktree(context: Context, record: WorkspaceRecord, tip: str | None) -> bool:
     """Remove the tree and, when we made it and nobody has moved it since we looked, the branch."""
     async with context.repository_lock(f"destroying workspace {record.name}"):
+        tree = await context.worktrees.get(record.name)
+        # Where somebody else moved the branch that a clone's comes back to, it holds what was never the clone's: it stays.
+        ours = tree is None or tree.isolation != "clone" or tree.returned == tip
         deleted = await context.worktrees.remove(
-            record.name, expected_tip=tip, delete_branch=record.branch_created, behind=True
+            record.name, expected_tip=tip, delete_branch=record.branch_created and ours, behind=True
         )
     context.trash.wake()
     return deleted

@@ -25,7 +25,7 @@ from nexus.models.instances import Capability, ProviderInfo, ResourceStats
 from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
 from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.units import parse_duration, seconds
-from nexus.models.workspace import ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
+from nexus.models.workspace import Isolation, ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.workspace import (
     creation,
@@ -109,6 +109,7 @@ class WorkspaceManager(WorkspaceService):
         *,
         backend: str | None = None,
         image: str | None = None,
+        isolation: Isolation | None = None,
         start_point: str = "HEAD",
         adopt_branch: bool = False,
         settings: Mapping[str, JsonValue] | None = None,
@@ -128,6 +129,8 @@ class WorkspaceManager(WorkspaceService):
             name: Its name; see :func:`nexus.slugify` for text that is not one.
             backend: ``docker``, ``local``, ``mock`` or a registered provider; the configured one when absent.
             image: Image for backends that have images.
+            isolation: ``worktree`` or ``clone``: a linked worktree, or for work you do not trust a private clone, which can read
+                the repository's objects and nothing else of it; the configured one when absent.
             start_point: Branch, tag or commit that ``nexus/<name>`` starts from.
             adopt_branch: Use the branch when it is there already.
             settings: More settings for this workspace alone, by dotted key.
@@ -152,6 +155,8 @@ class WorkspaceManager(WorkspaceService):
             flags["backend"] = backend
         if image is not None:
             flags["image"] = image
+        if isolation is not None:
+            flags["isolation"] = isolation
         try:
             request = CreateRequest(
                 name=parse_name(name),

@@ -111,6 +111,7 @@ async def _record(
         branch_created=False,
         base_commit=None,
         worktree_path=context.worktrees.path(parse_name(name)),
+        isolation=tree.isolation if tree else "worktree",
         resources=settings.resources,
         ports={mapping.name: mapping.host_port for mapping in mappings},
         port_mappings=status.ports if status and status.ports else mappings,

@@ -36,6 +36,7 @@ async def remember(
         # An image that was built from the project's own file is built again, from that file as it is then.
         image=None if record.config.get("dockerfile") else record.image,
         branch=record.branch,
+        isolation=record.isolation,
         tip=tip,
         ref=ref,
         rescued=rescued,

@@ -105,6 +105,8 @@ def request_for(point: RestorePoint, name: str, settings: Mapping[str, JsonValue
         kept["backend"] = entry.backend
         if entry.image is not None and not settings.keys() & {"image", "defaults.image", "defaults.dockerfile"}:
             kept["image"] = entry.image
+    if entry is not None and not settings.keys() & {"isolation", "defaults.isolation"}:
+        kept["isolation"] = entry.isolation
     return CreateRequest(
         name=parse_name(name),
         restore=point.ref,

@@ -89,6 +89,8 @@ def test_effective_settings_are_json(site: Site) -> None:
         "image": "nexus-workspace:latest",
         "keep_destroyed": "14d",
         "resources": {"cpu": {"cores": 2.0}, "memory": {"bytes": 4 * 1024**3}, "storage": {"bytes": 50 * 1024**3}},
+        "isolation": "worktree",
+        "worktree_include_max": 1024**3,
     }
 
 

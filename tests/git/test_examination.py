@@ -71,3 +71,13 @@ async def test_what_is_shown_of_a_pointer_cannot_move_the_cursor(
     (message,) = await found(worktrees)
     assert "\x1b" not in message
     assert "\n" not in message
+
+
+async def test_a_private_clone_has_a_folder_where_others_have_a_pointer(git: Git, worktrees: Worktrees) -> None:
+    tree = await worktrees.create("a", reason=REASON, isolation="clone")
+    assert await found(worktrees) == []
+    git_dir = tree.path / ".git"
+    git_dir.rename(tree.path / "moved")
+    assert [message.partition(": ")[0] for message in await found(worktrees)] == [f"{git_dir} is gone"]
+    git_dir.symlink_to(git.root / ".git")
+    assert await found(worktrees) == [f"{git_dir} was changed: a link to {git.root / '.git'}"]
