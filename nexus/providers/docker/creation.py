@@ -29,7 +29,7 @@ from nexus.providers.docker.instance import find_container, list_containers
 from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.setup_archive import setup_archive
-from nexus.providers.docker.shielding import finish
+from nexus.providers.docker.shielding import finish, make_or_unmake
 
 _DEADLINE: Final = 60.0
 _REMOVE_DEADLINE: Final = 120.0
@@ -112,14 +112,20 @@ def _refuse_links(spec: InstanceSpec) -> None:
 
 async def _create(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]) -> str:
     try:
-        async with engine.door("create the container", deadline=_DEADLINE) as docker:
-            return (await docker.containers.create(body, name=container_name(spec.name, spec.id))).id
+        return await make_or_unmake(
+            _post(engine, spec, body), lambda number: remove_container(engine, number), limit=2 * _DEADLINE
+        )
     except EngineRefused as exc:
         if exc.status == 404 and "image" in exc.text.lower():
             raise missing(spec.image or "") from exc
         if exc.status == 400 and "bind source path does not exist" in exc.text:
             raise InvalidArgument(f"a folder to mount does not exist: {exc.text}") from exc
         raise
+
+
+async def _post(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]) -> str:
+    async with engine.door("create the container", deadline=_DEADLINE) as docker:
+        return str((await docker.containers.create(body, name=container_name(spec.name, spec.id))).id)
 
 
 async def _complete(engine: Engine, found: Container, spec: InstanceSpec, identity: Identity) -> str:

@@ -19,6 +19,7 @@ from nexus.models.instances import LABEL_WORKSPACE
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.failures import EngineRefused, is_overlap
 from nexus.providers.docker.options import DockerOptions
+from nexus.providers.docker.shielding import make_or_unmake
 
 _TRIES: Final = 64
 _ROUTE: Final = re.compile(r"^\S+\s+([0-9A-F]{8})\s+[0-9A-F]{8}\s+(?:\S+\s+){4}([0-9A-F]{8})\s", re.MULTILINE)
@@ -119,7 +120,12 @@ async def ensure_network(
     choices = free_candidates(options.subnet_pool, options.subnet_prefix, number, taken)
     for subnet in itertools.islice(choices, _TRIES):
         try:
-            return Chosen(title, made=await _create(engine, title, subnet, labels))
+            made = await make_or_unmake(
+                _create(engine, title, subnet, labels),
+                lambda network: remove_network(engine, network),
+                limit=2 * _DEADLINE,
+            )
+            return Chosen(title, made=made)
         except EngineRefused as exc:
             if is_overlap(exc):
                 continue

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 import anyio
 
 T = TypeVar("T")
+
+
+async def make_or_unmake(
+    make: Coroutine[object, object, T], unmake: Callable[[T], Coroutine[object, object, None]], *, limit: float
+) -> T:
+    """Make something, and when the caller is cancelled meanwhile, unmake it before that goes on.
+
+    A request that is cut off may be carried out all the same, a moment after everybody has looked for what it left. So it is
+    seen to its end, however the caller fares.
+    """
+    made: list[T] = []
+
+    async def work() -> None:
+        made.append(await make)
+
+    try:
+        await finish(work(), limit=limit)
+    except BaseException:
+        for thing in made:
+            await finish(unmake(thing), limit=limit)
+        raise
+    return made[0]
 
 
 async def finish(work: Coroutine[object, object, T], *, limit: float) -> T:
