@@ -96,6 +96,7 @@ def _extended(archive: bytes, files: dict[str, bytes], links: dict[str, str]) ->
         found = shutil.which(program)
         if f"bin/{program}" not in names and found is not None:
             more |= {f"bin/{program}": Path(found).read_bytes(), **_libraries_of(found)}
+    buffer.seek(0)
     with tarfile.open(fileobj=buffer, mode="a") as made:
         for path, content in {**more, **files}.items():
             entry = tarfile.TarInfo(path)
