@@ -227,6 +227,8 @@ async def test_nothing_young_is_pruned_and_everything_old_is(bench: Bench) -> No
         (ws.info.worktree_path / "idea.txt").write_text("12345")
         rescued = (await ws.destroy(force=True)).rescued
         kept = await nx.prune()
+        # The removed tree itself may have left the trash already, or be emptied by this very call.
+        kept = tuple(action for action in kept if action.kind != "trash")
         assert {(action.kind, action.action, action.size) for action in kept} == {
             ("rescue", "kept", 5), ("destroyed", "kept", None),
         }  # fmt: skip
