@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.engine.fixtures import engine, test_image
 from tests.engine.git_image import git_image, new_git_image
 from tests.workbench import git
+
+# A developer's run goes on searching; a change is judged by the same examples every time.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 __all__ = ["engine", "git_image", "home", "new_git_image", "repository", "test_image"]
 

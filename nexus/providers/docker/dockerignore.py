@@ -77,7 +77,8 @@ def _compile(path: str) -> re.Pattern[str]:
         elif char == "?":
             parts.append("[^/]")
         elif char == "[" and (end := path.find("]", at + 1)) > 0:
-            inside = path[at + 1 : end].replace("\\", "\\\\")
+            # What means more than itself in a set of ours, or may one day (``[[``, ``&&``, ``--``), means itself in theirs.
+            inside = re.sub(r"([\\\[&|~])", r"\\\1", path[at + 1 : end]).replace("--", "\\--")
             parts.append(f"[{inside}]")
             at = end
         elif char == "\\" and at + 1 < len(path):
