@@ -6,15 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.engine.fixtures import engine, test_image
 from tests.engine.git_image import git_image, new_git_image
 from tests.workbench import git
 
 # A developer's run goes on searching; a change is judged by the same examples every time.
-settings.register_profile("ci", derandomize=True, deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+# Neither is about speed: an example may take as long as a busy machine needs.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("judge", settings.get_profile("search"), derandomize=True)
+settings.load_profile("judge" if os.environ.get("CI") else "search")
 
 __all__ = ["engine", "git_image", "home", "new_git_image", "repository", "test_image"]
 
