@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from nexus.models.base import Model
 from nexus.models.ids import Name
 from nexus.models.units import Duration
-from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
+from nexus.models.workspace import WorkspaceStatus
 
 
 class CreateRequest(Model):
@@ -85,10 +85,3 @@ class SyncOutcome(Model):
     fetched: int = 0
     """Refs that the fetch moved."""
     message: str = ""
-
-
-class Created(Model):
-    """A created workspace, and whether an earlier call had made it."""
-
-    workspace: WorkspaceInfo
-    existed: bool = False

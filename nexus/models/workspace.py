@@ -120,7 +120,7 @@ class WorkspaceRecord(Model):
     process_state: ProcessState | None = None
 
     config: Mapping[str, JsonValue] = {}
-    """The effective settings at creation, as JSON."""
+    """The settings at creation that later steps depend on and no other field holds: ``dockerfile``."""
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
 
