@@ -12,7 +12,8 @@ fi
 command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry" # pulls are tested against a registry of our own
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing$missing${missing:+ }from the system's packages"
+    # shellcheck disable=SC2086 - a list of words
+    echo installing $missing "from the system's packages"
     apt-get update -qq
     # shellcheck disable=SC2086 - a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
