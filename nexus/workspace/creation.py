@@ -26,6 +26,7 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim, JournalEntry, OpenJournal
+from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
@@ -188,11 +189,8 @@ class Creation:
 
     async def start(self) -> None:
         """Start the instance that was made."""
-        self._report("start", "starting")
         instance = await self._context.instance(self.record)
-        await instance.start()
-        seen = await instance.status()
-        self.record = self.record.model_copy(update={"process_state": seen.process})
+        self.record = await bring_up(self._context, self.record, instance, self._report)
 
     async def _take_back(self, error: BaseException) -> None:
         """Undo in a shield of its own; what cannot be undone in time is left to the journal and said in a note."""

@@ -14,6 +14,7 @@ from nexus.models.events import StatusChanged
 from nexus.models.requests import DestroyOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
+from nexus.workspace.bringup import bring_down
 from nexus.workspace.context import Context
 from nexus.workspace.creation import branch_tip
 from nexus.workspace.lifecycle import Event, after
@@ -111,7 +112,7 @@ async def _stop(context: Context, record: WorkspaceRecord) -> None:
     """End its processes. A provider that cannot be asked stops the whole destruction: never remove a tree in use."""
     instance = await context.instance(record)
     try:
-        await instance.stop(grace=context.stop_grace(record.backend))
+        await bring_down(context, record, instance, grace=context.stop_grace(record.backend))
     except (WorkspaceGone, WorkspaceStopped):
         return
 

@@ -40,10 +40,11 @@ from nexus.workspace import (
     switching,
 )
 from nexus.workspace.context import Context
+from nexus.workspace.environment import secret_environment
 from nexus.workspace.files import FileSystem
 from nexus.workspace.handle import OnExit, Workspace, leave
 from nexus.workspace.operation import Operation
-from nexus.workspace.records import WORKSPACE_LINK, referenced_env
+from nexus.workspace.records import WORKSPACE_LINK
 
 
 class WorkspaceManager(WorkspaceService):
@@ -325,10 +326,9 @@ class WorkspaceManager(WorkspaceService):
     async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
         context = self._open
         record = await context.record(name)
-        references = referenced_env(record.env_vars)
-        if references:
-            # Resolved for this command only: a value behind a reference is never written anywhere.
-            request = replace(request, env={**context.stack.resolve_env(references), **request.env})
+        secret = await secret_environment(context, record)
+        if secret:
+            request = replace(request, env={**secret, **request.env})
         instance = await context.instance(record)
         process = await instance.spawn(request)
         await context.mark_active(record.id)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from nexus.abc import Instance, ProgressCallback, SupportsPause, SupportsPortChange
-from nexus.errors import NexusError, ProviderUnavailable, Unsupported
+from nexus.abc import Instance, ProgressCallback, SupportsPortChange
+from nexus.errors import NexusError, ProviderUnavailable
 from nexus.models.events import PortChanged, StatusChanged
-from nexus.models.instances import Capability, InstanceState, InstanceStatus
+from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.records import touched, with_ports
@@ -21,21 +22,18 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
     if seen.state is InstanceState.RUNNING:
         return await _record(context, record, status, "runs already")
     if seen.state is InstanceState.PAUSED:
-        await (instance.resume() if isinstance(instance, SupportsPause) else instance.start())
+        await thaw(context, record, instance)
         return await _record(context, record, status, "resumed")
     if seen.state is InstanceState.GONE:
         report("create", "its place is gone: making it again around the worktree")
         record, instance = await _make_again(context, record, report)
     else:
         record, instance = await _secure_ports(context, record, instance)
-    report("start", "starting")
     try:
-        await instance.start()
+        record = await bring_up(context, record, instance, report)
     except NexusError as error:
         await _fail(context, record, error)
         raise
-    seen = await instance.status()
-    record = record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
     return await _record(context, record, status, "started")
 
 
@@ -44,7 +42,7 @@ async def stop(context: Context, record: WorkspaceRecord, *, grace: float) -> Wo
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.STOP)
     if seen.state not in {InstanceState.STOPPED, InstanceState.GONE}:
-        await instance.stop(grace=grace)
+        await bring_down(context, record, instance, grace=grace)
     return await _record(context, record.model_copy(update={"process_state": None}), status, "stopped")
 
 
@@ -57,7 +55,7 @@ async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.PAUSE)
     if seen.state is not InstanceState.PAUSED:
-        await _pausable(record, instance).pause()
+        await freeze(context, record, instance)
     return await _record(context, record, status, "paused")
 
 
@@ -66,18 +64,8 @@ async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.RESUME)
     if seen.state is not InstanceState.RUNNING:
-        await _pausable(record, instance).resume()
+        await thaw(context, record, instance)
     return await _record(context, record, status, "resumed")
-
-
-def _pausable(record: WorkspaceRecord, instance: Instance) -> SupportsPause:
-    if not isinstance(instance, SupportsPause):
-        raise Unsupported(
-            f"the {record.backend} backend cannot pause workspaces",
-            hint="stop it instead",
-            details={"capability": str(Capability.PAUSE), "provider": record.backend},
-        )
-    return instance
 
 
 async def _look(context: Context, record: WorkspaceRecord) -> tuple[Instance, InstanceStatus]:
