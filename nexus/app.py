@@ -16,6 +16,7 @@ from nexus.providers.registry import ProviderRegistry
 from nexus.state import NodeRegistry
 from nexus.workspace.context import Context
 from nexus.workspace.manager import WorkspaceManager
+from nexus.workspace.privacy import close_folders
 from nexus.workspace.recovery import recover
 
 
@@ -61,6 +62,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             providers=providers or ProviderRegistry.installed(),
         )
         try:
+            await close_folders(context)
             await recover(context)
             context.trash.wake()
             yield context

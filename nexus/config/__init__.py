@@ -12,17 +12,18 @@ The files are described in ``docs/reference/configuration.md``, which :func:`con
 from __future__ import annotations
 
 from nexus.config.assignments import parse_assignment
+from nexus.config.daemon import DaemonSettings
 from nexus.config.explain import Explanation, LayerValue
 from nexus.config.layers import LayerKind
+from nexus.config.preferences import Preferences, Telemetry
+from nexus.config.problems import Problem
 from nexus.config.reference import configuration_reference
 from nexus.config.schema import Level, json_schema
 from nexus.config.settings import (
     KnownWorkspace,
     Limits,
-    Preferences,
     ResourceMaxima,
     Settings,
-    Telemetry,
     WorkspaceIdentity,
 )
 from nexus.config.stack import ConfigStack
@@ -30,6 +31,7 @@ from nexus.config.template import write_project_template
 
 __all__ = [
     "ConfigStack",
+    "DaemonSettings",
     "Explanation",
     "KnownWorkspace",
     "LayerKind",
@@ -37,6 +39,7 @@ __all__ = [
     "Level",
     "Limits",
     "Preferences",
+    "Problem",
     "ResourceMaxima",
     "Settings",
     "Telemetry",

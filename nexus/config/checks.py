@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from nexus.config.dormant import DORMANT
+from nexus.config.daemon import check_daemon, daemon_warnings
+from nexus.config.dormant import BECAUSE, DORMANT
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, Place, child, join_key, key_place, leaves, placed
+from nexus.config.multi_user import sudo_notes
+from nexus.config.preferences import telemetry_notes
 from nexus.config.problems import Problems, perhaps, quoted
 from nexus.config.redact import reference_name
 from nexus.config.restrict import HOST_CODE, INSIDE
@@ -17,7 +20,6 @@ from nexus.models.ports import RESERVED_PORTS
 from nexus.models.units import format_size
 from nexus.models.workspace import BACKEND_TYPES
 
-"""Host ports that Nexus keeps for itself."""
 _PRIVILEGED: Final = 1024
 _LOCAL: Final = "local"
 
@@ -34,6 +36,7 @@ def check(settings: Settings, merged: Branch, layers: Sequence[Layer], problems:
     _check_resources(settings, merged, problems)
     _check_ports(settings, merged, problems)
     _check_dockerfile(settings, layers, problems)
+    check_daemon(settings.daemon, settings.ports, merged, problems)
     if settings.backend == _LOCAL:
         _check_host_code(layers, problems)
 
@@ -45,13 +48,32 @@ def warnings(settings: Settings, merged: Branch, layers: Sequence[Layer], env: M
         if port.host is not None and port.host < _PRIVILEGED:
             key = ("ports", port.name, "host")
             lines.append(f"{placed(merged, key)}: {quoted(join_key(key))} is below 1024, which usually needs root")
+        if port.host is not None and settings.port_range is not None and port.host in settings.port_range:
+            key, rule = ("ports", port.name, "host"), placed(merged, ("defaults", "port_range", "start"))
+            lines.append(
+                f"{placed(merged, key)}: {quoted(join_key(key))} is in the range that ports are chosen from ({rule}), so another "
+                "workspace may have it"
+            )
+    lines.extend(_limit_warnings(settings, merged))
     lines.extend(_backend_warnings(settings, merged, layers))
-    options = child(merged, "backends", settings.backend)
-    for path, leaf in leaves(options, ("backends", settings.backend)) if options is not None else ():
-        name = reference_name(leaf.value) if isinstance(leaf, Leaf) and isinstance(leaf.value, str) else None
-        if name is not None and name not in env:
-            lines.append(f"{leaf.place}: {quoted(join_key(path))} refers to the variable {name}, which is not set")
+    lines.extend(daemon_warnings(settings.daemon, merged))
+    lines.extend(unresolved(settings, merged, env))
     return tuple(lines)
+
+
+def unresolved(settings: Settings, merged: Branch, env: Mapping[str, str]) -> list[str]:
+    """Return a line for each reference that leads nowhere now: of the chosen backend's options, and of the variables of commands.
+
+    A warning, because what is missing now may be there when it is needed; then it is an error.
+    """
+    lines: list[str] = []
+    for top in (("backends", settings.backend), ("env",)):
+        section = child(merged, *top)
+        for path, leaf in leaves(section, top) if section is not None else ():
+            name = reference_name(leaf.value) if isinstance(leaf, Leaf) and isinstance(leaf.value, str) else None
+            if name is not None and name not in env:
+                lines.append(f"{leaf.place}: {quoted(join_key(path))} refers to the variable {name}, which is not set")
+    return lines
 
 
 def dormant_warnings(file: Branch) -> list[str]:
@@ -65,8 +87,9 @@ def dormant_warnings(file: Branch) -> list[str]:
         parent = child(file, *path[:-1])
         if isinstance(parent, Branch) and path[-1] in parent.children:
             place = key_place(parent, path[-1])
-            lines.append(f"{place}: {quoted(join_key(path))} is accepted but not acted on yet")
-    return lines
+            reason = BECAUSE.get(path, "is accepted but not acted on yet")
+            lines.append(f"{place}: {quoted(join_key(path))} {reason}")
+    return [*lines, *telemetry_notes(file), *sudo_notes(file)]
 
 
 def winner(layers: Sequence[Layer], *path: str) -> tuple[Layer, Leaf] | None:
@@ -76,6 +99,15 @@ def winner(layers: Sequence[Layer], *path: str) -> tuple[Layer, Leaf] | None:
         if isinstance(leaf, Leaf):
             return layer, leaf
     return None
+
+
+def _limit_warnings(settings: Settings, merged: Branch) -> list[str]:
+    limits = settings.limits
+    one, all_together = limits.max_workspaces_per_user, limits.max_workspaces_total
+    if one is None or all_together is None or one <= all_together:
+        return []
+    place = placed(merged, ("limits", "max_workspaces_per_user"))
+    return [f"{place}: one user may have {one} workspaces, but all users together only {all_together}"]
 
 
 def _backend_warnings(settings: Settings, merged: Branch, layers: Sequence[Layer]) -> list[str]:

@@ -12,15 +12,12 @@ from pydantic import Field, model_validator
 
 from nexus.config.layers import KeyPath
 from nexus.config.sections import Env
-from nexus.config.values import PortName, SinglePort, Text, VariableName
+from nexus.config.values import PortName, Text, VariableName
 from nexus.models.base import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
     ("defaults", "idle_timeout"),
-    ("preferences",),
-    ("multi_user", "auth"),
-    ("multi_user", "isolation"),
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
@@ -31,58 +28,13 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
-
-class Tls(Described):
-    """Certificate and key of the daemon."""
-
-    cert: Text | None = None
-    """Certificate file."""
-    key: Text | None = None
-    """Key file."""
-
-
-class DaemonSection(Described):
-    """The daemon."""
-
-    port: SinglePort | None = None
-    """Port of its WebSocket."""
-    host: Text | None = None
-    """Address it listens on."""
-    tls: Tls | None = None
-    """Certificate and key."""
-
-
-class Auth(Described):
-    """How users prove who they are."""
-
-    method: Literal["unix", "ldap", "sso"] | None = None
-    """unix, ldap or sso."""
-    sudo_access: bool | None = None
-    """Whether administration needs sudo."""
-
-
-class Isolation(Described):
-    """What users do not share."""
-
-    workspaces: bool | None = None
-    """Separate workspace folders."""
-    networks: bool | None = None
-    """Separate networks."""
-    volumes: bool | None = None
-    """Separate volumes."""
-
-
-class MultiUser(Described):
-    """A node that several users share. Only its own file sets this."""
-
-    enabled: bool | None = None
-    """Whether several users share the node; state then lives in /var/lib/nexus/state."""
-    workspace_root: Text | None = None
-    """Folder with a folder for each user's workspaces."""
-    auth: Auth | None = None
-    """How users prove who they are."""
-    isolation: Isolation | None = None
-    """What users do not share."""
+BECAUSE: Final[Mapping[KeyPath, str]] = {
+    ("daemon",): "is read and checked, but there is no daemon yet that would listen there",
+    ("multi_user", "workspace_root"): "is checked, but work trees stay below each project, in .nexus/worktrees, for now",
+    ("backends", "sprite"): "is checked, but this version has no driver for that backend",
+    ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
+}
+"""What is said of some of them; of the others that they are accepted but not acted on yet."""
 
 
 _COMPANION: Final = {"keychain": "service", "env": "var", "file": "path", "command": "command"}

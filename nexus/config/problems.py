@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final, Literal, Self
 
 from nexus.config.layers import Place, printable
 from nexus.errors import ConfigError
@@ -12,15 +14,32 @@ from nexus.errors import ConfigError
 MOST = 100
 """Problems that are told one by one."""
 _LONGEST_NAME = 60
+_TOLD: Final = re.compile(r"(?:(?P<file>.*?):(?P<line>\d+):(?P<column>\d+)|(?P<words>[^:]*)): (?P<sentence>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where."""
+    """One thing that is wrong, or worth knowing, and where. As text: ``file:line:column: sentence``."""
 
     place: Place
+    """Where it stands."""
     sentence: str
+    """What it is."""
     hint: str | None = None
+    """The next step, when there is one."""
+    severity: Literal["error", "warning"] = "error"
+    """An error keeps the configuration from being used."""
+
+    @classmethod
+    def warning(cls, line: str) -> Self:
+        """Return a line of ``ConfigStack.warnings`` as a value."""
+        told = _TOLD.fullmatch(line)
+        if told is None:
+            return cls(Place("configuration"), line, severity="warning")
+        if told["file"] is None:
+            return cls(Place(told["words"]), told["sentence"], severity="warning")
+        place = Place(told["file"], int(told["line"]), int(told["column"]))
+        return cls(place, told["sentence"], severity="warning")
 
     def __str__(self) -> str:
         return f"{self.place}: {self.sentence}"
@@ -44,6 +63,11 @@ class Problems:
         problem = Problem(place, sentence, hint)
         if problem not in self._found[-MOST:]:
             self._found.append(problem)
+
+    def include(self, problems: Iterable[Problem]) -> None:
+        """Remember problems that were found elsewhere; those that are known already count once."""
+        known = set(self._found)
+        self._found.extend(problem for problem in problems if problem not in known)
 
     def leave_out(self, number: int) -> None:
         """Count problems that are not worth working out: there are more than anybody reads."""

@@ -7,15 +7,16 @@ from typing import Final, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
+from nexus.config.daemon import DaemonSection
 from nexus.config.dormant import (
-    DaemonSection,
     Hooks,
-    MultiUser,
     NamedSecrets,
     Scripts,
     Secrets,
     Services,
 )
+from nexus.config.multi_user import MultiUser
+from nexus.config.preferences import UserPreferences
 from nexus.config.sections import (
     AnyProjectBackend,
     AnyResources,
@@ -27,7 +28,6 @@ from nexus.config.sections import (
     NodeLimits,
     Ports,
     UserDefaults,
-    UserPreferences,
     Workspace,
 )
 from nexus.config.values import EntryName

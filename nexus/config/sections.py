@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
+from nexus.config.addresses import EngineAddress
+from nexus.config.remote_backends import KubernetesOptions, SpriteOptions
 from nexus.config.values import (
     BackendName,
     ContainerUser,
@@ -165,7 +167,7 @@ class EffectiveDefaults(UserDefaults):
 class DockerOptions(Described):
     """The docker backend."""
 
-    socket: Text | None = None
+    socket: EngineAddress | None = None
     """The engine's socket or address; when absent `DOCKER_HOST`, then the current docker context."""
     network: NetworkName | None = None
     """How the names of the workspaces' networks begin."""
@@ -198,19 +200,6 @@ class LocalOptions(Described):
     """Time between asking processes to end and killing them."""
 
 
-class SpriteOptions(Described):
-    """The sprite backend."""
-
-    api_endpoint: Text | None = None
-    """Address of the service."""
-    api_key: Text | None = None
-    """Key for the service; better a reference, `env:SPRITE_API_KEY`, than the key itself."""
-    org: Text | None = None
-    """Organisation."""
-    region: Text | None = None
-    """Region."""
-
-
 FreeOptions = Mapping[str, JsonValue]
 
 
@@ -226,7 +215,7 @@ class Backends(Described):
     """The local backend."""
     sprite: SpriteOptions | None = None
     """The sprite backend."""
-    kubernetes: FreeOptions | None = None
+    kubernetes: KubernetesOptions | None = None
     """The kubernetes backend."""
     mock: FreeOptions | None = None
     """The mock backend of tests."""
@@ -259,26 +248,6 @@ class Workspace(Described):
     """A name for people."""
     description: Text | None = None
     """One sentence."""
-
-
-class TelemetryChoice(Described):
-    """What may be recorded."""
-
-    enabled: bool | None = None
-    """Whether anything is recorded."""
-    share_friction_data: bool | None = None
-    """Whether reports of friction may leave this machine."""
-
-
-class UserPreferences(Described):
-    """Personal preferences."""
-
-    default_editor: Text | None = None
-    """Editor to open workspaces with: cursor, vscode, vim, …"""
-    theme: Text | None = None
-    """Colours of the output."""
-    telemetry: TelemetryChoice | None = None
-    """What may be recorded."""
 
 
 class Known(Described):

@@ -9,7 +9,10 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from nexus.config.daemon import DaemonSettings, daemon_values
 from nexus.config.layers import Branch, KeyPath, Leaf, Place, child, join_key, placed, plain
+from nexus.config.multi_user import check_multi_user, private_folders
+from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
 from nexus.config.sections import Backends, Port
 from nexus.config.sources import expand_home, home_folder
@@ -53,22 +56,6 @@ class WorkspaceIdentity(Model):
     description: str | None = None
 
 
-class Telemetry(Model):
-    """What may be recorded."""
-
-    enabled: bool = True
-    share_friction_data: bool = False
-    """Whether reports of friction may leave this machine."""
-
-
-class Preferences(Model):
-    """Personal preferences."""
-
-    default_editor: str | None = None
-    theme: str = "auto"
-    telemetry: Telemetry = Telemetry()
-
-
 class KnownWorkspace(Model):
     """A project of the user's."""
 
@@ -110,6 +97,10 @@ class Settings(Model):
     workspaces: Mapping[str, KnownWorkspace] = {}
     multi_user: bool = False
     """Whether several users share this node."""
+    private_folders: bool = False
+    """Whether the folders of workspaces are closed to other users of the machine."""
+    daemon: DaemonSettings = DaemonSettings()
+    """Where the daemon is to listen."""
     state_dir: Path
     """Folder of the node's registry. Absolute; it need not exist."""
     project_root: Path
@@ -152,9 +143,12 @@ def build_settings(
         "preferences": _map(merged, "preferences"),
         "workspaces": _known(merged, home, problems),
         "multi_user": multi_user,
+        "private_folders": private_folders(merged),
+        "daemon": daemon_values(merged, home, problems),
         "state_dir": _state_folder(env, home, problems, shared=multi_user),
         "project_root": root,
     }
+    check_multi_user(merged, home, problems)
     if values["backend"] is None:
         problems.add(merged.place, "'defaults.backend' has no value: null removed it, and every workspace needs one")
     if len(problems) > before:

@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from nexus.config import checks
+from nexus.config.alone import check_alone
 from nexus.config.assignments import SHORT_NAMES, environment_layer, flag_layer
 from nexus.config.builtin import built_in
 from nexus.config.catalogue import catalogue
@@ -19,9 +20,10 @@ from nexus.config.explain import Explanation, explain
 from nexus.config.files import Files, load_files
 from nexus.config.layers import Branch, KeyPath, Layer, LayerKind, child, join_key, placed, plain, split_key
 from nexus.config.merge import merge_branches, merge_layers
-from nexus.config.problems import Problems, perhaps, quoted
+from nexus.config.neighbours import shared_ports
+from nexus.config.problems import Problem, Problems, perhaps, quoted
 from nexus.config.redact import redacted, reference_name
-from nexus.config.schema import Effective
+from nexus.config.schema import Effective, Level
 from nexus.config.settings import Settings, build_settings
 from nexus.errors import ConfigError
 
@@ -86,27 +88,49 @@ class ConfigStack:
         cls,
         project: Path | str = ".",
         *,
+        level: Level | None = None,
         flags: Mapping[str, JsonValue] | None = None,
         env: Mapping[str, str] | None = None,
         node_file: Path | None = None,
         user_file: Path | None = None,
-    ) -> tuple[str, ...]:
-        """Return every problem that :meth:`load` would raise for, one line each; none when all is well.
+    ) -> tuple[Problem, ...]:
+        """Return everything that is wrong or worth knowing, of all files at once, each from top to bottom; errors come first.
 
-        Each file is checked alone; the merged result is checked when no file has a problem.
+        Each file is checked alone, also for what another layer would hide by overriding it. The merged result is checked when
+        every file can be read. :meth:`load` raises exactly for what makes the merged result unusable.
 
         Args:
             project: As for :meth:`load`.
+            level: Look at this one file alone: ``node``, ``user`` or ``project``. All layers when absent.
             flags: As for :meth:`load`.
             env: As for :meth:`load`.
             node_file: As for :meth:`load`.
             user_file: As for :meth:`load`.
+
+        Returns:
+            Problems of severity ``error``, then those of severity ``warning``; none when all is well.
+
+        Raises:
+            ConfigError: When ``project`` is no folder.
         """
-        try:
-            cls.load(project, flags=flags, env=env, node_file=node_file, user_file=user_file)
-        except ConfigError as error:
-            return error.problems
-        return ()
+        problems = Problems()
+        files = load_files(project, env=env, node_file=node_file, user_file=user_file, problems=problems)
+        variables = dict(os.environ if env is None else env)
+        flagged = flag_layer(flags or {}, problems)
+        warnings = [Problem.warning(line) for line in files.warnings]
+        paths = {kind: str(path) for kind, path in files.paths}
+        if level is None:
+            merged = cls._assemble(files, flagged, variables, problems)
+            if merged is not None:
+                warnings = [Problem.warning(line) for line in merged.warnings]
+                warnings += shared_ports(merged.settings, merged._merged)
+        for layer in files.layers:
+            if layer.kind in paths and (level is None or layer.kind.value == level):
+                source = paths[layer.kind]
+                problems.include(check_alone(layer, source, root=files.root, env=variables, home=files.home))
+        found = (*problems.ordered(), *warnings)
+        own = paths.get(LayerKind(level)) if level is not None else None
+        return tuple(problem for problem in found if level is None or problem.place.source == own)
 
     @classmethod
     def _assemble(cls, files: Files, flags: Branch, env: Mapping[str, str], problems: Problems) -> Self | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
+import pwd
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -30,6 +30,7 @@ from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
+from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
 
 _log = logging.getLogger(__name__)
@@ -211,6 +212,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         UnbornHead, RefNotFound: When there is no commit to start from.
         ProviderNotFound: When the backend has no driver.
     """
+    await close_folders(context, make=True)
     await _refuse_existing(context, request.name)
     await drop_stale_claim(context, request.name)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
@@ -357,11 +359,14 @@ async def _refuse_existing(context: Context, name: str) -> None:
 
 
 def user_name() -> str:
-    """Return the name of the user who runs this process; the number where the system knows no name."""
+    """Return the name of the user who runs this process; the number where the system knows no name.
+
+    The system is asked, not the environment: limits count by user, and anybody may set ``USER``.
+    """
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _single(error: BaseException) -> BaseException:

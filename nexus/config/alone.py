@@ -1,0 +1,52 @@
+"""One layer by itself: what is wrong with it whatever the others say, and would not show where another layer overrides it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from nexus.config import checks
+from nexus.config.builtin import built_in
+from nexus.config.layers import Branch, Layer, Leaf, child, with_child, without
+from nexus.config.merge import merge_layers
+from nexus.config.problems import Problem, Problems
+from nexus.config.settings import build_settings
+
+_BACKEND = ("defaults", "backend")
+
+
+def check_alone(
+    layer: Layer, source: str, *, root: Path, env: Mapping[str, str], home: Path | None
+) -> Iterator[Problem]:
+    """Give what is wrong with one layer on top of the built-in defaults.
+
+    What another layer may still complete is no problem here: a port without its number inside, a backend that is removed.
+
+    Args:
+        layer: The layer.
+        source: The file it comes from; problems that others would have are left out.
+        root: The project's root.
+        env: The environment.
+        home: The home folder, where there is one.
+    """
+    layers = (built_in(), replace(layer, root=_complete(layer.root)))
+    merged = merge_layers(layers)
+    found = Problems()
+    settings = build_settings(merged, root=root, env=env, home=home, problems=found)
+    if settings is not None:
+        checks.check(settings, merged, layers, found)
+    for problem in found:
+        if problem.place.source == source:
+            yield problem
+
+
+def _complete(tree: Branch) -> Branch:
+    ports = child(tree, "ports")
+    for name, port in ports.children.items() if isinstance(ports, Branch) else ():
+        if not any(isinstance(leaf := child(port, key), Leaf) and leaf.value is not None for key in ("container", "host")):
+            tree = without(tree, "ports", name)
+    backend, usual = child(tree, *_BACKEND), child(built_in().root, *_BACKEND)
+    if isinstance(backend, Leaf) and backend.value is None and usual is not None:
+        tree = with_child(tree, _BACKEND, usual)
+    return tree
