@@ -10,7 +10,7 @@ import typer.main
 import nexus
 from cli_example import errors
 from cli_example.command import group
-from cli_example.commands import config, inside, project, workspace
+from cli_example.commands import config, editor, inside, project, workspace
 from cli_example.options import Shared, shared
 from cli_example.session import report, say
 
@@ -44,7 +44,9 @@ def build() -> typer.Typer:
     """Return the application."""
     purpose = "Development workspaces: a name, a git branch in its own worktree, and a place where it runs."
     app = group(purpose, project.commands, constructors=(shared, _version))
-    workspaces = group("Make, start, switch, look at and destroy workspaces.", workspace.commands, inside.commands)
+    workspaces = group(
+        "Make, start, switch, look at and destroy workspaces.", workspace.commands, inside.commands, editor.commands
+    )
     app.add_typer(workspaces, name="workspace")
     app.add_typer(workspaces, name="ws")
     app.add_typer(group("Look at the settings, and ask where they come from.", config.commands), name="config")

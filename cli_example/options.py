@@ -20,6 +20,7 @@ from cli_example.completion import complete_names, complete_statuses
 
 if TYPE_CHECKING:
     from nexus import WorkspaceInfo, WorkspaceStatus
+    from nexus.config import Level, Problem, WrittenTemplate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +157,34 @@ def size(text: str | None) -> int | None:
     from nexus.models.units import parse_size
 
     return None if text is None else parse_size(text)
+
+
+def level(text: str, option: str) -> Level:
+    """Return which of the three files a word means.
+
+    Args:
+        text: The word.
+        option: What it was given to, for the message.
+    """
+    levels: dict[str, Level] = {"node": "node", "user": "user", "project": "project"}
+    if text not in levels:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(levels)}", param_hint=option)
+    return levels[text]
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise when an error is among the problems; warnings pass."""
+    from nexus.errors import ConfigError
+
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        raise ConfigError(str(errors[0]), problems=[str(problem) for problem in errors], hint=errors[0].hint)
+
+
+def shown(written: WrittenTemplate) -> dict[str, str]:
+    """Return the paths of what was written, by what they are."""
+    paths = {"config": written.config, "schema": written.schema, "backup": written.backup}
+    return {name: str(path) for name, path in paths.items() if path is not None}
 
 
 def notes(info: WorkspaceInfo) -> list[str]:

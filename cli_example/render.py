@@ -9,19 +9,39 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO, TypeAlias
 
-_STYLES: Final = {
-    "running": "green",
-    "ok": "green",
-    "fixed": "green",
-    "pending": "cyan",
-    "paused": "yellow",
-    "warning": "yellow",
-    "stopped": "dim",
-    "error": "red",
-    "damaged": "red",
-    "missing": "red",
-    "destroying": "red",
+_GOOD, _BUSY, _RESTING, _QUIET, _BAD = range(5)
+
+_KINDS: Final = {
+    "running": _GOOD,
+    "ok": _GOOD,
+    "fixed": _GOOD,
+    "pending": _BUSY,
+    "paused": _RESTING,
+    "warning": _RESTING,
+    "stopped": _QUIET,
+    "error": _BAD,
+    "damaged": _BAD,
+    "missing": _BAD,
+    "destroying": _BAD,
 }
+_THEMES: Final = {
+    "auto": ("green", "cyan", "yellow", "dim", "red"),
+    "dark": ("bright_green", "bright_cyan", "bright_yellow", "bright_black", "bright_red"),
+    # Yellow and cyan cannot be read on white.
+    "light": ("green4", "blue", "dark_orange3", "grey50", "red3"),
+    "none": ("", "", "", "", ""),
+}
+
+
+def style(word: str, theme: str) -> str:
+    """Return the colour of a word in a table, in rich's spelling; empty for a word that has none.
+
+    Args:
+        word: For example a status.
+        theme: A value of ``preferences.theme``.
+    """
+    kind = _KINDS.get(word)
+    return "" if kind is None else _THEMES[theme][kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +79,19 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def draw(view: View, *, empty: str) -> None:
-    """Print a view on standard output, or on standard error that it is empty."""
+def draw(view: View, *, empty: str, theme: str = "auto") -> None:
+    """Print a view on standard output, or on standard error that it is empty.
+
+    Args:
+        view: What to print.
+        empty: What to say when there is nothing in it.
+        theme: Its colours on a terminal: a value of ``preferences.theme``.
+    """
     if isinstance(view, Table) and not view.rows:
         sys.stderr.write(f"{empty}\n")
         return
     if is_terminal(sys.stdout):
-        _draw_rich(view)
+        _draw_rich(view, theme)
         return
     sys.stdout.writelines(f"{line}\n" for line in _plain(view))
     sys.stdout.flush()
@@ -91,15 +117,15 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _draw_rich(view: View) -> None:
+def _draw_rich(view: View, theme: str) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     def cell(text: str) -> Text:
-        return Text(clean(text), style=_STYLES.get(text, ""), overflow="fold")
+        return Text(clean(text), style=style(text, theme), overflow="fold")
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, no_color=True if theme == "none" else None)
     match view:
         case Table():
             table = RichTable(*view.headings, box=None, header_style="bold", pad_edge=False)

@@ -36,6 +36,8 @@ class Cli:
     def __init__(self, shared: Shared, signals: Signals) -> None:
         self.shared = shared
         self.signals = signals
+        self.theme = "auto"
+        """Whose colours the output has; ``preferences.theme`` once the repository is open."""
 
     def flags(self) -> Mapping[str, JsonValue]:
         """Return the settings given on the command line."""
@@ -48,6 +50,7 @@ class Cli:
     async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
         """Open the repository."""
         async with nexus.open(self.shared.project or ".", flags=self.flags()) as nx:
+            self.theme = nx.config.settings.preferences.theme
             forget = nx.observe(self._told)
             try:
                 if self.shared.verbose:
@@ -86,7 +89,7 @@ class Cli:
             sys.stdout.write(f"{views.to_json(value)}\n")
             sys.stdout.flush()
         else:
-            render.draw(views.view(value), empty=empty)
+            render.draw(views.view(value), empty=empty, theme=self.theme)
 
     def note(self, *lines: str) -> None:
         """Tell people something on standard error that is no error."""

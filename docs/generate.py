@@ -34,6 +34,17 @@ def configuration(_: str) -> str:
     return configuration_reference()
 
 
+def schema(level: str) -> Callable[[str], str]:
+    """Return what gives the JSON Schema of one of the three files."""
+
+    def render(_: str) -> str:
+        from nexus.config.schema import FILES, schema_text
+
+        return next(schema_text(name) for name in FILES if name == level)
+
+    return render
+
+
 def boulder(_: str) -> str:
     """Return the page of every command."""
     from cli_example.reference import page
@@ -45,6 +56,7 @@ PAGES = (
     Page("docs/architecture.md", lifecycle),
     Page("docs/reference/configuration.md", configuration),
     Page("docs/reference/boulder.md", boulder),
+    *(Page(f"nexus/config/schemas/{level}.json", schema(level)) for level in ("node", "user", "project")),
 )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import nexus
+from cli_example import options
 from cli_example.command import command
 from cli_example.session import Cli
 
@@ -32,20 +33,29 @@ async def explain(
 
 
 @command(commands, "validate", with_settings=True)
-async def validate(cli: Cli) -> None:
-    """Check every layer. All problems are listed, and what is allowed but worth knowing."""
-    stack = nexus.ConfigStack.load(cli.shared.project or ".", flags=cli.flags())
-    cli.show({"valid": True, "warnings": list(stack.warnings), "files": {k: str(v) for k, v in stack.files.items()}})
+async def validate(
+    cli: Cli,
+    level: Annotated[
+        str | None, typer.Option("--level", metavar="LEVEL", help="Only this file: node, user or project.")
+    ] = None,
+) -> None:
+    """Check every layer. Each file alone, then what they come to; all problems are listed, and what is worth knowing."""
+    chosen = None if level is None else options.level(level, "--level")
+    found = nexus.ConfigStack.validate(cli.shared.project or ".", level=chosen, flags=cli.flags())
+    options.refuse(found)
+    cli.show({"valid": True, "warnings": [str(problem) for problem in found]})
 
 
 @command(commands, "schema")
 async def schema(
-    cli: Cli, level: Annotated[str, typer.Argument(metavar="LEVEL", help="node, user or project.")]
+    cli: Cli,
+    level: Annotated[str, typer.Argument(metavar="LEVEL", help="node, user or project.")],
+    path: Annotated[bool, typer.Option("--path", help="Print where it is installed instead.")] = False,
 ) -> None:
     """Print the JSON Schema of a file, for editors."""
-    from nexus.config import Level, json_schema
+    from nexus.config import json_schema, schema_file
 
-    levels: dict[str, Level] = {"node": "node", "user": "user", "project": "project"}
-    if level not in levels:
-        raise typer.BadParameter(f"{level!r} is none of {', '.join(levels)}", param_hint="LEVEL")
-    cli.show(json_schema(levels[level]), always_json=True)
+    chosen = options.level(level, "LEVEL")
+    if path:
+        return cli.show({"schema": str(schema_file(chosen))} if cli.shared.json else str(schema_file(chosen)))
+    return cli.show(json_schema(chosen), always_json=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,16 +18,26 @@ commands = typer.Typer()
 
 
 @command(commands, "init")
-async def init(cli: Cli) -> None:
-    """Write a first .nexus/config.yaml. Nexus's own files are kept out of git status by info/exclude."""
-    from nexus.config import write_project_template
-    from nexus.git import Worktrees
+async def init(
+    cli: Cli,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there; it is kept beside.")] = False,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the file and write nothing.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Only write the schema that editors check it with.")] = False,
+) -> None:
+    """Write a first .nexus/config.yaml that fits the project. Nexus's own files are kept out of git status by info/exclude."""
+    from nexus import config
+    from nexus.git import Worktrees, find_repository
 
-    async with cli.open() as nx:
-        path = write_project_template(nx.repository.root)
-        await Worktrees(nx.repository).exclude()
-    cli.show({"config": str(path)})
+    repository = await find_repository(cli.shared.project or Path())
+    if only_print:
+        return cli.show(config.project_template(repository.root))
+    if schema:
+        return cli.show({"schema": str(config.write_project_schema(repository.root))})
+    written = config.write_project_template(repository.root, force=force)
+    await Worktrees(repository).exclude()
+    cli.show(options.shown(written))
     cli.note("look at that file, then: boulder ws up NAME")
+    return None
 
 
 @command(commands, "doctor")

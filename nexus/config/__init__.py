@@ -18,7 +18,7 @@ from nexus.config.layers import LayerKind
 from nexus.config.preferences import Preferences, Telemetry
 from nexus.config.problems import Problem
 from nexus.config.reference import configuration_reference
-from nexus.config.schema import Level, json_schema
+from nexus.config.schema import Level, json_schema, schema_file
 from nexus.config.settings import (
     KnownWorkspace,
     Limits,
@@ -27,7 +27,7 @@ from nexus.config.settings import (
     WorkspaceIdentity,
 )
 from nexus.config.stack import ConfigStack
-from nexus.config.template import write_project_template
+from nexus.config.template import WrittenTemplate, project_template, write_project_schema, write_project_template
 
 __all__ = [
     "ConfigStack",
@@ -44,8 +44,12 @@ __all__ = [
     "Settings",
     "Telemetry",
     "WorkspaceIdentity",
+    "WrittenTemplate",
     "configuration_reference",
     "json_schema",
     "parse_assignment",
+    "project_template",
+    "schema_file",
+    "write_project_schema",
     "write_project_template",
 ]

@@ -44,7 +44,9 @@ def check_alone(
 def _complete(tree: Branch) -> Branch:
     ports = child(tree, "ports")
     for name, port in ports.children.items() if isinstance(ports, Branch) else ():
-        if not any(isinstance(leaf := child(port, key), Leaf) and leaf.value is not None for key in ("container", "host")):
+        if not any(
+            isinstance(leaf := child(port, key), Leaf) and leaf.value is not None for key in ("container", "host")
+        ):
             tree = without(tree, "ports", name)
     backend, usual = child(tree, *_BACKEND), child(built_in().root, *_BACKEND)
     if isinstance(backend, Leaf) and backend.value is None and usual is not None:

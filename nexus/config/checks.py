@@ -36,7 +36,7 @@ def check(settings: Settings, merged: Branch, layers: Sequence[Layer], problems:
     _check_resources(settings, merged, problems)
     _check_ports(settings, merged, problems)
     _check_dockerfile(settings, layers, problems)
-    check_daemon(settings.daemon, settings.ports, merged, problems)
+    check_daemon(settings.daemon, merged, problems)
     if settings.backend == _LOCAL:
         _check_host_code(layers, problems)
 
@@ -56,7 +56,7 @@ def warnings(settings: Settings, merged: Branch, layers: Sequence[Layer], env: M
             )
     lines.extend(_limit_warnings(settings, merged))
     lines.extend(_backend_warnings(settings, merged, layers))
-    lines.extend(daemon_warnings(settings.daemon, merged))
+    lines.extend(daemon_warnings(settings.daemon, settings.ports, merged))
     lines.extend(unresolved(settings, merged, env))
     return tuple(lines)
 

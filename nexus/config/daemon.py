@@ -67,7 +67,7 @@ def daemon_values(merged: Branch, home: Path | None, problems: Problems) -> dict
     """
     node = child(merged, *_SECTION)
     found = plain(node) if node is not None else None
-    values = {key: value for key, value in found.items() if value is not None} if isinstance(found, dict) else {}
+    values: dict[str, JsonValue] = dict(found) if isinstance(found, dict) else {}
     tls = values.pop("tls", None)
     named = {key: text for key, text in tls.items() if isinstance(text, str)} if isinstance(tls, Mapping) else {}
     if not named:
@@ -86,41 +86,39 @@ def daemon_values(merged: Branch, home: Path | None, problems: Problems) -> dict
     return {**values, "tls": files}
 
 
-def check_daemon(
-    daemon: DaemonSettings, ports: Sequence[PortRequest], merged: Branch, problems: Problems
-) -> None:
-    """Find a port of the daemon's that somebody else is to have.
+def check_daemon(daemon: DaemonSettings, merged: Branch, problems: Problems) -> None:
+    """Find a port of the daemon's that is kept for workspaces.
+
+    Args:
+        daemon: The settings.
+        merged: The layers as one tree, for places.
+        problems: Gets what is wrong.
+    """
+    if daemon.port in RESERVED_PORTS:
+        reserved = f"{RESERVED_PORTS.start}-{RESERVED_PORTS.end}"
+        place = placed(merged, (*_SECTION, "port"))
+        problems.add(place, f"'daemon.port' is {daemon.port}; Nexus keeps {reserved} for workspaces")
+
+
+def daemon_warnings(daemon: DaemonSettings, ports: Sequence[PortRequest], merged: Branch) -> list[str]:
+    """Return what is allowed but worth knowing, one line each, with its place.
 
     Args:
         daemon: The settings.
         ports: The project's ports.
         merged: The layers as one tree, for places.
-        problems: Gets what is wrong.
     """
-    if not _wanted(merged):
-        return
-    place = placed(merged, (*_SECTION, "port"))
-    reserved = f"{RESERVED_PORTS.start}-{RESERVED_PORTS.end}"
-    if daemon.port in RESERVED_PORTS:
-        problems.add(place, f"'daemon.port' is {daemon.port}; Nexus keeps {reserved} for workspaces")
+    section = child(merged, *_SECTION)
+    if section is None or section.place.source == LayerKind.BUILT_IN.value:
+        return []  # nobody asked for one, so its usual port is anybody's
+    lines: list[str] = []
+    if not is_loopback(daemon.host) and daemon.tls is None:
+        place = placed(merged, (*_SECTION, "host"))
+        lines.append(
+            f"{place}: 'daemon.host' is {daemon.host}, which other machines reach, and there is no 'daemon.tls'"
+        )
     for port in ports:
         if port.host == daemon.port and port.protocol == "tcp":
-            problems.add(
-                placed(merged, ("ports", port.name, "host")),
-                f"host port {port.host} is given to '{port.name}' and to the daemon ({place})",
-                hint="choose another host port, or leave it out to have one chosen",
-            )
-
-
-def daemon_warnings(daemon: DaemonSettings, merged: Branch) -> list[str]:
-    """Return what is allowed but worth knowing, one line each, with its place."""
-    if is_loopback(daemon.host) or daemon.tls is not None or not _wanted(merged):
-        return []
-    place = placed(merged, (*_SECTION, "host"))
-    return [f"{place}: 'daemon.host' is {daemon.host}, which other machines reach, and there is no 'daemon.tls'"]
-
-
-def _wanted(merged: Branch) -> bool:
-    """Return whether anybody said anything about the daemon. Where nobody did, its usual port is anybody's."""
-    section = child(merged, *_SECTION)
-    return section is not None and section.place.source != LayerKind.BUILT_IN.value
+            place, other = placed(merged, ("ports", port.name, "host")), placed(merged, (*_SECTION, "port"))
+            lines.append(f"{place}: host port {port.host} of '{port.name}' is the daemon's too ({other})")
+    return lines

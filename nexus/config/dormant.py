@@ -30,7 +30,10 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
 
 BECAUSE: Final[Mapping[KeyPath, str]] = {
     ("daemon",): "is read and checked, but there is no daemon yet that would listen there",
-    ("multi_user", "workspace_root"): "is checked, but work trees stay below each project, in .nexus/worktrees, for now",
+    (
+        "multi_user",
+        "workspace_root",
+    ): "is checked, but work trees stay below each project, in .nexus/worktrees, for now",
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
 }

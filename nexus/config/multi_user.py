@@ -31,7 +31,7 @@ def _method(value: object) -> object:
 
 
 def _always(what: str) -> AfterValidator:
-    def check(value: bool) -> bool:  # noqa: FBT001 - a validator's one argument
+    def check(value: bool) -> bool:
         if not value:
             raise ValueError(f"must be true: {what}, and there is no way to share them")
         return value

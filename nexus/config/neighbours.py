@@ -25,7 +25,9 @@ def shared_ports(settings: Settings, merged: Branch) -> Iterator[Problem]:
         settings: The settings; other projects are those under ``workspaces`` of the user's file.
         merged: The layers as one tree, for places.
     """
-    fixed = {(port.host, port.protocol): port.name for port in settings.ports if port.host is not None}
+    fixed: dict[tuple[int, str], str] = {
+        (port.host, port.protocol): port.name for port in settings.ports if port.host is not None
+    }
     if not fixed:
         return
     for name, known in islice(settings.workspaces.items(), MOST):
@@ -46,7 +48,11 @@ def shared_ports(settings: Settings, merged: Branch) -> Iterator[Problem]:
 
 def _fixed(root: Path) -> Iterator[tuple[int, str, Place]]:
     # What is wrong with that file is told where it is loaded, not here.
-    tree = sources.read_file(root / sources.FILE, Problems(), project=root.resolve(), start=root) if root.is_dir() else None
+    tree = (
+        sources.read_file(root / sources.FILE, Problems(), project=root.resolve(), start=root)
+        if root.is_dir()
+        else None
+    )
     ports = child(tree, "ports")
     for port in ports.children.values() if isinstance(ports, Branch) else ():
         host, protocol = child(port, "host"), child(port, "protocol")

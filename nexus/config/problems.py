@@ -14,7 +14,9 @@ from nexus.errors import ConfigError
 MOST = 100
 """Problems that are told one by one."""
 _LONGEST_NAME = 60
-_TOLD: Final = re.compile(r"(?:(?P<file>.*?):(?P<line>\d+):(?P<column>\d+)|(?P<words>[^:]*)): (?P<sentence>.*)", re.DOTALL)
+_TOLD: Final = re.compile(
+    r"(?:(?P<file>.*?):(?P<line>\d+):(?P<column>\d+)|(?P<words>[^:]*)): (?P<sentence>.*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from nexus.config.assignments import NOT_SETTINGS, NOT_SETTINGS_PREFIX, PREFIX, SHORT_NAMES
 from nexus.config.builtin import built_in
 from nexus.config.catalogue import ANY_NAME, Key, catalogue
-from nexus.config.dormant import DORMANT
+from nexus.config.dormant import BECAUSE, DORMANT
 from nexus.config.effective import RENAMED
 from nexus.config.explain import show_value
-from nexus.config.layers import KeyPath, Leaf, child, join_key
+from nexus.config.illustration import example_of
+from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key
 from nexus.config.restrict import HOST_CODE, REFUSED
-from nexus.config.schema import FILES, Effective
+from nexus.config.schema import FILES, Effective, Level
 from nexus.config.sections import Resources
 from nexus.config.sources import MAX_BYTES, NODE_FILES
 from nexus.models.ports import RESERVED_PORTS
+from nexus.models.units import format_size
 
 _INTRODUCTION: Final = f"""\
 # Configuration
@@ -67,15 +69,35 @@ It arrives with a clone and is not trusted. Besides the keys above that it does 
 """
 
 
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "backends.docker.build_timeout": "1h",
+    "backends.docker.pids_limit": "4096",
+    "backends.docker.pull_timeout": "30m",
+    "backends.docker.subnet_pool": "10.213.0.0/16",
+    "backends.docker.user": "host",
+    "multi_user.auth.sudo_access": "false",
+    "multi_user.isolation.networks": "true",
+    "multi_user.isolation.volumes": "true",
+    "multi_user.isolation.workspaces": "true",
+    "ports.<name>.protocol": "tcp",
+    "ports.<name>.visibility": "private",
+    "project_overrides.<name>.ports.<name>.protocol": "tcp",
+    "project_overrides.<name>.ports.<name>.visibility": "private",
+}
+"""Defaults that are no layer's: what a backend does, or a rule, when nobody says anything."""
+
+_COLUMNS: Final = ("key", "value", "default", "effect", "example")
+
+
 def configuration_reference() -> str:
     """Return ``docs/reference/configuration.md``."""
     parts = [_INTRODUCTION]
     for level, file in FILES.items():
         parts.append(f"## The {level} file\n\n{(file.__doc__ or '').strip()}\n")
-        rows = ((f"`{_dotted(path)}`", key.kind, _note(path, key.doc)) for path, key in _rows(catalogue(file)))
-        parts.append(_table(("key", "value", "meaning"), rows))
-    rows = ((f"`{_dotted(path)}`", key.kind, key.doc) for path, key in catalogue(Resources).walk())
-    parts.append(f"## Resources\n\n{(Resources.__doc__ or '').strip()}\n\n{_table(('key', 'value', 'meaning'), rows)}")
+        rows = (_row(path, key, level) for path, key in _rows(catalogue(file)))
+        parts.append(_table(_COLUMNS, rows))
+    rows = (_row(path, key, "project") for path, key in catalogue(Resources).walk())
+    parts.append(f"## Resources\n\n{(Resources.__doc__ or '').strip()}\n\n{_table(_COLUMNS, rows)}")
     variables = ", ".join(f"`{name.replace('.*', '*')}`" for name in HOST_CODE.pattern.split("|"))
     parts.append(_PROJECT_RULES.format(variables=variables))
     parts.append(
@@ -86,19 +108,63 @@ def configuration_reference() -> str:
     return "\n".join(parts)
 
 
+def _row(path: KeyPath, key: Key, level: Level) -> tuple[str, ...]:
+    return (
+        f"`{_dotted(path)}`",
+        key.kind,
+        _shown(default_of(path, level)),
+        effect_of(path, key, level),
+        _shown(example_of(path, key)),
+    )
+
+
+def _shown(text: str | None) -> str:
+    return "" if text is None else f"`{text.replace('|', chr(92) + '|')}`"
+
+
+def default_of(path: KeyPath, level: Level) -> str | None:
+    """Return what holds when no layer says anything about a key, ``None`` when nothing does.
+
+    Args:
+        path: The key, as its file spells it.
+        level: The file.
+    """
+    effective = RENAMED.get(path, path) if level == "project" else path
+    node = child(built_in().root, *effective)
+    if isinstance(node, Branch):
+        return node.note  # the name of a class, in place of its numbers
+    if isinstance(node, Leaf) and node.value is not None:
+        key = catalogue(Effective).find(effective)
+        is_size = key is not None and key.kind == "size"
+        return format_size(node.value) if is_size and isinstance(node.value, int) else show_value(node.value)
+    return ELSEWHERE.get(_dotted(path))
+
+
+def effect_of(path: KeyPath, key: Key, level: Level) -> str:
+    """Return what a key does, in the words that stand under its field.
+
+    Raises:
+        ValueError: When nobody wrote any: a key that is not explained is not finished.
+    """
+    if not key.doc.strip():
+        msg = f"nothing says what {level} key {_dotted(path)!r} does; write it under its field"
+        raise ValueError(msg)
+    if path not in DORMANT:
+        return key.doc
+    return f"{key.doc} *It {BECAUSE.get(path, 'is accepted but not acted on yet')}.*"
+
+
 def _dotted(path: KeyPath) -> str:
     return ".".join(name if name == ANY_NAME else join_key((name,)) for name in path)
-
-
-def _note(path: KeyPath, doc: str) -> str:
-    return f"{doc} *Accepted, not acted on yet.*".strip() if path in DORMANT else doc
 
 
 def _rows(key: Key, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Key]]:
     """Give every key as :meth:`Key.walk` does, the parts of resources left out: they have a table of their own."""
     below = {**key.children, **({ANY_NAME: key.any_name} if key.any_name is not None else {})}
     for name, inner in below.items():
-        if set(inner.children) == set(Resources.model_fields):
+        if set(inner.children) == set(Resources.model_fields) and all(
+            part.children for part in inner.children.values()
+        ):
             yield (*path, name), replace(inner, kind="resources", children={})
         else:
             yield (*path, name), inner

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import JsonValue, TypeAdapter
@@ -146,6 +148,24 @@ FILES: Final[Mapping[Level, type[NodeFile | UserFile | ProjectFile]]] = {
     "user": UserFile,
     "project": ProjectFile,
 }
+
+
+def schema_file(level: Level) -> Path:
+    """Return where the JSON Schema of one of the three files is installed, for editors that take a path.
+
+    Args:
+        level: Which file: ``node``, ``user`` or ``project``.
+    """
+    return Path(__file__).with_name("schemas") / f"{level}.json"
+
+
+def schema_text(level: Level) -> str:
+    """Return the text that :func:`schema_file` holds.
+
+    Args:
+        level: Which file: ``node``, ``user`` or ``project``.
+    """
+    return json.dumps(json_schema(level), indent=2, ensure_ascii=False) + "\n"
 
 
 def json_schema(level: Level) -> dict[str, JsonValue]:

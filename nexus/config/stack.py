@@ -123,12 +123,14 @@ class ConfigStack:
             merged = cls._assemble(files, flagged, variables, problems)
             if merged is not None:
                 warnings = [Problem.warning(line) for line in merged.warnings]
-                warnings += shared_ports(merged.settings, merged._merged)
+                warnings += merged.shared_ports()
         for layer in files.layers:
             if layer.kind in paths and (level is None or layer.kind.value == level):
                 source = paths[layer.kind]
                 problems.include(check_alone(layer, source, root=files.root, env=variables, home=files.home))
-        found = (*problems.ordered(), *warnings)
+        ranks = {path: rank for rank, path in enumerate(paths.values())}
+        told = [*problems.ordered(), *warnings]
+        found = sorted(told, key=lambda item: (item.severity != "error", ranks.get(item.place.source, len(ranks))))
         own = paths.get(LayerKind(level)) if level is not None else None
         return tuple(problem for problem in found if level is None or problem.place.source == own)
 
@@ -152,6 +154,10 @@ class ConfigStack:
         lines = [*files.warnings, *checks.dormant_warnings(flags), *checks.dormant_warnings(variables)]
         lines.extend(checks.warnings(settings, merged, layers, env))
         return cls(settings, tuple(layers), tuple(lines), merged, files, flags, env)
+
+    def shared_ports(self) -> tuple[Problem, ...]:
+        """Return a warning for each host port that this project and another one of the user's both fix. Reads those files."""
+        return tuple(shared_ports(self.settings, self._merged))
 
     def with_flags(self, flags: Mapping[str, JsonValue]) -> Self:
         """Return a stack with more flags, which override the flags this one has. Reads no file again.

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from nexus.abc import ProgressCallback
 from nexus.abc.files import FileAccess
 from nexus.abc.service import WorkspaceService
+from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
 from nexus.models.instances import ResourceStats
@@ -193,6 +194,17 @@ class Workspace:
             return Process(await self._service.spawn(self.id, request), request)
 
         return Operation(begin, _end, what=f"spawn {argv[0] if argv else ''}")
+
+    def editor_command(self, editor: str) -> EditorCommand:
+        """Return the command that opens the work tree in an editor on this machine. Nothing is run.
+
+        Args:
+            editor: A name such as ``vscode``, ``cursor`` or ``vim``, or the absolute path of a program that takes a folder.
+
+        Raises:
+            InvalidArgument: When the editor is not known; the hint lists those that are.
+        """
+        return editor_command(editor, self._info.worktree_path)
 
     def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give the log of its main process in chunks: the last ``tail`` lines or all, and with ``follow`` what comes."""

@@ -34,7 +34,7 @@ async def close_folders(context: Context, *, make: bool = False) -> None:
         await anyio.to_thread.run_sync(_close, context.repository.root, make)
 
 
-def _close(root: Path, make: bool) -> None:  # noqa: FBT001 - run in a thread, which takes no keywords
+def _close(root: Path, make: bool) -> None:
     try:
         with contextlib.ExitStack() as stack:
             outer = _folder(root, None, stack, make=False, mode=0o777)
@@ -51,7 +51,7 @@ def _close(root: Path, make: bool) -> None:  # noqa: FBT001 - run in a thread, w
 def _folder(path: Path, above: int | None, stack: contextlib.ExitStack, *, make: bool, mode: int) -> int | None:
     if make:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, mode, dir_fd=above)  # noqa: PTH102 - relative to a descriptor, so that nothing leads elsewhere
+            os.mkdir(path, mode, dir_fd=above)
     try:
         descriptor = os.open(path, _OPEN, dir_fd=above)
     except FileNotFoundError:

@@ -147,7 +147,7 @@ def test_every_command_of_every_group_is_in_the_reference() -> None:
             assert f"## `boulder {name} {below}`" in text
 
 
-@pytest.mark.parametrize("module", ["config", "inside", "project", "workspace"])
+@pytest.mark.parametrize("module", ["config", "editor", "inside", "project", "workspace"])
 def test_no_command_is_longer_than_fifteen_lines(module: str) -> None:
     source = inspect.getsource(importlib.import_module(f"cli_example.commands.{module}"))
     commands = [node for node in ast.parse(source).body if isinstance(node, ast.AsyncFunctionDef)]

@@ -58,7 +58,7 @@ def test_a_list_belongs_to_one_layer(site: Site) -> None:
         ("backends.podman.tokens", ["a", "b"], [HIDDEN, HIDDEN]),
         ("backends.podman.token", {"value": "a", "n": 5}, {"value": HIDDEN, "n": HIDDEN}),
         ("secrets.named.API_TOKEN", {"source": "env", "var": "X"}, {"source": "env", "var": "X"}),
-        ("daemon.tls.key", "/etc/key.pem", "/etc/key.pem"),
+        ("daemon.tls", {"cert": "/c.pem", "key": "/k.pem"}, {"cert": "/c.pem", "key": "/k.pem"}),
     ],
 )
 def test_what_looks_secret_is_hidden_but_references_are_not(site: Site, key: str, value: object, shown: object) -> None:

@@ -94,7 +94,8 @@ def test_a_file_that_may_not_be_read_as_another_user(site: Site) -> None:
 import os, pathlib
 from nexus.config import ConfigStack
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-print(ConfigStack.validate({str(site.root)!r}, env={{"HOME": {str(site.home)!r}}}, node_file=pathlib.Path("/nonexistent")))
+found = ConfigStack.validate({str(site.root)!r}, env={{"HOME": {str(site.home)!r}}}, node_file=pathlib.Path("/nonexistent"))
+print(*found, sep="\\n")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert f"{path}:1:1: the file cannot be read: permission denied" in done.stdout
@@ -134,8 +135,8 @@ def test_validate_returns_what_load_raises(site: Site) -> None:
     assert len(lines) == 2
     with pytest.raises(ConfigError) as caught:
         ConfigStack.load(site.root, env=env, node_file=site.node_path)
-    assert caught.value.problems == lines
-    assert str(caught.value) == lines[0]
+    assert caught.value.problems == tuple(map(str, lines))
+    assert str(caught.value) == str(lines[0])
     assert ConfigStack.validate(site.root, env=env, node_file=site.node_path.with_name("none")) == ()
 
 

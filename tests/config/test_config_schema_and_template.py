@@ -1,17 +1,41 @@
 from __future__ import annotations
 
-import stat
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from pydantic import BaseModel, ValidationError
 
-from nexus.config import Level, configuration_reference, json_schema, write_project_template
-from nexus.errors import AlreadyExists, ConfigError
+from nexus.config import Level, configuration_reference, json_schema, schema_file
+from nexus.config.catalogue import ANY_NAME, Key, catalogue
+from nexus.config.illustration import example_of
+from nexus.config.layers import KeyPath
+from nexus.config.reference import ELSEWHERE, effect_of
+from nexus.config.schema import FILES
+from nexus.models.units import format_duration
+from nexus.providers.docker.options import DockerOptions as DockerDriverOptions
 from tests.config.conftest import Site
 
 LEVELS: tuple[Level, ...] = ("node", "user", "project")
+
+
+def complaints(model: type[BaseModel], path: KeyPath, value: object) -> list[object]:
+    """What a file of this model says about a key's value; what other keys lack is not meant."""
+    names = {ANY_NAME: "podman" if path[0] == "backends" else "web"}
+    if path[0] == "secrets" or "env" in path:
+        names[ANY_NAME] = "NAME"
+    steps = [names.get(name, name) for name in path]
+    document: object = value
+    for name in reversed(steps):
+        document = {name: document}
+    try:
+        model.model_validate(document)
+    except ValidationError as error:
+        return [detail for detail in error.errors() if len(detail["loc"]) >= len(steps) and detail["type"] != "missing"]
+    return []
 
 
 class TestSchema:
@@ -30,6 +54,18 @@ class TestSchema:
             ("project", {"limits": {}}),
             ("project", {"ports": {"web": {"visibility": "everyone"}}}),
             ("project", {"backend": {"docker": {"socket": "/x"}}}),
+            ("node", {"daemon": {"port": 70000}}),
+            ("node", {"daemon": {"tls": {"certificate": "/x"}}}),
+            ("node", {"multi_user": {"auth": {"method": "ldap"}}}),
+            ("node", {"backends": {"kubernetes": {"cluster": "x"}}}),
+            ("user", {"preferences": {"theme": "pink"}}),
+            ("user", {"preferences": {"telemetry": True}}),
+            ("user", {"backends": {"sprite": {"api_token": "x"}}}),
+            ("user", {"secrets": {"named": {"A": {"source": "vault"}}}}),
+            ("user", {"workspaces": {"a": "~/a"}}),
+            ("project", {"hooks": {"on_fire": "x"}}),
+            ("project", {"services": ["postgres"]}),
+            ("project", ["a", "list"]),
         ],
     )
     def test_wrong_files_are_not(self, level: Level, document: object) -> None:
@@ -47,63 +83,19 @@ class TestSchema:
     def test_short_forms_and_null_are_valid(self, document: object) -> None:
         jsonschema.validate(document, json_schema("project"))
 
+    @pytest.mark.parametrize("level", LEVELS)
+    def test_what_is_installed_is_up_to_date(self, level: Level) -> None:
+        assert json.loads(schema_file(level).read_text(encoding="utf-8")) == json_schema(level), (
+            "run 'python -m docs.generate'"
+        )
+
+    def test_the_fragment_for_shared_nodes_is_valid(self, fixtures: Path) -> None:
+        jsonschema.validate(yaml.safe_load((fixtures / "multi-user.yaml").read_text()), json_schema("node"))
+
     def test_keys_are_described_for_editors(self) -> None:
         properties = json_schema("user")["properties"]
         assert isinstance(properties, dict)
         assert all(isinstance(item, dict) and item["description"] for item in properties.values())
-
-
-class TestTemplate:
-    def test_it_says_nothing_yet_and_names_its_schema(self, site: Site) -> None:
-        before = site.load().to_json()
-        path = write_project_template(site.root)
-        assert path == site.project_path
-        first = path.read_text().splitlines()[0]
-        assert first.startswith("# yaml-language-server: $schema=")
-        schema = path.parent / first.partition("=")[2]
-        assert yaml.safe_load(schema.read_text()) == json_schema("project")
-        assert (schema.parent / ".gitignore").read_text() == "*\n"
-        assert stat.S_IMODE(path.stat().st_mode) & 0o022 == 0
-        assert site.load().to_json() == before
-
-    def test_its_examples_work_when_uncommented(self, site: Site) -> None:
-        path = write_project_template(site.root)
-        examples = [line[2:] for line in path.read_text().splitlines() if line.startswith(("#   ", "# "))]
-        start = next(index for index, line in enumerate(examples) if line.startswith("workspace:"))
-        kept = [line for line in examples[start:] if not line.startswith("resources: medium")]
-        site.project("\n".join(kept))
-        settings = site.load().settings
-        assert settings.workspace.display_name == "My project"
-        assert settings.image == "python:3.12-slim"
-        assert settings.resources.cpu.cores == 4
-        assert [port.name for port in settings.ports] == ["web", "database"]
-
-    def test_a_file_that_is_there_is_never_overwritten(self, site: Site) -> None:
-        path = site.project("workspace: {name: mine}\n")
-        with pytest.raises(AlreadyExists) as caught:
-            write_project_template(site.root)
-        assert path.read_text() == "workspace: {name: mine}\n"
-        assert str(path) in str(caught.value)
-        path.unlink()
-        path.symlink_to("nowhere")
-        with pytest.raises(AlreadyExists):
-            write_project_template(site.root)
-        assert not path.exists()
-
-    @pytest.mark.parametrize("where", [".nexus", ".nexus/cache"])
-    def test_nothing_is_written_through_a_link(self, site: Site, tmp_path: Path, where: str) -> None:
-        target = tmp_path / "elsewhere"
-        target.mkdir()
-        link = site.root / where
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(target)
-        with pytest.raises(ConfigError, match="is a symbolic link"):
-            write_project_template(site.root)
-        assert list(target.iterdir()) == []
-
-    def test_a_place_that_cannot_be_written(self, site: Site) -> None:
-        with pytest.raises(ConfigError, match="cannot be written"):
-            write_project_template(site.root / "missing")
 
 
 class TestReference:
@@ -112,6 +104,37 @@ class TestReference:
         assert page.read_text(encoding="utf-8") == configuration_reference(), (
             "write nexus.config.configuration_reference() to docs/reference/configuration.md"
         )
+
+    @pytest.mark.parametrize("level", LEVELS)
+    def test_every_key_has_an_effect_and_an_example_that_is_valid(self, level: Level) -> None:
+        model = FILES[level]
+        for path, key in catalogue(model).walk():
+            assert effect_of(path, key, level), path
+            example = example_of(path, key)
+            if example is not None:
+                value = yaml.safe_load(example)
+                assert not complaints(model, path, value), f"{path}: {example}"
+                assert complaints(model, path, {"no": ["such", "value"]}) or key.kind == "anything", path
+
+    def test_defaults_that_are_no_layers_are_what_the_backend_does(self, site: Site) -> None:
+        options = DockerDriverOptions()
+        for name in ("build_timeout", "pids_limit", "pull_timeout", "subnet_pool", "user"):
+            value = getattr(options, name)
+            shown = format_duration(value) if isinstance(value, timedelta) else str(value)
+            assert ELSEWHERE[f"backends.docker.{name}"] == shown
+        site.project("ports: {web: 3000}\n")
+        (web,) = site.load().settings.ports
+        assert (web.protocol, web.visibility) == (
+            ELSEWHERE["ports.<name>.protocol"],
+            ELSEWHERE["ports.<name>.visibility"],
+        )
+
+    def test_a_key_that_nobody_explains_or_illustrates_is_not_finished(self) -> None:
+        with pytest.raises(ValueError, match="nothing says what project key 'a.b' does"):
+            effect_of(("a", "b"), Key("text"), "project")
+        with pytest.raises(ValueError, match="'?a.b'? has no example"):
+            example_of(("a", "b"), Key("text", "Does something."))
+        assert example_of(("a", "b"), Key("text", "Does it; for example `this`.")) == "this"
 
     @pytest.mark.parametrize("level", LEVELS)
     def test_it_has_every_key_of_the_example_files(self, level: Level, fixtures: Path) -> None:

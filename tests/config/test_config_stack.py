@@ -114,23 +114,6 @@ class TestTheThreeExampleFiles:
         assert explanation.winner is LayerKind.OVERRIDE
         assert explanation.layers[-1].place == f"{site.user_path}:68:21"
 
-    def test_sections_that_do_nothing_yet_are_named(self, stack: ConfigStack, site: Site) -> None:
-        said = {line.rpartition(": ")[2].split("'")[1] for line in stack.warnings}
-        assert said == {
-            "daemon",
-            "multi_user.auth",
-            "multi_user.isolation",
-            "multi_user.workspace_root",
-            "backends.sprite",
-            "secrets",
-            "services",
-            "defaults.idle_timeout",
-            "preferences",
-            "scripts",
-            "hooks",
-        }
-        assert f"{site.project_path}:36:1: 'services' is accepted but not acted on yet" in stack.warnings
-
     def test_nothing_is_lost_on_the_way(self, stack: ConfigStack) -> None:
         assert stack.get("services.postgres.env.POSTGRES_DB") == "hanlun_dev"
         assert stack.get("scripts.pre-start") == '#!/bin/bash\necho "Setting up workspace..."\nnpm install\n'
@@ -555,7 +538,7 @@ def test_unknown_keys_are_errors_with_a_suggestion(site: Site) -> None:
 
 def test_a_key_without_a_value_is_none(site: Site) -> None:
     stack = site.load()
-    values: list[JsonValue] = [stack.get("ports.web.host"), stack.get("daemon"), stack.get("backends.podman.x.y")]
+    values: list[JsonValue] = [stack.get("ports.web.host"), stack.get("daemon.tls"), stack.get("backends.podman.x.y")]
     assert values == [None, None, None]
     explanation = stack.explain("ports.web.host")
     assert (explanation.winner, explanation.layers) == (None, ())

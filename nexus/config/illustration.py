@@ -1,0 +1,114 @@
+"""An example of every key: what the reference page shows and what a test puts into a file to see that it is valid.
+
+A key's example is, in this order: what :data:`EXAMPLES` has for it, what the text under its field gives (``for example `x```, ``such
+as `x```), what fits any key of its kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from nexus.config.catalogue import Key
+from nexus.config.layers import KeyPath
+
+EXAMPLES: Final[Mapping[str, str]] = {
+    "backend.docker.dockerfile": "./.nexus/Dockerfile",
+    "backend.docker.image": "node:20-alpine",
+    "backend.type": "docker",
+    "backends.<name>": "{region: eu}",
+    "backends.mock": "{}",
+    "backends.docker.network": "nexus",
+    "backends.docker.socket": "/var/run/docker.sock",
+    "backends.docker.storage_driver": "overlay2",
+    "backends.docker.subnet_pool": "10.213.0.0/16",
+    "backends.docker.user": "1000:1000",
+    "backends.local.pass_env": "[SSH_AUTH_SOCK]",
+    "backends.local.runtime_dir": "/run/user/1000/nexus",
+    "backends.local.state_dir": "/home/me/.local/share/nexus/local",
+    "backends.sprite.api_endpoint": "https://api.sprites.dev",
+    "cpu.cores": "2",
+    "cpu.limit": "4",
+    "daemon.port": "8080",
+    "defaults.backend": "docker",
+    "defaults.image": "python:3.12",
+    "defaults.precious": "[.env, notes/**]",
+    "defaults.resources": "large",
+    "defaults.worktree_include": "[.env, node_modules/]",
+    "env.<name>": "development",
+    "hooks.on_sleep": "echo sleeping",
+    "hooks.on_wake": "npm run db:migrate",
+    "limits.default_resources": "medium",
+    "limits.max_resources.cpu": "8",
+    "limits.max_resources.memory": "16G",
+    "limits.max_resources.storage": "200G",
+    "multi_user.auth.method": "unix",
+    "port_range.end": "36000",
+    "port_range.start": "34000",
+    "ports.<name>.container": "3000",
+    "ports.<name>.host": "3000",
+    "preferences.default_editor": "cursor",
+    "project_overrides.<name>.resources": "large",
+    "resources": "large",
+    "scripts.post-start": "npm run dev &",
+    "scripts.pre-start": "npm install",
+    "secrets.<name>.command": "pass show npm",
+    "secrets.<name>.path": "./.nexus/secrets/db-password.txt",
+    "secrets.<name>.service": "npm",
+    "secrets.<name>.var": "GITHUB_TOKEN",
+    "secrets.env_files": "[~/.env]",
+    "named.<name>.command": "pass show npm",
+    "named.<name>.path": "~/.secrets/npm",
+    "named.<name>.service": "npm",
+    "named.<name>.var": "GITHUB_TOKEN",
+    "services.<name>.image": "postgres:16-alpine",
+    "services.<name>.ports": '["5432:5432"]',
+    "services.<name>.volumes": '["postgres-data:/var/lib/postgresql/data"]',
+    "ssh.keys": "[~/.ssh/id_ed25519]",
+    "build_timeout": "1h",
+    "keep_destroyed": "14d",
+    "max_workspaces_per_user": "10",
+    "pids_limit": "4096",
+    "stop_grace": "10s",
+    "workspace.description": "Learning management system for schools",
+    "workspace.display_name": "Hanlun Learning Platform",
+    "workspace.name": "hanlun-lms",
+    "workspaces.<name>.path": "~/projects/hanlun-lms",
+}
+"""Examples by the end of a key: the longest that fits counts."""
+
+_NAMED: Final = re.compile(r"(?:for example|such as):? `([^`]+)`")
+_BY_KIND: Final[Mapping[str, str]] = {
+    "true \\| false": "true",
+    "duration": "30m",
+    "size": "8G",
+    "whole number": "100",
+    "number": "2",
+}
+
+
+def example_of(path: KeyPath, key: Key) -> str | None:
+    """Return an example of a key's value as YAML; ``None`` for a map, whose keys have examples of their own.
+
+    Args:
+        path: The key, as its file spells it.
+        key: What the section models say about it.
+
+    Raises:
+        ValueError: When there is none: a key without an example is not finished.
+    """
+    for start in range(len(path)):
+        found = EXAMPLES.get(".".join(path[start:]))
+        if found is not None:
+            return found
+    if named := _NAMED.search(key.doc):
+        return named[1]
+    if key.kind == "map":
+        return None
+    if key.kind in _BY_KIND:
+        return _BY_KIND[key.kind]
+    if " \\| " in key.kind:
+        return key.kind.split(" \\| ")[0]
+    msg = f"{'.'.join(path)} has no example; write one under its field (for example `x`), or add it to EXAMPLES"
+    raise ValueError(msg)
