@@ -19,6 +19,8 @@ from nexus.config.problems import Problems, quoted
 
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 10_000
+MAX_TEXT: Final = 4 * 1024 * 1024
+"""Characters of all values together, aliases counted by what they stand for."""
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # The characters that YAML allows in a stream, by escape elsewhere.
@@ -132,6 +134,8 @@ class _Open:
     anchor: str | None
     first: int
     """Number of nodes before it."""
+    before: int
+    """Number of characters before it."""
     items: list[Node] = field(default_factory=list)
     children: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, Place] = field(default_factory=dict)
@@ -153,8 +157,9 @@ class _Builder:
         self._source = source
         self._problems = problems
         self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._anchors: dict[str, tuple[Node, int, int] | None] = {}
         self._count = 0
+        self._length = 0
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
@@ -180,10 +185,14 @@ class _Builder:
         # Every parser of PyYAML sets the mark; only its types leave it open.
         return Place(self._source, mark.line + 1, mark.column + 1) if mark is not None else Place(self._source, 1, 1)
 
-    def _counted(self, place: Place, number: int = 1) -> None:
+    def _counted(self, place: Place, number: int = 1, length: int = 0) -> None:
         self._count += number
+        self._length += length
         if self._count > MAX_NODES:
             raise _Refused(place, f"more than {MAX_NODES} values, aliases counted by what they stand for")
+        if self._length > MAX_TEXT:
+            size = f"{MAX_TEXT // 1024} KiB"
+            raise _Refused(place, f"more than {size} of text, aliases counted by what they stand for")
 
     def _untagged(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, place: Place) -> None:
         if event.tag is not None:
@@ -191,9 +200,9 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         place = self._at(event)
-        self._counted(place)
-        self._untagged(event, place)
         text: str = event.value
+        self._counted(place, length=len(text))
+        self._untagged(event, place)
         if UNUSABLE.search(text):
             self._problems.add(place, "a NUL character or half of a surrogate pair cannot be used")
             text = UNUSABLE.sub("", text)
@@ -204,7 +213,7 @@ class _Builder:
             return
         leaf = Leaf(read_scalar(text) if unquoted else text, place, text=text)
         if event.anchor:
-            self._anchors[event.anchor] = (leaf, 1)
+            self._anchors[event.anchor] = (leaf, 1, len(text))
         self._put(leaf)
 
     def _key(self, top: _Open, text: str, place: Place, *, unquoted: bool) -> None:
@@ -230,7 +239,8 @@ class _Builder:
             raise _Refused(place, f"nested deeper than {MAX_DEPTH} levels")
         if event.anchor:
             self._anchors[event.anchor] = None
-        self._open.append(_Open(isinstance(event, yaml.MappingStartEvent), place, event.anchor, self._count - 1))
+        is_map = isinstance(event, yaml.MappingStartEvent)
+        self._open.append(_Open(is_map, place, event.anchor, self._count - 1, self._length))
 
     def _end(self) -> None:
         done = self._open.pop()
@@ -238,7 +248,7 @@ class _Builder:
             Branch(done.children, done.place, done.keys) if done.is_map else Items(tuple(done.items), done.place)
         )
         if done.anchor:
-            self._anchors[done.anchor] = (node, self._count - done.first)
+            self._anchors[done.anchor] = (node, self._count - done.first, self._length - done.before)
         self._put(node)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
@@ -251,8 +261,8 @@ class _Builder:
         target = self._anchors[name]
         if target is None:
             raise _Refused(place, f"the alias {quoted('*' + name)} stands inside what it names")
-        node, size = target
-        self._counted(place, size)
+        node, size, length = target
+        self._counted(place, size, length)
         if len(self._open) + _depth(node) > MAX_DEPTH:
             raise _Refused(place, f"nested deeper than {MAX_DEPTH} levels")
         self._put(replace(node, place=place))

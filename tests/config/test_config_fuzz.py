@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nexus.config import parse_assignment
+from nexus.config import ConfigStack, parse_assignment
 from nexus.config.catalogue import ANY_NAME, catalogue
 from nexus.config.schema import FILES, Effective
 from nexus.errors import ConfigError
@@ -88,6 +88,18 @@ def test_any_values_under_real_keys(site: Site, level: str, document: dict[str, 
         for path, _ in catalogue(Effective).walk():
             if ANY_NAME not in path:
                 str(stack.explain(".".join(path)))
+
+
+@ANY_FIXTURE
+@given(document=DOCUMENTS, level=LEVELS)
+def test_validate_tells_at_least_what_load_raises(site: Site, level: str, document: dict[str, object]) -> None:
+    reset(site)
+    getattr(site, level)(json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    raised = outcome(site.load)
+    found = ConfigStack.validate(site.root, env={"HOME": str(site.home)}, node_file=site.node_path)
+    told = {str(problem) for problem in found if problem.severity == "error"}
+    assert all(line.isprintable() for line in told)
+    assert set(raised.problems if raised is not None else ()) <= told
 
 
 @ANY_FIXTURE

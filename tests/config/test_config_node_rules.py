@@ -146,8 +146,7 @@ class TestSharedNodes:
     def test_asking_for_sudo_is_answered_truthfully(self, site: Site) -> None:
         node = site.node("multi_user: {auth: {sudo_access: true}}\n")
         assert site.load().warnings == (
-            f"{node}:1:34: 'multi_user.auth.sudo_access' is accepted; no act of this version reaches what belongs to "
-            "another user",
+            f"{node}:1:34: 'multi_user.auth.sudo_access' is accepted; no act of this version reaches what belongs to another user",
         )
         site.node("multi_user: {auth: {sudo_access: false}}\n")
         assert site.load().warnings == ()
@@ -227,8 +226,8 @@ class TestAcrossFiles:
         site.user("workspaces: {shop: {path: ~/code/shop}, me: {path: ~/code/app}, gone: {path: ~/gone}}\n")
         site.project("ports: {web: {container: 80, host: 3000}, x: {container: 1, host: 4000}}\n")
         assert self.validate(site) == [
-            f"warning project:1:36: 'ports.web.host' is 3000, which project 'shop' fixes too ({theirs}:2:30); only one of "
-            "them can have it at a time"
+            f"warning project:1:36: 'ports.web.host' is 3000, which project 'shop' fixes too ({theirs}:2:30); "
+            + "only one of them can have it at a time"
         ]
         theirs.write_text("ports: [\n")  # its own trouble
         assert self.validate(site) == []
