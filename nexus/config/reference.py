@@ -14,6 +14,7 @@ from nexus.config.effective import RENAMED
 from nexus.config.explain import show_value
 from nexus.config.illustration import example_of
 from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key
+from nexus.config.places import MAX_DEPTH, MAX_NODES, MAX_TEXT
 from nexus.config.restrict import HOST_CODE, REFUSED
 from nexus.config.schema import FILES, Effective, Level
 from nexus.config.sections import Resources
@@ -42,11 +43,21 @@ project's own file and below flags.
 Maps merge, lists replace, scalars override, `null` removes what lower layers say. `boulder config explain KEY` shows every
 layer's value with file, line and column, and which one holds.
 
+`boulder config validate` checks every file alone and all of them together, and lists every problem at once with its place;
+`--level node`, `user` or `project` looks at one file (`ConfigStack.validate` in Python). Errors end with status 3. Warnings are
+about what is allowed but worth knowing: a key that nothing acts on yet, a reference that leads nowhere now, a host port that two
+of your projects fix.
+
+`boulder init` writes a first project file that fits what it finds (Python, Node.js, Go, Rust, a dev container, a compose file),
+and beside it the JSON Schema that its first line names for editors with a YAML language server. The schema is not committed: in
+a fresh clone `boulder init --schema` writes it. `boulder config schema LEVEL --path` says where the schemas of all three files
+are installed, for `# yaml-language-server: $schema=/that/path` in your own or a node's file.
+
 - **duration**: `30m`, `1h30m`, `45s`, or a number of seconds. **size**: `8G`, `512MiB`, or a number of bytes; units are powers
   of 1024. **resources**: `small`, `medium`, `large`, `xlarge`, or `cpu`, `memory` and `storage`; `cpu: 4` means
   `cpu: {{cores: 4}}`, `memory: 8G` means `memory: {{bytes: 8G}}`. **port**: `web: 3000` means `web: {{container: 3000}}`.
-- Files are UTF-8 YAML (1.2 core schema) of at most {MAX_BYTES // 1024} KiB, without tags and merge keys. Keys that are not
-  below are errors.
+- Files are UTF-8 YAML (1.2 core schema) of at most {MAX_BYTES // 1024} KiB, {MAX_DEPTH} levels, {MAX_NODES} values and {MAX_TEXT // 1024 // 1024} MiB of text,
+  aliases counted by what they stand for; without tags, merge keys and second documents. Keys that are not below are errors.
 - `env:NAME` as a value of `env` or of a backend's option refers to an environment variable. It is resolved when a command
   or a backend needs it, never before and never written anywhere.
 - A name with a dot in it stands in double quotes: `workspaces."next.js".path`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import json
 import pytest
 
 from tests.cli.conftest import Boulder
@@ -119,6 +120,37 @@ def test_init_writes_a_file_once_and_keeps_git_clean(bare: Boulder) -> None:
     again = bare("init", ok=False)
     assert (again.status, again.err.split(":")[0]) == (5, "error[ALREADY_EXISTS]")
     assert file.read_text() == "# mine\n"
+    assert bare("init", "--print").text.startswith("# yaml-language-server: $schema=")
+    assert file.read_text() == "# mine\n"
+    forced = bare("init", "--force", "--json").json
+    assert isinstance(forced, dict)
+    assert Path(str(forced["backup"])).read_text() == "# mine\n"
+    Path(str(forced["schema"])).unlink()
+    assert Path(bare("init", "--schema").text.split()[1]) == Path(str(forced["schema"]))
+    assert Path(str(forced["schema"])).exists()
+
+
+def test_what_init_writes_runs_as_it_stands(boulder: Boulder) -> None:
+    (boulder.cwd / "package.json").write_text('{"devDependencies": {"vite": "5"}}')
+    boulder("init")
+    assert boulder("ws", "up", "a", "--json").status == 0
+    assert boulder("ws", "exec", "a", "--", "git", "status", "--porcelain").text == ""
+    (web,) = json.loads(boulder("ws", "ports", "a", "--json").text)
+    assert (web["name"], web["container_port"]) == ("web", 5173)
+
+
+@pytest.mark.docker
+def test_what_init_writes_runs_in_a_container(repository: Path, engine: str, test_image: str) -> None:
+    boulder = Boulder(repository, ("--set", f"backends.docker.socket={engine}"))
+    (repository / ".devcontainer.json").write_text(f'{{"image": "{test_image}"}}')
+    try:
+        boulder("init")
+        boulder("ws", "up", "a")
+        assert boulder("ws", "exec", "a", "--", "cat", "README.md").text == "# app\n"
+        shown = json.loads(boulder("ws", "show", "a", "--json").text)
+        assert (shown["backend"], shown["image"]) == ("docker", test_image)
+    finally:
+        boulder("ws", "destroy", "a", "--force", ok=False)
 
 
 def test_doctor_and_gc_find_nothing_after_a_clean_life(running: Boulder) -> None:

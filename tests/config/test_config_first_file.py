@@ -107,7 +107,7 @@ def test_a_clone_gets_its_schema_and_an_old_one_is_renewed(site: Site) -> None:
     schema.write_text("{}")
     assert write_project_schema(site.root) == schema
     assert json.loads(schema.read_text()) == json_schema("project")
-    assert sorted(os.listdir(schema.parent)) == [".gitignore", schema.name]
+    assert sorted(path.name for path in schema.parent.iterdir()) == [".gitignore", schema.name]
 
 
 class TestWhatIsThere:

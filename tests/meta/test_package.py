@@ -24,6 +24,7 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
     assert "nexus/py.typed" in names
     assert "nexus/__init__.py" in names
     assert "cli_example/__init__.py" in names
+    assert {f"nexus/config/schemas/{level}.json" for level in ("node", "user", "project")} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/"))]
     entry = next(name for name in names if name.endswith("entry_points.txt"))
     assert "boulder = cli_example:main" in zipfile.ZipFile(wheel).read(entry).decode()

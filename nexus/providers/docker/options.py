@@ -52,6 +52,15 @@ class DockerOptions(Model):
         return _WORKSPACE_PREFIX
 
 
+_SAME: Final[Mapping[str, str]] = {"overlayfs": "overlay2"}
+"""What engines that keep images in containerd call the kernel's overlay, by what the others call it."""
+
+
+def stores_as(wanted: str | None, found: str) -> bool:
+    """Return whether an engine stores with the driver that is set; an engine that does not say is believed."""
+    return wanted is None or not found or _SAME.get(wanted, wanted) == _SAME.get(found, found)
+
+
 _FOREIGN: Final = frozenset({"image", "dockerfile", "build_context"})
 
 

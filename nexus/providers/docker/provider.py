@@ -28,7 +28,7 @@ from nexus.providers.docker.endpoint import look_around, resolve_endpoint
 from nexus.providers.docker.facts import status_listed
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.instance import DockerInstance, Shared, list_containers
-from nexus.providers.docker.options import DockerOptions, parse_options
+from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.republish import remove_states
 from nexus.providers.docker.shielding import finish
 
@@ -121,7 +121,7 @@ class DockerProvider:
 
     def _check_driver(self, info: EngineInfo) -> None:
         wanted = self._options.storage_driver
-        if wanted is not None and info.driver and wanted != info.driver:
+        if not stores_as(wanted, info.driver):
             raise ConfigError(
                 f"backends.docker.storage_driver is {wanted}, but the engine stores with {info.driver}",
                 hint="remove the setting, or change the engine's storage-driver (images and containers stay behind)",

@@ -26,7 +26,7 @@ from nexus.providers.docker.endpoint import SYSTEM_SOCKET, Surroundings, look_ar
 from nexus.providers.docker.facts import LABEL_PORTS, Container, ports_label, ports_of, status_of
 from nexus.providers.docker.failures import EngineRefused, taken_port
 from nexus.providers.docker.networks import candidates, free_candidates, parse_routes
-from nexus.providers.docker.options import parse_options
+from nexus.providers.docker.options import parse_options, stores_as
 from nexus.providers.docker.setup_archive import setup_archive
 from nexus.providers.docker.usage import Counters, Reading, stats_of
 
@@ -347,3 +347,19 @@ def test_the_setup_archive_holds_folders_and_links_of_the_user() -> None:
     for path in ("relative", "/", "//", "/.."):
         with pytest.raises(InvalidArgument):
             setup_archive(folders=[], links={path: "x"}, uid=0, gid=0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "same"),
+    [
+        (None, "vfs", True),
+        ("overlay2", "", True),
+        ("overlay2", "overlay2", True),
+        ("overlay2", "overlayfs", True),
+        ("overlayfs", "overlay2", True),
+        ("overlay2", "vfs", False),
+        ("btrfs", "overlayfs", False),
+    ],
+)
+def test_which_storage_drivers_are_the_same(wanted: str | None, found: str, *, same: bool) -> None:
+    assert stores_as(wanted, found) is same
