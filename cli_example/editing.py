@@ -4,14 +4,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 if TYPE_CHECKING:
     from nexus import ConfigStack
     from nexus.models.editors import EditorCommand
+
+
+_OTHER: Final = "install its command, or choose another with --editor or preferences.default_editor"
 
 
 def chosen(given: str | None, config: ConfigStack) -> str:
@@ -42,14 +48,19 @@ async def launch(command: EditorCommand) -> int:
 
     if not await anyio.Path(command.cwd).is_dir():
         raise WorkspaceGone(f"the work tree {command.cwd} is gone", hint="'boulder doctor' says what is left of it")
+    program = _found(command.argv[0])
+    if program is None:
+        raise ExecStartError(f"the editor {command.argv[0]!r} is not there", exit_code=127, hint=_OTHER)
+    argv = (program, *command.argv[1:])
     try:
-        done = await anyio.run_process(command.argv, stdin=None, stdout=None, stderr=None, cwd=command.cwd, check=False)
+        done = await anyio.run_process(argv, stdin=None, stdout=None, stderr=None, cwd=command.cwd, check=False)
     except OSError as error:
-        program = command.argv[0]
-        missing = isinstance(error, FileNotFoundError)
-        raise ExecStartError(
-            f"the editor {program!r} {'is not there' if missing else f'cannot be started: {error.strerror}'}",
-            exit_code=127 if missing else 126,
-            hint="install its command, or choose another with --editor or preferences.default_editor",
-        ) from error
+        message = f"the editor {program!r} cannot be started: {error.strerror or error}"
+        raise ExecStartError(message, exit_code=126, hint=_OTHER) from error
     return done.returncode
+
+
+def _found(program: str) -> str | None:
+    """Return the program's absolute path. Relative entries of ``PATH`` are passed over: the tree may hold what it likes."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(program, path=os.pathsep.join(folder for folder in folders if Path(folder).is_absolute()))

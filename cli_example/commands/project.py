@@ -25,15 +25,15 @@ async def init(
     schema: Annotated[bool, typer.Option("--schema", help="Only write the schema that editors check it with.")] = False,
 ) -> None:
     """Write a first .nexus/config.yaml that fits the project. Nexus's own files are kept out of git status by info/exclude."""
-    from nexus import config
+    from nexus.config import project_template, write_project_schema, write_project_template
     from nexus.git import Worktrees, find_repository
 
     repository = await find_repository(cli.shared.project or Path())
     if only_print:
-        return cli.show(config.project_template(repository.root))
+        return cli.show(project_template(repository.root))
     if schema:
-        return cli.show({"schema": str(config.write_project_schema(repository.root))})
-    written = config.write_project_template(repository.root, force=force)
+        return cli.show({"schema": str(write_project_schema(repository.root))})
+    written = write_project_template(repository.root, force=force)
     await Worktrees(repository).exclude()
     cli.show(options.shown(written))
     cli.note("look at that file, then: boulder ws up NAME")

@@ -56,8 +56,9 @@ are installed, for `# yaml-language-server: $schema=/that/path` in your own or a
 - **duration**: `30m`, `1h30m`, `45s`, or a number of seconds. **size**: `8G`, `512MiB`, or a number of bytes; units are powers
   of 1024. **resources**: `small`, `medium`, `large`, `xlarge`, or `cpu`, `memory` and `storage`; `cpu: 4` means
   `cpu: {{cores: 4}}`, `memory: 8G` means `memory: {{bytes: 8G}}`. **port**: `web: 3000` means `web: {{container: 3000}}`.
-- Files are UTF-8 YAML (1.2 core schema) of at most {MAX_BYTES // 1024} KiB, {MAX_DEPTH} levels, {MAX_NODES} values and {MAX_TEXT // 1024 // 1024} MiB of text,
-  aliases counted by what they stand for; without tags, merge keys and second documents. Keys that are not below are errors.
+- Files are UTF-8 YAML (1.2 core schema) of at most {MAX_BYTES // 1024} KiB, {MAX_DEPTH} levels, {MAX_NODES} values and
+  {MAX_TEXT // 1024 // 1024} MiB of text, aliases counted by what they stand for; without tags, merge keys and second documents. Keys that
+  are not below are errors.
 - `env:NAME` as a value of `env` or of a backend's option refers to an environment variable. It is resolved when a command
   or a backend needs it, never before and never written anywhere.
 - A name with a dot in it stands in double quotes: `workspaces."next.js".path`.

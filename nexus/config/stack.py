@@ -130,7 +130,15 @@ class ConfigStack:
                 problems.include(check_alone(layer, source, root=files.root, env=variables, home=files.home))
         ranks = {path: rank for rank, path in enumerate(paths.values())}
         told = [*problems.ordered(), *warnings]
-        found = sorted(told, key=lambda item: (item.severity != "error", ranks.get(item.place.source, len(ranks))))
+        found = sorted(
+            told,
+            key=lambda item: (
+                item.severity != "error",
+                ranks.get(item.place.source, len(ranks)),
+                item.place.line or 0,
+                item.place.column or 0,
+            ),
+        )
         own = paths.get(LayerKind(level)) if level is not None else None
         return tuple(problem for problem in found if level is None or problem.place.source == own)
 

@@ -123,7 +123,7 @@ def test_a_broken_file_is_an_error_with_its_place(site: Site, name: str) -> None
         assert line.isprintable()
         assert len(line) < len(str(path)) + 500
     assert len(caught.value.problems) <= 101
-    assert [str(problem) for problem in ConfigStack.validate(site.root, env={"HOME": str(site.home)})][0] == first
+    assert next(str(problem) for problem in ConfigStack.validate(site.root, env={"HOME": str(site.home)})) == first
 
 
 @pytest.mark.parametrize("name", FINE)
