@@ -20,6 +20,8 @@ from nexus.models.ports import RESERVED_PORTS
 from nexus.models.units import format_size
 from nexus.models.workspace import BACKEND_TYPES
 
+PORT_BLOCK: Final = 10
+"""Host ports that a workspace takes, side by side."""
 _PRIVILEGED: Final = 1024
 _LOCAL: Final = "local"
 
@@ -48,12 +50,7 @@ def warnings(settings: Settings, merged: Branch, layers: Sequence[Layer], env: M
         if port.host is not None and port.host < _PRIVILEGED:
             key = ("ports", port.name, "host")
             lines.append(f"{placed(merged, key)}: {quoted(join_key(key))} is below 1024, which usually needs root")
-        if port.host is not None and settings.port_range is not None and port.host in settings.port_range:
-            key, rule = ("ports", port.name, "host"), placed(merged, ("defaults", "port_range", "start"))
-            lines.append(
-                f"{placed(merged, key)}: {quoted(join_key(key))} is in the range that ports are chosen from ({rule}), so another "
-                "workspace may have it"
-            )
+    lines.extend(_range_warnings(settings, merged))
     lines.extend(_limit_warnings(settings, merged))
     lines.extend(_backend_warnings(settings, merged, layers))
     lines.extend(daemon_warnings(settings.daemon, settings.ports, merged))
@@ -99,6 +96,25 @@ def winner(layers: Sequence[Layer], *path: str) -> tuple[Layer, Leaf] | None:
         if isinstance(leaf, Leaf):
             return layer, leaf
     return None
+
+
+def _range_warnings(settings: Settings, merged: Branch) -> list[str]:
+    chosen = settings.port_range
+    if chosen is None:
+        return []
+    rule = placed(merged, ("defaults", "port_range", "start"))
+    held = chosen.end - chosen.start + 1
+    lines = (
+        [f"{rule}: the port range holds {held} ports, but a workspace takes {PORT_BLOCK}"] if held < PORT_BLOCK else []
+    )
+    for port in settings.ports:
+        if port.host is not None and port.host in chosen:
+            key = ("ports", port.name, "host")
+            lines.append(
+                f"{placed(merged, key)}: {quoted(join_key(key))} is in the range that ports are chosen from ({rule}), so another "
+                "workspace may have it"
+            )
+    return lines
 
 
 def _limit_warnings(settings: Settings, merged: Branch) -> list[str]:

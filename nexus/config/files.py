@@ -31,6 +31,8 @@ class Files:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     """Files that were passed over."""
+    overrides: tuple[Layer, ...] = ()
+    """What the user's file says for single projects, whether or not this is one of them."""
 
 
 def load_files(
@@ -84,7 +86,16 @@ def load_files(
         layers.append(Layer(LayerKind.OVERRIDE, override))
     looked = ((LayerKind.NODE, node_path), (LayerKind.USER, user_file), (LayerKind.PROJECT, project_path))
     paths = tuple((kind, path) for kind, path in looked if path is not None)
-    return Files(root, home, tuple(layers), paths, (*notes, *warnings), notes)
+    return Files(root, home, tuple(layers), paths, (*notes, *warnings), notes, _overrides(user))
+
+
+def _overrides(user: Branch | None) -> tuple[Layer, ...]:
+    overrides = child(user, "project_overrides")
+    entries = overrides.children.values() if isinstance(overrides, Branch) else ()
+    # A key that is said twice is told for the project that it is about.
+    return tuple(
+        Layer(LayerKind.OVERRIDE, project_tree(tree, Problems())) for tree in entries if isinstance(tree, Branch)
+    )
 
 
 def _check_overrides(user: Branch, problems: Problems) -> None:

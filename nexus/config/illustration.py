@@ -44,6 +44,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "hooks.on_sleep": "echo sleeping",
     "hooks.on_wake": "npm run db:migrate",
     "keep_destroyed": "14d",
+    "isolation.volumes": "true",
     "limits.default_resources": "medium",
     "limits.max_resources.cpu": "8",
     "limits.max_resources.memory": "16G",

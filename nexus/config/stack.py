@@ -124,10 +124,11 @@ class ConfigStack:
             if merged is not None:
                 warnings = [Problem.warning(line) for line in merged.warnings]
                 warnings += merged.shared_ports()
-        for layer in files.layers:
-            if layer.kind in paths and (level is None or layer.kind.value == level):
-                source = paths[layer.kind]
-                problems.include(check_alone(layer, source, root=files.root, env=variables, home=files.home))
+        alone = [(layer, layer.kind) for layer in files.layers if layer.kind in paths]
+        alone += [(layer, LayerKind.USER) for layer in files.overrides]
+        for layer, kind in alone:
+            if level is None or kind.value == level:
+                problems.include(check_alone(layer, paths[kind], root=files.root, env=variables, home=files.home))
         ranks = {path: rank for rank, path in enumerate(paths.values())}
         told = [*problems.ordered(), *warnings]
         found = sorted(

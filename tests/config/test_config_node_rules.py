@@ -12,6 +12,7 @@ from nexus.config import ConfigStack, Problem
 from nexus.config.addresses import is_host, is_loopback
 from nexus.errors import ConfigError, InvalidArgument, ProviderNotFound
 from nexus.models.editors import EDITOR_NAMES, check_editor, editor_command
+from nexus.ports.plan import BLOCK
 from nexus.providers.registry import ProviderRegistry
 from tests.config.conftest import Site
 
@@ -211,6 +212,15 @@ class TestAcrossFiles:
         assert site.load().settings.resources.cpu.cores == 1
         assert self.validate(site) == ["error user:1:47: the limit of 2 cores is below the 4 that are asked for"]
 
+    def test_what_is_said_for_another_project_is_looked_at_too(self, site: Site) -> None:
+        site.user(
+            "project_overrides:\n  shop:\n    ports: {web: {container: 1, host: 32770}}\n    resources: {cpu: 2}\n"
+        )
+        said = "error user:3:39: 'ports.web.host' is 32770; Nexus keeps 32768-32799 for itself"
+        assert self.validate(site) == [said]
+        assert self.validate(site, "user") == [said]
+        assert site.load().settings.ports == ()
+
     def test_what_another_layer_completes_is_no_problem(self, site: Site) -> None:
         site.user("defaults: {backend: null}\nproject_overrides: {app: {ports: {web: 3000}}}\n")
         site.project("backend: local\nports: {web: {visibility: private}}\n")
@@ -238,6 +248,12 @@ class TestAcrossFiles:
             "warning project:1:36: 'ports.web.host' is in the range that ports are chosen from "
             f"({user}:1:32), so another workspace may have it".replace(str(user), "user")
         ]
+
+    def test_a_range_too_small_for_one_workspace(self, site: Site) -> None:
+        site.user(f"defaults: {{port_range: {{start: 34000, end: {34000 + BLOCK - 2}}}}}\n")
+        assert self.validate(site) == ["warning user:1:32: the port range holds 9 ports, but a workspace takes 10"]
+        site.user(f"defaults: {{port_range: {{start: 34000, end: {34000 + BLOCK - 1}}}}}\n")
+        assert self.validate(site) == []
 
     def test_a_reference_that_leads_nowhere_now(self, site: Site) -> None:
         site.user("project_overrides: {me: {env: {TOKEN: env:GONE}}}\nworkspaces: {me: {path: ~/code/app}}\n")
