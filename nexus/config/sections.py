@@ -179,6 +179,8 @@ class DockerOptions(Described):
     """Who runs inside: `host` (you), `image` (the image's user), or a fixed `uid:gid`."""
     pids_limit: Annotated[Count, Field(ge=16, le=4_194_304)] | None = None
     """How many processes a workspace may have."""
+    prepared_shells: Annotated[int, Field(ge=0, le=16)] | None = None
+    """How many shells wait in a running workspace for the next command, so that it starts at once; 0: none. Two when absent."""
     pull_timeout: PositiveDuration | None = None
     """Time that pulling an image may take."""
     build_timeout: PositiveDuration | None = None

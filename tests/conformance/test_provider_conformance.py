@@ -15,6 +15,7 @@ from nexus.models.workspace import VolumeMount
 from nexus.providers.local import LocalProvider
 from nexus.providers.mock import MockProvider, MockWorld
 from nexus.testing import PROVIDER_CASES, MakeSubject, Outcome, ProviderCase, ProviderSubject, run_provider_case
+from nexus.testing.provider_suite import commands, control
 
 
 class Trees:
@@ -70,9 +71,9 @@ def _local(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
     return make
 
 
-def _docker(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
+def _docker(tmp_path: Path, request: pytest.FixtureRequest, *, prepared_shells: int = 2) -> MakeSubject:
     docker = pytest.importorskip("nexus.providers.docker")
-    options = {"socket": request.getfixturevalue("engine")}
+    options = {"socket": request.getfixturevalue("engine"), "prepared_shells": prepared_shells}
     specs = Trees(tmp_path, request.getfixturevalue("test_image"))
 
     def listener(port: int) -> tuple[str, ...]:
@@ -88,10 +89,15 @@ def _docker(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
     return make
 
 
+def _docker_engine(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
+    return _docker(tmp_path, request, prepared_shells=0)
+
+
 _MAKERS: Mapping[str, Callable[[Path, pytest.FixtureRequest], MakeSubject]] = {
     "mock": _mock,
     "local": _local,
     "docker": _docker,
+    "docker-engine": _docker_engine,
 }
 _EVERYWHERE = frozenset(
     {
@@ -110,17 +116,22 @@ _CLAIMS: Mapping[str, frozenset[Capability]] = {
 }
 """What each provider has to be able to do. A case that does not apply is left out here, by name, and never at run time."""
 
-
 _APPLICABLE = [
     (name, case)
     for name, claims in _CLAIMS.items()
     for case in PROVIDER_CASES
     if case.needs <= claims and not case.lacks & claims
 ]
+_APPLICABLE += [
+    # What is about commands once more without prepared shells: both ways of starting one keep the same promises.
+    ("docker-engine", case)
+    for name, case in _APPLICABLE
+    if name == "docker" and case.run.__module__ in {commands.__name__, control.__name__}
+]
 
 
 def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    return (pytest.mark.docker,) if name == "docker" else ()
+    return (pytest.mark.docker,) if name.startswith("docker") else ()
 
 
 @pytest.mark.parametrize(

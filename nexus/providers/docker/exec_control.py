@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,7 @@ from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.exec_script import NOT_RUNNING, TERM_ONLY, end_command, signal_command
 from nexus.providers.docker.exec_stream import hijack
 from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.freezing import StartGate
 
 _TOOL_DEADLINE: Final = 30.0
 
@@ -45,6 +48,8 @@ class Target:
     container: str
     user: str
     """The user it runs as; empty for the container's own."""
+    gate: StartGate
+    """Held while a script of ours starts in there."""
 
 
 async def create_exec(engine: Engine, container: str, body: dict[str, JsonValue], *, deadline: float) -> str:
@@ -129,16 +134,20 @@ class ExecControl:
             "User": self._target.user,
             "WorkingDir": "/",
         }
-        number = await create_exec(self._engine, self._target.container, body, deadline=_TOOL_DEADLINE)
-        path = f"exec/{number}/start"
-        stream = await hijack(
-            await self._engine.address(), path, {"Detach": False, "Tty": False}, doing="signal a command", deadline=15.0
-        )
+        async with self._target.gate.starting():
+            number = await create_exec(self._engine, self._target.container, body, deadline=_TOOL_DEADLINE)
+            path = f"exec/{number}/start"
+            address = await self._engine.address()
+            stream = await hijack(
+                address, path, {"Detach": False, "Tty": False}, doing="signal a command", deadline=15.0
+            )
+            tool = ExecControl(self._engine, self._target, number)
+            await tool.started(deadline=_TOOL_DEADLINE)
         try:
             async with asyncio.timeout(deadline):
                 while await stream.reader.read(4096):
                     pass
-                return await self._status_of(number)
+                return await tool.status()
         except TimeoutError as exc:
             raise ProviderUnavailable(f"a command could not be signalled within {deadline:g} s") from exc
         except OSError as exc:
@@ -146,12 +155,22 @@ class ExecControl:
         finally:
             stream.close()
 
-    async def _status_of(self, number: str) -> int | None:
-        other = ExecControl(self._engine, self._target, number)
+    async def started(self, *, deadline: float) -> None:
+        """Wait until the engine has started it; after ``deadline`` seconds go on all the same."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                await self._until(lambda facts: not facts.running or facts.pid > 0)
+
+    async def status(self) -> int | None:
+        """Wait for its end and return its exit code; ``None`` when the engine no longer knows it."""
+        facts = await self._until(lambda facts: not facts.running)
+        return None if facts is None else facts.exit_code
+
+    async def _until(self, enough: Callable[[ExecFacts], bool]) -> ExecFacts | None:
         while True:
-            facts = await other.inspect()
-            if facts is None or not facts.running:
-                return None if facts is None else facts.exit_code
+            facts = await self.inspect()
+            if facts is None or enough(facts):
+                return facts
             await asyncio.sleep(0.01)
 
     # Without a shell inside nothing in there can send a signal, so this process does, when the engine runs on this host and

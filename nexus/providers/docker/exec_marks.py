@@ -49,7 +49,17 @@ class Ended:
     oom: bool
 
 
-Mark: TypeAlias = Began | Refused | Ended
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A prepared shell has the command's text and waits for the word to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A prepared shell waits for the next command: nothing of the last one holds this stream, and all of it is before this."""
+
+
+Mark: TypeAlias = Began | Refused | Ended | Ready | Idle
 
 
 class MarkScanner:
@@ -95,6 +105,11 @@ class MarkScanner:
         held, self._held = self._held, b""
         return held
 
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is kept."""
+        return not self._held
+
     @staticmethod
     def _add(found: list[bytes | Mark], data: bytes) -> None:
         if data:
@@ -107,16 +122,18 @@ class MarkScanner:
 
 
 _LONGEST: Final = 80
-_MARK: Final = re.compile(rb"(?:s (\d{1,10}) (\d{1,10})|e ([a-z-]{1,32}) (\d{1,3})|x (\d{1,3}) ([01]))\x1e\r?")
+_MARK: Final = re.compile(rb"(?:s (\d{1,10}) (\d{1,10})|e ([a-z-]{1,32}) (\d{1,3})|x (\d{1,3}) ([01])|([ri]))\x1e\r?")
 
 
 def _read_mark(text: bytes) -> Mark | None:
     match = _MARK.fullmatch(text)
     if match is None:
         return None
-    pid, group, reason, code, status, oom = match.groups()
+    pid, group, reason, code, status, oom, waits = match.groups()
     if pid is not None:
         return Began(int(pid), int(group))
     if reason is not None:
         return Refused(reason.decode(), int(code))
+    if waits is not None:
+        return Ready() if waits == b"r" else Idle()
     return Ended(int(status), oom == b"1")

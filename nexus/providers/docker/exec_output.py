@@ -17,12 +17,13 @@ class OutputAssembler:
     Args:
         framed: Whether the engine frames the two streams (it does unless there is a terminal).
         nonce: What marks are signed with; ``None`` when no shell reports.
+        both: Whether there are marks on both streams: a prepared shell says on each that it is idle.
     """
 
-    def __init__(self, *, framed: bool, nonce: str | None) -> None:
+    def __init__(self, *, framed: bool, nonce: str | None, both: bool = False) -> None:
         self._frames = FrameDecoder() if framed else None
-        self._marked = Stream.STDERR if framed else Stream.STDOUT
-        self._scanner = MarkScanner(nonce) if nonce is not None else None
+        marked = (Stream.STDERR, Stream.STDOUT) if both else (Stream.STDERR if framed else Stream.STDOUT,)
+        self._scanners = {stream: MarkScanner(nonce) for stream in marked} if nonce is not None else {}
         self._offsets = dict.fromkeys(Stream, 0)
 
     def feed(self, data: bytes) -> list[Item]:
@@ -30,18 +31,22 @@ class OutputAssembler:
         pieces = self._frames.feed(data) if self._frames is not None else [(Stream.STDOUT, data)]
         items: list[Item] = []
         for stream, piece in pieces:
-            if self._scanner is None or stream is not self._marked:
+            scanner = self._scanners.get(stream)
+            if scanner is None:
                 items.append(self._output(stream, piece))
                 continue
-            items += (
-                self._output(stream, part) if isinstance(part, bytes) else part for part in self._scanner.feed(piece)
-            )
+            items += (self._output(stream, part) if isinstance(part, bytes) else part for part in scanner.feed(piece))
         return items
 
     def finish(self) -> list[Item]:
         """Return what was kept back: nothing follows."""
-        held = self._scanner.finish() if self._scanner is not None else b""
-        return [self._output(self._marked, held)] if held else []
+        held = ((stream, scanner.finish()) for stream, scanner in self._scanners.items())
+        return [self._output(stream, data) for stream, data in held if data]
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything that was read has been given: the next byte begins something new."""
+        return (self._frames is None or self._frames.clean) and all(each.clean for each in self._scanners.values())
 
     def _output(self, stream: Stream, data: bytes) -> Output:
         offset = self._offsets[stream]

@@ -8,6 +8,8 @@ look the program up, and write marks to standard error (on a terminal: to the te
     RS nonce s PID GROUP RS LF        it runs: its own process id, and that of the shell, which leads session and group
     RS nonce e REASON CODE RS LF      it cannot be started
     RS nonce x STATUS OOM RS LF       it has ended; OOM is 1 when the kernel ran out of memory for it
+    RS nonce r RS LF                  a prepared shell has read the command's text and waits for the word to go
+    RS nonce i RS LF                  a prepared shell waits for the next command; on both streams, behind all output of the last
 
 RS is the byte 0x1E and the nonce is new for every command. The words of the command arrive as positional parameters and are
 never evaluated; its environment goes through the engine, never through an argument that a process list would show.
@@ -16,7 +18,7 @@ never evaluated; its environment goes through the engine, never through an argum
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,46 +26,52 @@ from nexus.errors import InvalidArgument
 from nexus.models.execution import SpawnRequest
 
 # Every name begins with _nx_: assigning to a variable that came with the environment would change what the command inherits.
-# Traps keep the shell alive when its whole group is signalled; the subshell, and so the command, gets the defaults back.
+# The subshell, and so the command, gets the defaults of what the shell above traps.
 # File descriptor 9 hides what a shell itself has to say about a child that died of a signal.
-_RUN: Final = """\
-_nx_n=$1 _nx_f=$2 _nx_d=$3 _nx_z=$4 _nx_e=$5
-shift 5
+_COMMON: Final = """\
 _nx_say() { echo "\x1e$_nx_n $*\x1e" >&2; }
-case $_nx_f in *b*)
-  for _nx_w; do shift; _nx_w=$(printf '%bx' "$_nx_w"); set -- "$@" "${_nx_w%x}"; done
-  _nx_d=$(printf '%bx' "$_nx_d"); _nx_d=${_nx_d%x}
-  for _nx_w in $_nx_e; do
-    eval "$_nx_w=\\$(printf '%bx' \"\\$$_nx_w\"); $_nx_w=\\${$_nx_w%x}; export $_nx_w"
-  done ;;
-esac
-if [ -n "$_nx_d" ]; then
-  if CDPATH= cd -- "$_nx_d" >/dev/null 2>&1; then :
-  elif [ -d "$_nx_d" ]; then _nx_say e folder-denied 126; exit 126
-  elif [ -e "$_nx_d" ]; then _nx_say e folder-is-file 126; exit 126
-  else _nx_say e folder-missing 126; exit 126; fi
-fi
-_nx_r=missing
-case $1 in
-*/*)
-  if [ -d "$1" ]; then _nx_r=directory
-  elif [ -x "$1" ]; then _nx_r=
-  elif [ -e "$1" ]; then _nx_r=denied; fi ;;
-*)
-  set -f; _nx_i=$IFS; IFS=:
-  for _nx_w in ${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}; do
-    _nx_w=${_nx_w:-.}/$1
-    if [ -f "$_nx_w" ]; then
-      if [ -x "$_nx_w" ]; then _nx_r=; break; fi
-      _nx_r=denied
-    fi
-  done
-  IFS=$_nx_i; set +f ;;
-esac
-case $_nx_r in
-missing) _nx_say e missing 127; exit 127 ;;
-denied|directory) _nx_say e $_nx_r 126; exit 126 ;;
-esac
+_nx_refuse() { _nx_say e $1 $2; exit $2; }
+_nx_launch() {
+  _nx_f=$1 _nx_d=$2 _nx_e=$3
+  shift 3
+  case $_nx_f in *b*)
+    for _nx_w; do shift; _nx_w=$(printf '%bx' "$_nx_w"); set -- "$@" "${_nx_w%x}"; done
+    _nx_d=$(printf '%bx' "$_nx_d"); _nx_d=${_nx_d%x}
+    for _nx_w in $_nx_e; do
+      eval "$_nx_w=\\$(printf '%bx' \"\\$$_nx_w\"); $_nx_w=\\${$_nx_w%x}; export $_nx_w"
+    done ;;
+  esac
+  if [ -n "$_nx_d" ]; then
+    if CDPATH= cd -- "$_nx_d" >/dev/null 2>&1; then :
+    elif [ -d "$_nx_d" ]; then _nx_refuse folder-denied 126
+    elif [ -e "$_nx_d" ]; then _nx_refuse folder-is-file 126
+    else _nx_refuse folder-missing 126; fi
+  fi
+  _nx_r=missing
+  case $1 in
+  */*)
+    if [ -d "$1" ]; then _nx_r=directory
+    elif [ -x "$1" ]; then _nx_r=
+    elif [ -e "$1" ]; then _nx_r=denied; fi ;;
+  *)
+    set -f; _nx_i=$IFS; IFS=:
+    for _nx_w in ${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}; do
+      _nx_w=${_nx_w:-.}/$1
+      if [ -f "$_nx_w" ]; then
+        if [ -x "$_nx_w" ]; then _nx_r=; break; fi
+        _nx_r=denied
+      fi
+    done
+    IFS=$_nx_i; set +f ;;
+  esac
+  case $_nx_r in
+  missing) _nx_refuse missing 127 ;;
+  denied|directory) _nx_refuse $_nx_r 126 ;;
+  esac
+  read -r _nx_w _nx_k </proc/self/stat
+  _nx_say s "$_nx_w" $$
+  exec "$@"
+}
 _nx_oom() {
   _nx_o=0
   for _nx_w in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
@@ -73,24 +81,83 @@ _nx_oom() {
     fi
   done
 }
-_nx_oom
-_nx_b=$_nx_o
-case $_nx_z in ?*) stty rows ${_nx_z%x*} cols ${_nx_z#*x} >/dev/null 2>&1 ;; esac
-for _nx_w in 1 2 3 4 5 6 7 8 10 11 12 13 14 15 16 24 25 26 27 29 30 31; do trap : $_nx_w; done
-{
-  (
-    exec 2>&9 9>&-
-    read -r _nx_w _nx_k </proc/self/stat
-    _nx_say s "$_nx_w" $$
-    exec "$@"
-  )
-  _nx_r=$?
-} 9>&2 2>/dev/null
-_nx_k=0
-case $_nx_r in 137) _nx_oom; [ "$_nx_o" = "$_nx_b" ] || _nx_k=1 ;; esac
-_nx_say x $_nx_r $_nx_k
+_nx_run() {
+  _nx_oom
+  _nx_b=$_nx_o
+  {
+    (
+      exec 2>&9 9>&-
+      _nx_body "$@"
+    )
+    _nx_r=$?
+  } 9>&2 2>/dev/null
+  _nx_k=0
+  case $_nx_r in 137) _nx_oom; [ "$_nx_o" = "$_nx_b" ] || _nx_k=1 ;; esac
+  _nx_say x $_nx_r $_nx_k
+}
+"""
+
+_SIGNALS: Final = "1 2 3 4 5 6 7 8 10 11 12 13 14 15 16 24 25 26 27 29 30 31"
+"""What a shell above a command traps, to stay alive when its whole group is signalled."""
+
+_RUN: Final = (
+    _COMMON
+    + f"""\
+_nx_body() {{ _nx_launch "$@"; }}
+_nx_n=$1 _nx_z=$2
+shift 2
+case $_nx_z in ?*) stty rows ${{_nx_z%x*}} cols ${{_nx_z#*x}} >/dev/null 2>&1 ;; esac
+for _nx_w in {_SIGNALS}; do trap : $_nx_w; done
+_nx_run "$@"
 exit $_nx_r
 """
+)
+
+# Waits for commands on its standard input, see nexus.providers.docker.prepared. $1 ends the text of a command. `read` takes one
+# byte at a time, so what follows a command's text is still there for the command itself. A signal to the group, which the
+# shell leads, is meant for the command: the shell goes with it, once it has reported.
+_SERVE: Final = (
+    _COMMON
+    + f"""\
+_nx_body() {{
+  case $_nx_m in n) exec </dev/null ;; esac
+  eval "$_nx_s"
+  _nx_launch "$@"
+}}
+_nx_alone() {{
+  for _nx_w in /proc/[0-9]*; do
+    [ "$_nx_w" != "/proc/$$" ] || continue
+    read -r _nx_l 2>/dev/null <"$_nx_w/stat" || continue
+    set -- ${{_nx_l##*) }}
+    [ "$4" != $$ ] || return 1
+    [ "${{20}}" -ge "$_nx_born" ] || continue
+    [ -r "$_nx_w/fd" ] || [ ! -d "$_nx_w" ] || return 1
+    for _nx_f in "$_nx_w"/fd/*; do
+      if [ "$_nx_f" -ef "/proc/$$/fd/1" ] || [ "$_nx_f" -ef "/proc/$$/fd/2" ]; then return 1; fi
+    done
+  done
+}}
+read -r _nx_l <"/proc/$$/stat" && set -- "$1" ${{_nx_l##*) }} && _nx_born=${{21}} || exit 1
+_nx_n=$1 _nx_end=$1 _nx_t= _nx_c='
+'
+for _nx_w in {_SIGNALS}; do trap _nx_t=1 $_nx_w; done
+_nx_say r
+while IFS=' ' read -r _nx_n _nx_m; do
+  _nx_s=
+  while :; do
+    IFS= read -r _nx_l || exit 0
+    [ "$_nx_l" != "$_nx_end" ] || break
+    _nx_s=$_nx_s$_nx_l$_nx_c
+  done
+  _nx_say r
+  IFS= read -r _nx_l && [ "$_nx_l" = go ] || exit 0
+  _nx_run
+  [ "$_nx_m" = n ] && [ -z "$_nx_t" ] && _nx_alone || exit $_nx_r
+  _nx_say i
+  _nx_say i 2>&1
+done
+"""
+)
 
 # Ends a group as a time-out does: TERM, up to $2 tenths of a second for its members, then KILL for whatever is left of the
 # session, which also reaches what a shell with job control put into groups of its own. 3: the command has ended by itself.
@@ -168,16 +235,52 @@ def wrap(request: SpawnRequest, nonce: str) -> Wrapped:
     Raises:
         InvalidArgument: When a word cannot be turned into bytes at all.
     """
+    order = _order(request)
+    size = f"{request.pty.rows}x{request.pty.cols}" if request.pty is not None else ""
+    return Wrapped(("/bin/sh", "-c", _RUN, "nexus", nonce, size, *order.words), environment(request, escaped=order.odd))
+
+
+def serving_shell(token: str) -> tuple[str, ...]:
+    """Return the shell that waits for commands whose text ends with a line of ``token``."""
+    return ("/bin/sh", "-c", _SERVE, "nexus", token)
+
+
+def hand_over(request: SpawnRequest, nonce: str, token: str) -> bytes:
+    """Return what to write to a waiting shell: a line with nonce and mode, the command as shell text, and the end.
+
+    Words and values are quoted: none is ever evaluated. In mode ``s`` the command has the shell's standard input, and the shell
+    serves nobody after it.
+
+    Raises:
+        InvalidArgument: When a word cannot be turned into bytes at all.
+    """
+    order = _order(request, plain=str.isascii)
+    variables = [
+        f"export {name}={_quote(_escape(value) if name in order.odd else value)}" for name, value in request.env.items()
+    ]
+    words = " ".join(_quote(word) for word in order.words)
+    lines = (f"{nonce} {'s' if request.stdin else 'n'}", *variables, f"set -- {words}", token, "")
+    return "\n".join(lines).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the shell's function that launches a command takes."""
+
+    words: tuple[str, ...]
+    odd: frozenset[str]
+    """Variables whose values are escaped."""
+
+
+def _order(request: SpawnRequest, plain: Callable[[str], bool] | None = None) -> _Order:
+    plain = plain or _is_text
     cwd = request.cwd or ""
     if cwd and not cwd.startswith("/"):
         cwd = f"./{cwd}"  # a bare `-` would mean the previous folder
-    odd = [name for name, value in request.env.items() if not _is_text(value)]
-    escaped = bool(odd) or not all(_is_text(word) for word in (*request.argv, cwd))
-    flags = "b" if escaped else ""
-    words = tuple(_escape(word) for word in request.argv) if escaped else request.argv
-    size = f"{request.pty.rows}x{request.pty.cols}" if request.pty is not None else ""
-    head = ("/bin/sh", "-c", _RUN, "nexus", nonce, f"-{flags}", _escape(cwd) if escaped else cwd, size, " ".join(odd))
-    return Wrapped((*head, *words), environment(request, escaped=frozenset(odd)))
+    odd = [name for name, value in request.env.items() if not plain(value)]
+    escaped = bool(odd) or not all(plain(word) for word in (*request.argv, cwd))
+    words = tuple(_escape(word) for word in (cwd, *request.argv)) if escaped else (cwd, *request.argv)
+    return _Order(("-b" if escaped else "-", words[0], " ".join(odd), *words[1:]), frozenset(odd))
 
 
 def environment(request: SpawnRequest, *, escaped: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -196,6 +299,10 @@ def end_command(group: int, grace: float) -> tuple[str, ...]:
 def signal_command(group: int, number: int) -> tuple[str, ...]:
     """Return the command that sends a signal to a group."""
     return ("/bin/sh", "-c", _SIGNAL, "nexus", str(number), str(group))
+
+
+def _quote(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
 
 
 def _is_text(word: str) -> bool:

@@ -120,6 +120,11 @@ class FrameDecoder:
         self._stream = Stream.STDOUT
         self._left = 0
 
+    @property
+    def clean(self) -> bool:
+        """Whether no frame is half read."""
+        return not self._left and not self._header
+
     def feed(self, data: bytes) -> list[tuple[Stream, bytes]]:
         """Return the pieces of output in ``data``, in order."""
         pieces: list[tuple[Stream, bytes]] = []

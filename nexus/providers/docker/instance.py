@@ -20,15 +20,18 @@ from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
 from nexus.providers.docker.facts import LABEL_SHELL, Container, Listed, status_of
 from nexus.providers.docker.failures import EngineRefused, network_missing, not_running, taken_port
+from nexus.providers.docker.freezing import StartGate
 from nexus.providers.docker.networks import connect, disconnect, ensure_network
 from nexus.providers.docker.options import DockerOptions
+from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.process import DockerProcess
 from nexus.providers.docker.republish import republish
-from nexus.providers.docker.spawning import Place, spawn
+from nexus.providers.docker.spawning import Place, Site, spawn
 from nexus.providers.docker.usage import Counters, Reading, stats_of
 
 _START_DEADLINE: Final = 120.0
 _CHANGE_DEADLINE: Final = 60.0
+_FREEZE_PATIENCE: Final = 20.0
 _STARTING_AT_ONCE: Final = 16
 
 
@@ -46,6 +49,8 @@ class Shared:
         self.turn = asyncio.Semaphore(_STARTING_AT_ONCE)
         self.processes: set[DockerProcess] = set()
         self.readings: dict[str, Reading] = {}
+        self.pools: dict[str, ShellPool] = {}
+        self._gates: dict[str, StartGate] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def turn_of(self, number: str) -> asyncio.Lock:
@@ -54,6 +59,37 @@ class Shared:
         if lock is None:
             lock = self._turns[number] = asyncio.Lock()
         return lock
+
+    def pool_of(self, container: str) -> ShellPool:
+        """Return the prepared shells of a container."""
+        pool = self.pools.get(container)
+        if pool is None:
+            size = self.options.prepared_shells
+            pool = self.pools[container] = ShellPool(self.engine, container, self.gate_of(container), size)
+        return pool
+
+    def gate_of(self, container: str) -> StartGate:
+        """Return what keeps a container from being frozen while something starts in it."""
+        return self._gates.setdefault(container, StartGate())
+
+    def site(self, place: Place) -> Site:
+        """Return what starting commands there takes."""
+        return Site(
+            engine=self.engine,
+            place=place,
+            pool=self.pool_of(place.container),
+            gate=self.gate_of(place.container),
+            turn=self.turn,
+            keep=self.processes.add,
+            gone=self.processes.discard,
+        )
+
+    async def drop_pool(self, container: str) -> None:
+        """End the shells that wait in a container, which stops or goes."""
+        self._gates.pop(container, None)
+        pool = self.pools.pop(container, None)
+        if pool is not None:
+            await pool.aclose()
 
 
 async def find_container(engine: Engine, ref: InstanceRef) -> Container | None:
@@ -220,6 +256,7 @@ class DockerInstance:
         """
 
         async def act(number: str) -> None:
+            await self._shared.drop_pool(number)
             seconds = math.ceil(max(0.0, grace))
             async with self._engine.door("stop the container", deadline=seconds + _CHANGE_DEADLINE) as docker:
                 container = docker.containers.container(number)
@@ -237,10 +274,14 @@ class DockerInstance:
 
         Raises:
             WorkspaceStopped: When it does not run.
+            Busy: When a command has been starting for long; freezing it half started would harm the engine.
         """
 
         async def act(number: str) -> None:
-            async with self._engine.door("pause the container", deadline=_CHANGE_DEADLINE) as docker:
+            async with (
+                self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE),
+                self._engine.door("pause the container", deadline=_CHANGE_DEADLINE) as docker,
+            ):
                 await docker.containers.container(number).pause()
 
         await self._freeze(act, already="already paused")
@@ -288,14 +329,7 @@ class DockerInstance:
         """
         place = await self._find_place()
         try:
-            return await spawn(
-                self._engine,
-                place,
-                request,
-                turn=self._shared.turn,
-                keep=self._shared.processes.add,
-                gone=self._shared.processes.discard,
-            )
+            return await spawn(self._shared.site(place), request)
         except EngineRefused as exc:
             raise await self._explain(exc) from exc
 

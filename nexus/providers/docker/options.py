@@ -35,6 +35,8 @@ class DockerOptions(Model):
     """Who runs inside: the host's user, the image's user, or a fixed ``uid:gid``."""
     pids_limit: Annotated[int, Field(ge=16, le=4_194_304)] = 4096
     """How many processes a workspace may have."""
+    prepared_shells: Annotated[int, Field(ge=0, le=16)] = 2
+    """How many shells wait in a running workspace for the next command; 0: every command is started by the engine."""
     pull_timeout: Duration = parse_duration("30m")
     build_timeout: Duration = parse_duration("1h")
 

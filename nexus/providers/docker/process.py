@@ -10,11 +10,11 @@ from typing import Final
 import anyio
 
 from nexus.errors import NexusError, ProviderUnavailable, StdinClosed
-from nexus.models.execution import ExecEvent, Exited, Output, SpawnRequest, Started
+from nexus.models.execution import ExecEvent, Exited, Output, SpawnRequest, Started, Stream
 from nexus.models.ids import ExecId
 from nexus.providers.docker.exec_control import ExecControl
-from nexus.providers.docker.exec_marks import Began, Ended, Refused
-from nexus.providers.docker.exec_output import OutputAssembler
+from nexus.providers.docker.exec_marks import Began, Ended, Idle, Refused
+from nexus.providers.docker.exec_output import Item, OutputAssembler
 from nexus.providers.docker.exec_stream import Hijacked
 from nexus.providers.docker.failures import start_failure
 from nexus.providers.docker.shielding import finish
@@ -48,6 +48,7 @@ class DockerProcess:
         assembler: Takes its bytes apart.
         reports: Whether a shell above it reports its start and end; otherwise the engine is asked while it is silent.
         gone: Called once when it needs no more looking after.
+        reuse: Called, in place of closing the connection, when the shell at its other end is ready for another command.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class DockerProcess:
         assembler: OutputAssembler,
         reports: bool,
         gone: Callable[[DockerProcess], None],
+        reuse: Callable[[], None] | None = None,
     ) -> None:
         self._id = exec_id
         self._request = request
@@ -68,6 +70,10 @@ class DockerProcess:
         self._assembler = assembler
         self._reports = reports
         self._gone = gone
+        self._reuse = reuse
+        self._idle = 0
+        self._released = False
+        self._signalled = False
         self._reading = asyncio.Lock()
         self._pending: deque[Started | Output] = deque()
         self._group: int | None = None
@@ -177,7 +183,7 @@ class DockerProcess:
         async with self._reading:
             if self._pending or self._exit is not None:
                 return
-            if self._eof or self._is_over():
+            if self._eof or self._drained or self._is_over():
                 self._conclude(await self._find_exit())
                 return
             before = self._now()
@@ -193,6 +199,11 @@ class DockerProcess:
                 if self._ended_at is not None and before >= self._ended_at + _AFTER_END:
                     self._late_wait += self._now() - before
             self._take(data)
+
+    @property
+    def _drained(self) -> bool:
+        """Whether a prepared shell has said on both streams that nothing of this command follows."""
+        return self._idle == len((Stream.STDOUT, Stream.STDERR))
 
     @property
     def _polls(self) -> bool:
@@ -231,9 +242,11 @@ class DockerProcess:
         for item in self._assembler.feed(data) if data else self._assembler.finish():
             self._keep(item)
 
-    def _keep(self, item: Output | Began | Refused | Ended) -> None:
+    def _keep(self, item: Item) -> None:
         if isinstance(item, Output):
             self._pending.append(item)
+        elif isinstance(item, Idle):
+            self._idle += 1
         elif isinstance(item, Ended):
             self._status = item
             self._ended_at = self._now()
@@ -267,12 +280,22 @@ class DockerProcess:
     def _conclude(self, end: Exited) -> None:
         self._exit = end
         self._stdin_open = False
-        self._stream.close()
+        self._let_stream_go()
         # A group that is being ended is ended to the last member, whether or not its leader is gone.
         if self._ending is None and self._watch is not None:
             self._watch.cancel()
         if self._ending is None or self._ending.done():
             self._gone(self)
+
+    def _let_stream_go(self) -> None:
+        # A signal that is on its way must not find the shell's next command.
+        reuse, self._reuse = self._reuse, None
+        disturbed = self._signalled or self._timed_out or self._ending is not None
+        if reuse is not None and self._drained and not disturbed and self._assembler.clean:
+            self._released = True
+            reuse()
+        elif not self._released:
+            self._stream.close()
 
     async def write(self, data: bytes) -> None:
         """Write to standard input; returns when the bytes are handed over.
@@ -317,6 +340,7 @@ class DockerProcess:
     async def signal(self, number: int) -> None:
         """Send a signal to the command's whole process group. A command that has ended is fine."""
         if self._exit is None and self._status is None:
+            self._signalled = True
             await self._control.signal(self._group, number)
 
     async def resize(self, rows: int, cols: int) -> None:
@@ -363,7 +387,7 @@ class DockerProcess:
     def discard(self) -> None:
         """Forget a command that could not be started."""
         self._lose()
-        self._stream.close()
+        self._let_stream_go()
         self._gone(self)
 
     async def abandon(self) -> None:
@@ -388,7 +412,7 @@ class DockerProcess:
             if self._exit is None:
                 self._lose()
             self._pending.clear()
-            self._stream.close()
+            self._let_stream_go()
             self._gone(self)
 
     async def _end_and_drain(self) -> None:

@@ -88,7 +88,11 @@ class DockerProvider:
     @staticmethod
     async def _close(shared: Shared) -> None:
         try:
-            await asyncio.gather(*(process.aclose() for process in tuple(shared.processes)), return_exceptions=True)
+            await asyncio.gather(
+                *(process.aclose() for process in tuple(shared.processes)),
+                *(shared.drop_pool(container) for container in tuple(shared.pools)),
+                return_exceptions=True,
+            )
         finally:
             await shared.engine.close()
 
@@ -190,4 +194,5 @@ class DockerProvider:
         shared = self._open()
         for container in await unmake(shared.engine, ref.id):
             shared.readings.pop(container, None)
+            await shared.drop_pool(container)
         await remove_states(shared.engine, ref.id)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import JsonValue
 
@@ -18,8 +18,12 @@ from nexus.providers.docker.exec_output import OutputAssembler
 from nexus.providers.docker.exec_script import environment, passes_shell, wrap
 from nexus.providers.docker.exec_stream import Hijacked, hijack
 from nexus.providers.docker.failures import EngineRefused, start_failure
+from nexus.providers.docker.freezing import StartGate
+from nexus.providers.docker.prepared import PreparedShell, ShellPool, can_serve
 from nexus.providers.docker.process import DockerProcess
 from nexus.providers.docker.shielding import finish
+
+P = TypeVar("P", DockerProcess, DockerProcess | None)
 
 _START_DEADLINE: Final = 60.0
 _UNDO_LIMIT: Final = 60.0
@@ -35,67 +39,101 @@ class Place:
     """Whether a shell inside can stand above the command and pass everything on."""
 
 
-async def spawn(
-    engine: Engine,
-    place: Place,
-    request: SpawnRequest,
-    *,
-    turn: asyncio.Semaphore,
-    keep: Callable[[DockerProcess], None],
-    gone: Callable[[DockerProcess], None],
-) -> DockerProcess:
-    """Start a command and wait until it runs.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What starting commands in one container takes."""
+
+    engine: Engine
+    place: Place
+    pool: ShellPool
+    gate: StartGate
+    turn: asyncio.Semaphore
+    """How many commands may be starting at once; engines get slower, not faster, with more."""
+    keep: Callable[[DockerProcess], None]
+    """Told of a command as soon as there is something to end."""
+    gone: Callable[[DockerProcess], None]
+    """Told when there no longer is."""
+
+
+async def spawn(site: Site, request: SpawnRequest) -> DockerProcess:
+    """Start a command and wait until it runs: in a prepared shell where one can do it, else by the engine.
 
     Cancelled: a command that has started meanwhile is ended with its group before the cancellation goes on.
-
-    Args:
-        engine: The engine.
-        place: Where.
-        request: What.
-        turn: How many commands may be starting at once; engines get slower, not faster, with more.
-        keep: Told of the command as soon as there is something to end.
-        gone: Told when there no longer is.
 
     Raises:
         ExecStartError: When it cannot be started.
         Unsupported: When the request cannot be met on this connection.
         EngineRefused: When the container is not running or not there.
     """
-    address = await engine.address()
-    _check(address, request)
+    _check(await site.engine.address(), request)
+    if site.place.shell and can_serve(request):
+        shell = await site.pool.get()
+        if shell is not None:
+            process = await _see_through(_hand(site, request, shell))
+            if process is not None:
+                return process
+    return await _ask_engine(site, request)
+
+
+async def _hand(site: Site, request: SpawnRequest, shell: PreparedShell) -> DockerProcess | None:
+    """Have a prepared shell run the command; ``None`` when it does not answer, and nothing was started."""
+    exec_id = new_exec_id()
+    assembler = await shell.take(request, exec_id)
+    if assembler is None:
+        shell.close()
+        return None
+    process = DockerProcess(
+        exec_id=exec_id,
+        request=request,
+        stream=shell.stream,
+        control=ExecControl(site.engine, Target(site.place.container, "", site.gate), shell.number),
+        assembler=assembler,
+        reports=True,
+        gone=site.gone,
+        reuse=lambda: site.pool.give_back(shell),
+    )
+    site.keep(process)
+    await _begin(process)
+    return process
+
+
+async def _ask_engine(site: Site, request: SpawnRequest) -> DockerProcess:
+    engine, place = site.engine, site.place
     exec_id = new_exec_id()
     shell = place.shell and passes_shell(request.env)
-    user = request.user or ""
-    async with turn:
+    async with site.turn, site.gate.starting():
         try:
             number = await create_exec(
                 engine, place.container, _body(request, place, exec_id if shell else None), deadline=_START_DEADLINE
             )
         except EngineRefused as exc:
             raise _explain(exc, request) from exc
-        control = ExecControl(engine, Target(place.container, user), number)
 
         async def start() -> DockerProcess:
             process = DockerProcess(
                 exec_id=exec_id,
                 request=request,
-                stream=await _open(address, number, request),
-                control=control,
+                stream=await _open(await engine.address(), number, request),
+                control=ExecControl(engine, Target(place.container, request.user or "", site.gate), number),
                 assembler=OutputAssembler(framed=request.pty is None, nonce=exec_id if shell else None),
                 reports=shell,
-                gone=gone,
+                gone=site.gone,
             )
-            keep(process)
+            site.keep(process)
             await _begin(process)
             return process
 
-        # Once asked for, a start cannot be taken back: a cancelled caller waits for it, and then ends what it started.
-        starting = asyncio.create_task(start())
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await finish(_take_back(starting), limit=_UNDO_LIMIT)
-            raise
+        return await _see_through(start())
+
+
+async def _see_through(start: Coroutine[object, object, P]) -> P:
+    """Start a command. Once asked for, a start cannot be taken back: a cancelled caller waits for it and ends what it started."""
+    starting = asyncio.create_task(start)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await finish(_take_back(starting), limit=_UNDO_LIMIT)
+        raise
 
 
 async def _begin(process: DockerProcess) -> None:
@@ -109,12 +147,13 @@ async def _begin(process: DockerProcess) -> None:
         raise
 
 
-async def _take_back(starting: asyncio.Task[DockerProcess]) -> None:
+async def _take_back(starting: asyncio.Task[P]) -> None:
     try:
         process = await starting
     except NexusError:
         return  # it did not start
-    await process.aclose()
+    if process is not None:
+        await process.aclose()
 
 
 def _check(address: Address, request: SpawnRequest) -> None:

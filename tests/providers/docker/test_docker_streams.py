@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nexus.errors import InvalidArgument
 from nexus.models.execution import Output, Pty, SpawnRequest, Stream
-from nexus.providers.docker.exec_marks import Began, Ended, Mark, MarkScanner, Refused
+from nexus.providers.docker.exec_marks import Began, Ended, Idle, Mark, MarkScanner, Ready, Refused
 from nexus.providers.docker.exec_output import OutputAssembler
 from nexus.providers.docker.exec_script import passes_shell, wrap
 from nexus.providers.docker.exec_stream import FrameDecoder
@@ -86,6 +86,8 @@ def _length(mark: Mark, wire: bytes) -> int:
         (b"e missing 127\x1e\n", Refused("missing", 127)),
         (b"x 137 1\x1e\n", Ended(137, oom=True)),
         (b"x 0 0\x1e\n", Ended(0, oom=False)),
+        (b"r\x1e\n", Ready()),
+        (b"i\x1e\n", Idle()),
     ],
 )
 def test_marks(text: bytes, mark: Mark) -> None:
@@ -127,12 +129,22 @@ def test_offsets_count_each_stream_without_the_marks() -> None:
     ]
 
 
+def test_a_prepared_shell_says_on_both_streams_that_it_is_idle() -> None:
+    assembler = OutputAssembler(framed=True, nonce=_NONCE, both=True)
+    items = assembler.feed(_frame(1, b"out" + _START + b"i\x1e\n") + _frame(2, _START + b"i\x1e\n"))
+
+    assert [item.data if isinstance(item, Output) else item for item in items] == [b"out", Idle(), Idle()]
+    assert assembler.clean
+    assembler.feed(_frame(1, b"more")[:-1])
+    assert not assembler.clean
+
+
 def test_words_travel_as_they_are_unless_they_are_no_text() -> None:
     plain = wrap(SpawnRequest(argv=("echo", "a b'\"$\n"), cwd="-", env={"A": "ü"}), _NONCE)
     odd = wrap(SpawnRequest(argv=("echo", "\udcff"), env={"SECRET": "\udcfe"}, pty=Pty(rows=3, cols=4)), _NONCE)
 
     assert plain.argv[-2:] == ("echo", "a b'\"$\n")
-    assert plain.argv[6] == "./-"
+    assert plain.argv[7] == "./-"
     assert plain.env == ("A=ü",)
     assert odd.argv[-1] == "\\0377"
     assert "SECRET" in odd.argv
