@@ -57,6 +57,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "named.<name>.var": "GITHUB_TOKEN",
     "network.org_address": "10.0.0.5",
     "pids_limit": "4096",
+    "prepared_shells": "4",
     "port_range.end": "36000",
     "port_range.start": "34000",
     "ports.<name>.container": "3000",

@@ -188,7 +188,7 @@ class TestValues:
     def test_what_the_config_accepts_its_provider_accepts(self, site: Site) -> None:
         site.user(
             "backends:\n  docker: {socket: /x, network: n, storage_driver: overlay2, subnet_pool: 10.9.0.0/16, user: '1:2',"
-            " pids_limit: 99, pull_timeout: 1m, build_timeout: 2m}\n  local: {pass_env: [SSH_AUTH_SOCK]}\n"
+            " pids_limit: 99, prepared_shells: 4, pull_timeout: 1m, build_timeout: 2m}\n  local: {pass_env: [SSH_AUTH_SOCK]}\n"
         )
         backends = site.load().settings.backends
         assert backends["local"]["pass_env"] == ["SSH_AUTH_SOCK"]
