@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 _HINT = 'pip install "nexus-workspace[cli]"'
@@ -16,6 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status; :mod:`cli_example.errors` lists what each means.
     """
+    # A command makes most of its objects while it imports, and keeps them: looking through them again and again finds nothing.
+    gc.set_threshold(50_000)
     try:
         from cli_example.app import run  # noqa: PLC0415 - needs the extra, and its absence is a sentence, not a traceback
     except ModuleNotFoundError as error:

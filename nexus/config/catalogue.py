@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from nexus.config.layers import KeyPath
+from nexus.models.described import field_texts
 from nexus.models.units import parse_size
 
 ANY_NAME: Final = "<name>"
@@ -52,10 +53,18 @@ class Key:
 
 
 @functools.cache
-def catalogue(model: type[BaseModel]) -> Key:
-    """Return the keys of a section."""
+def catalogue(model: type[BaseModel], *, texts: bool = False) -> Key:
+    """Return the keys of a section.
+
+    Args:
+        model: The section.
+        texts: Whether their texts are wanted: those are read from the source.
+    """
+    found = field_texts(model) if texts else {}
     children = {
-        info.alias or name: _read(info.annotation, tuple(info.metadata), info.description or "")
+        info.alias or name: _read(
+            info.annotation, tuple(info.metadata), info.description or found.get(name, ""), texts=texts
+        )
         for name, info in model.model_fields.items()
     }
     free = _FREE if model.model_config.get("extra") == "allow" else None
@@ -65,19 +74,19 @@ def catalogue(model: type[BaseModel]) -> Key:
 _FREE: Final = Key("anything", "A setting of the provider's own.")
 
 
-def _read(annotation: object, metadata: tuple[object, ...], doc: str) -> Key:
+def _read(annotation: object, metadata: tuple[object, ...], doc: str, *, texts: bool) -> Key:
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Annotated:
-        return _read(arguments[0], (*arguments[1:], *metadata), doc)
+        return _read(arguments[0], (*arguments[1:], *metadata), doc, texts=texts)
     if origin in {Union, types.UnionType}:
         kept = [argument for argument in arguments if argument is not type(None)]
-        return _read(kept[0], metadata, doc) if len(kept) == 1 else Key("anything", doc)
+        return _read(kept[0], metadata, doc, texts=texts) if len(kept) == 1 else Key("anything", doc)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        found = catalogue(annotation)
+        found = catalogue(annotation, texts=texts)
         return Key("map", doc or found.doc, found.children, found.any_name)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        below = _read(arguments[1], (), "")
+        below = _read(arguments[1], (), "", texts=texts)
         return Key("anything", doc) if below.kind == "anything" else Key("map", doc, any_name=below)
     described = (item.description for item in metadata if isinstance(item, FieldInfo) and item.description)
     return Key(_value_kind(annotation, metadata), doc or next(described, ""))

@@ -13,7 +13,8 @@ from nexus.config.layers import Branch, KeyPath, LayerKind, child, placed, plain
 from nexus.config.problems import Problems
 from nexus.config.sources import expand_home
 from nexus.config.values import SinglePort, Text
-from nexus.models.base import Described, Model
+from nexus.models.base import Model
+from nexus.models.described import Described
 from nexus.models.ports import RESERVED_PORTS, PortRequest
 
 _SECTION: Final[KeyPath] = ("daemon",)

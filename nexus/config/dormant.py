@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from nexus.config.layers import KeyPath
 from nexus.config.sections import Env
 from nexus.config.values import PortName, Text, VariableName
-from nexus.models.base import Described
+from nexus.models.described import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),

@@ -11,7 +11,7 @@ from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key, placed
 from nexus.config.problems import Problems
 from nexus.config.sources import expand_home
 from nexus.config.values import Text
-from nexus.models.base import Described
+from nexus.models.described import Described
 
 _ROOT: Final[KeyPath] = ("multi_user", "workspace_root")
 _SUDO: Final[KeyPath] = ("multi_user", "auth", "sudo_access")

@@ -8,7 +8,8 @@ from pydantic import AfterValidator
 
 from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key
 from nexus.config.values import Text
-from nexus.models.base import Described, Model
+from nexus.models.base import Model
+from nexus.models.described import Described
 from nexus.models.editors import check_editor
 
 Theme: TypeAlias = Literal["auto", "dark", "light", "none"]

@@ -106,9 +106,9 @@ def configuration_reference() -> str:
     parts = [_INTRODUCTION]
     for level, file in FILES.items():
         parts.append(f"## The {level} file\n\n{(file.__doc__ or '').strip()}\n")
-        rows = (_row(path, key, level) for path, key in _rows(catalogue(file)))
+        rows = (_row(path, key, level) for path, key in _rows(catalogue(file, texts=True)))
         parts.append(_table(_COLUMNS, rows))
-    rows = (_row(path, key, "project") for path, key in catalogue(Resources).walk())
+    rows = (_row(path, key, "project") for path, key in catalogue(Resources, texts=True).walk())
     parts.append(f"## Resources\n\n{(Resources.__doc__ or '').strip()}\n\n{_table(_COLUMNS, rows)}")
     variables = ", ".join(f"`{name.replace('.*', '*')}`" for name in HOST_CODE.pattern.split("|"))
     parts.append(_PROJECT_RULES.format(variables=variables))
@@ -146,7 +146,7 @@ def default_of(path: KeyPath, level: Level) -> str | None:
     if isinstance(node, Branch):
         return node.note  # the name of a class, in place of its numbers
     if isinstance(node, Leaf) and node.value is not None:
-        key = catalogue(Effective).find(effective)
+        key = catalogue(Effective, texts=True).find(effective)
         is_size = key is not None and key.kind == "size"
         return format_size(node.value) if is_size and isinstance(node.value, int) else show_value(node.value)
     return ELSEWHERE.get(_dotted(path))
@@ -195,7 +195,7 @@ def _effective() -> str:
         ((f"`{_dotted(spelled)}`", f"`{_dotted(key)}`") for spelled, key in RENAMED.items()),
     )
     rows = []
-    for path, key in catalogue(Effective).walk():
+    for path, key in catalogue(Effective, texts=True).walk():
         leaf = child(built_in().root, *path)
         default = f"`{show_value(leaf.value)}`" if isinstance(leaf, Leaf) and leaf.value is not None else ""
         if key.kind != "map":

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from nexus.config.addresses import WebAddress
 from nexus.config.redact import reference_name
 from nexus.config.values import Text
-from nexus.models.base import Described
+from nexus.models.described import Described
 
 _SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 

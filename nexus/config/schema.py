@@ -33,7 +33,7 @@ from nexus.config.sections import (
     Workspace,
 )
 from nexus.config.values import EntryName
-from nexus.models.base import Described
+from nexus.models.described import Described
 
 Level = Literal["node", "user", "project"]
 

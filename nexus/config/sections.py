@@ -32,7 +32,7 @@ from nexus.config.values import (
     class_numbers,
     short_form,
 )
-from nexus.models.base import Described
+from nexus.models.described import Described
 from nexus.models.ports import PortProtocol, Visibility
 from nexus.models.resources import ResourceClass
 from nexus.models.units import Size
