@@ -36,7 +36,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "4": "what was named does not exist: a workspace, a repository, a ref, a backend, an image",
         "5": "it contradicts what is there: the name is taken, the workspace is busy or in another status, work would be lost",
         "6": "the backend does not answer",
-        "7": "it is refused: a limit, a permission, or something that the backend cannot do",
+        "7": "it is refused: a limit, a permission, an approval that is missing (`boulder trust`), or something that the backend cannot do",
         "124": "the time limit was reached",
         "126": "the command is there and cannot be executed",
         "127": "the command is not there",
@@ -71,6 +71,7 @@ _BY_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "PROVIDER_UNAVAILABLE": UNAVAILABLE,
         "PROVIDER_FORBIDDEN": REFUSED,
         "QUOTA_EXCEEDED": REFUSED,
+        "NOT_TRUSTED": REFUSED,
         "PORTS_EXHAUSTED": REFUSED,
         "UNSUPPORTED": REFUSED,
         "FS_PERMISSION_DENIED": REFUSED,
@@ -147,7 +148,7 @@ def usage(message: str, command: str | None) -> Failure:
 
 def failure(error: BaseException) -> Failure:
     """Return any error as what is shown; one that Nexus did not raise on purpose is ``INTERNAL``."""
-    from nexus.errors import ConfigError, ExecStartError, NexusError, UnsavedWork
+    from nexus.errors import ConfigError, ExecStartError, HookFailed, NexusError, NotTrusted, UnsavedWork
 
     notes = tuple(getattr(error, "__notes__", ()))
     if not isinstance(error, NexusError):
@@ -158,6 +159,10 @@ def failure(error: BaseException) -> Failure:
     message = error.message
     if isinstance(error, UnsavedWork):
         items = error.lost
+    elif isinstance(error, NotTrusted):
+        items = error.unapproved
+    elif isinstance(error, HookFailed):
+        items = error.tail
     elif isinstance(error, ConfigError) and len(error.problems) > 1:
         items, message = error.problems, f"the configuration has {len(error.problems)} problems"
     status = error.exit_code if isinstance(error, ExecStartError) else _BY_CODE.get(error.code, FAILURE)

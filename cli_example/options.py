@@ -112,6 +112,15 @@ OptionalName: TypeAlias = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", help="The workspace; all when absent.", show_default=False),
 ]
+TrustedName: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="A workspace, for its own settings too; the project alone when absent.",
+        autocompletion=complete_names,
+        show_default=False,
+    ),
+]
 Command: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="[--] COMMAND...", help="The program and its arguments; no shell.", show_default=False),
@@ -188,8 +197,11 @@ def shown(written: WrittenTemplate) -> dict[str, str]:
 
 
 def notes(info: WorkspaceInfo) -> list[str]:
-    """Return what creation had to say about a workspace's tree."""
-    return info.annotations.get("dev.nexus.notes", "").splitlines()
+    """Return what creation had to say about a workspace's tree, and what is wrong with its scripts."""
+    degraded = (
+        [f"degraded: {info.degraded}; run them again: boulder ws retry-hooks {info.name}"] if info.degraded else []
+    )
+    return info.annotations.get("dev.nexus.notes", "").splitlines() + degraded
 
 
 def statuses(values: Sequence[str] | None) -> frozenset[WorkspaceStatus]:

@@ -23,13 +23,17 @@ class Reporter(Protocol):
 
 
 @contextmanager
-def reporting(*, verbose: bool) -> Generator[tuple[Reporter, Callable[[], None]], None, None]:
-    """Give what takes the reports, and what clears the screen of them at once."""
+def reporting(*, verbose: bool) -> Generator[tuple[Reporter, Callable[[], None], Callable[[], None]], None, None]:
+    """Give what takes the reports, what clears the screen of them at once, and what shows them again."""
     if is_terminal(sys.stderr):
         with _bars() as bars:
-            yield _Bars(bars), bars.stop
+            yield _Bars(bars), bars.stop, bars.start
     else:
-        yield (_Lines() if verbose else _silent), lambda: None
+        yield (_Lines() if verbose else _silent), _nothing, _nothing
+
+
+def _nothing() -> None:
+    """Do nothing: lines stay where they are."""
 
 
 def _bars() -> Progress:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cli_example.signals import Signals
     from nexus.models.events import WorkspaceEvent
+    from nexus.models.trust import TrustItem
 
 
 class Cli:
@@ -38,6 +39,8 @@ class Cli:
         self.signals = signals
         self.theme = "auto"
         """Whose colours the output has; ``preferences.theme`` once the repository is open."""
+        self._clear: Callable[[], None] | None = None
+        self._show_again: Callable[[], None] | None = None
 
     def flags(self) -> Mapping[str, JsonValue]:
         """Return the settings given on the command line."""
@@ -49,7 +52,11 @@ class Cli:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
         """Open the repository."""
-        async with nexus.open(self.shared.project or ".", flags=self.flags()) as nx:
+        from cli_example.approval import can_ask
+
+        # Whoever reads JSON is a program, and is told what to do instead of being asked.
+        approve = self._approve if can_ask() and not self.shared.json else None
+        async with nexus.open(self.shared.project or ".", flags=self.flags(), approve=approve) as nx:
             self.theme = nx.config.settings.preferences.theme
             forget = nx.observe(self._told)
             try:
@@ -72,8 +79,24 @@ class Cli:
     @contextmanager
     def progress(self) -> Generator[Reporter, None, None]:
         """Show how a long step moves on."""
-        with reporting(verbose=self.shared.verbose) as (report, clear), self.signals.restoring(clear):
-            yield report
+        with reporting(verbose=self.shared.verbose) as (report, clear, again), self.signals.restoring(clear):
+            self._clear, self._show_again = clear, again
+            try:
+                yield report
+            finally:
+                self._clear = self._show_again = None
+
+    async def _approve(self, items: tuple[TrustItem, ...]) -> bool:
+        """Ask, with the bars out of the way."""
+        from cli_example.approval import ask
+
+        if self._clear is None or self._show_again is None:
+            return await ask(items)
+        self._clear()
+        try:
+            return await ask(items)
+        finally:
+            self._show_again()
 
     def show(self, value: object, *, empty: str = "nothing", always_json: bool = False) -> None:
         """Print what a command returns: for people, or with ``--json`` as one document.

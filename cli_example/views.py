@@ -10,12 +10,14 @@ from functools import singledispatch
 
 from pydantic import BaseModel
 
+from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
 from nexus import PortMapping, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.findings import Finding
 from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
+from nexus.models.trust import Approval, TrustReview
 from nexus.models.units import format_size
 from nexus.models.workspace import DamagedRecord
 
@@ -59,6 +61,7 @@ def _(value: WorkspaceInfo) -> View:
     pairs = [
         ("name", value.name),
         ("status", _status(value)),
+        ("degraded", value.degraded or ""),
         ("current", "yes" if value.current else ""),
         ("backend", value.backend),
         ("image", value.image or ""),
@@ -94,6 +97,8 @@ def _(value: SyncOutcome) -> View:
 
 def _rows(values: Sequence[object]) -> View:
     """Return a table of values of one kind; which kind shows in the first."""
+    if values and isinstance(values[0], TrustReview):
+        return Lines(reviewed([value for value in values if isinstance(value, TrustReview)]))
     columns = next((columns for kind, columns in _COLUMNS.items() if values and isinstance(values[0], kind)), None)
     return Table(headings=(), rows=()) if columns is None else _table(values, columns)
 
@@ -127,7 +132,7 @@ def _remark(value: WorkspaceInfo | DamagedRecord | DestroyedWorkspace) -> str:
         return f"{value.reason} ({value.path})"
     if isinstance(value, DestroyedWorkspace):
         return f"{(value.tip or '')[:10]}, {_when(value.destroyed_at)}; {value.restore}"
-    return value.status_message or ""
+    return value.status_message or (f"degraded: {value.degraded}" if value.degraded else "")
 
 
 _WORKSPACES: Mapping[str, Callable[..., str]] = {
@@ -179,6 +184,13 @@ _PRUNED: Mapping[str, Callable[..., str]] = {
     "REASON": _of("reason"),
 }
 
+_APPROVALS: Mapping[str, Callable[..., str]] = {
+    "KIND": _of("kind"),
+    "WHERE": _of("where"),
+    "BEGINS": _of("first_line"),
+    "APPROVED": lambda approval: _when(approval.approved_at),
+}
+
 _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     WorkspaceInfo: _WORKSPACES,
     DamagedRecord: _WORKSPACES,
@@ -188,6 +200,7 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     GcAction: _ACTIONS,
     Rescue: _RESCUES,
     PruneAction: _PRUNED,
+    Approval: _APPROVALS,
 }
 
 

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from nexus.config import ConfigStack
 from nexus.git import find_repository
+from nexus.models.trust import Approve
 from nexus.providers.registry import ProviderRegistry
 from nexus.state import NodeRegistry
 from nexus.workspace.context import Context
@@ -27,6 +28,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
     flags: Mapping[str, JsonValue] | None = None,
     env: Mapping[str, str] | None = None,
     providers: ProviderRegistry | None = None,
+    approve: Approve | None = None,
 ) -> WorkspaceManager:
     """Return the manager of the repository that ``path`` is in. Nothing is read or connected before ``async with``.
 
@@ -39,6 +41,9 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
         flags: Settings that rank above every file, by dotted key: ``{"backend": "local"}``.
         env: The environment that ``NEXUS_*`` settings come from; this process's when absent.
         providers: The backends to choose from; those that are installed when absent.
+        approve: Asked, once for each content, whether something that the project brings along may act on this host: its scripts
+            where the backend does not isolate. A function or a coroutine function; its yes is stored. When absent, what
+            was not approved with ``boulder trust`` raises ``NotTrusted``.
 
     Returns:
         A manager, to be entered.
@@ -60,6 +65,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             registry=registry,
             node=await registry.node_id(),
             providers=providers or ProviderRegistry.installed(),
+            approve=approve,
         )
         try:
             await close_folders(context)

@@ -52,6 +52,8 @@
     │   ├── PortInUse (OSError)
     │   └── PortsExhausted
     ├── QuotaExceeded
+    ├── NotTrusted (PermissionError)
+    ├── HookFailed
     ├── Unsupported (NotImplementedError)
     ├── OperationTimeout (TimeoutError)
     ├── WrongLoop (RuntimeError)
@@ -503,6 +505,47 @@ class QuotaExceeded(NexusError):
     """A limit set for this node or user is reached."""
 
     code = "QUOTA_EXCEEDED"
+
+
+class NotTrusted(NexusError, PermissionError):
+    """Something that a project brings along would act on this host, and its user has not approved it.
+
+    Args:
+        message: What was refused.
+        unapproved: One line for each piece: what it is, where it is written, how it begins.
+        hint: The command that approves.
+    """
+
+    code = "NOT_TRUSTED"
+    retryable: ClassVar[bool | None] = False
+
+    def __init__(self, message: str, *, unapproved: Sequence[str] = (), hint: str | None = None) -> None:
+        self.unapproved: tuple[str, ...] = tuple(unapproved)
+        super().__init__(message, hint=hint, details={"unapproved": list(self.unapproved)})
+
+
+class HookFailed(NexusError):
+    """A script that has to succeed did not; ``details`` holds ``hook``, ``exit_code``, ``timed_out`` and ``log``.
+
+    Args:
+        message: Which, and how it ended.
+        tail: The last lines that it printed.
+        hint: The next step.
+        details: See above.
+    """
+
+    code = "HOOK_FAILED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        tail: Sequence[str] = (),
+        hint: str | None = None,
+        details: Mapping[str, Detail] | None = None,
+    ) -> None:
+        self.tail: tuple[str, ...] = tuple(tail)
+        super().__init__(message, hint=hint, details={**(details or {}), "tail": list(self.tail)})
 
 
 class Unsupported(NexusError, NotImplementedError):

@@ -67,6 +67,8 @@ CODES = {
     "PortInUse": "PORT_IN_USE",
     "PortsExhausted": "PORTS_EXHAUSTED",
     "QuotaExceeded": "QUOTA_EXCEEDED",
+    "NotTrusted": "NOT_TRUSTED",
+    "HookFailed": "HOOK_FAILED",
     "Unsupported": "UNSUPPORTED",
     "OperationTimeout": "OPERATION_TIMEOUT",
     "WrongLoop": "WRONG_LOOP",
@@ -92,6 +94,7 @@ STANDARD = {
     "StdinClosed": BrokenPipeError,
     "ProviderForbidden": PermissionError,
     "PortInUse": OSError,
+    "NotTrusted": PermissionError,
     "Unsupported": NotImplementedError,
     "OperationTimeout": TimeoutError,
     "WrongLoop": RuntimeError,
@@ -120,6 +123,8 @@ def make(kind: type[NexusError]) -> NexusError:
         "result": RESULT,
         "problems": ("a.yaml:1:2: wrong", "a.yaml:3:4: worse"),
         "lost": ("modified: README.md",),
+        "unapproved": ("pre-start (a.yaml:1:2): npm install",),
+        "tail": ("npm: not found",),
         "exit_code": 126,
     }
     return kind("it went wrong", **{name: value for name, value in values.items() if name in takes})  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import typer
 import nexus
 from cli_example import options
 from cli_example.command import command
+from cli_example.options import TrustedName
 from cli_example.session import Cli
 
 commands = typer.Typer()
@@ -65,6 +66,33 @@ async def prune(
     age, limit = options.seconds(older_than), options.size(max_disk)
     async with cli.open() as nx:
         cli.show(await nx.prune(dry_run=dry_run, older_than=age, max_disk=limit), empty="nothing was kept")
+
+
+@command(commands, "trust")
+async def trust(
+    cli: Cli,
+    name: TrustedName = None,
+    *,
+    show: Annotated[bool, typer.Option("--show", help="Only show it.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List what you have approved.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take every approval for this project back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve without being asked.")] = False,
+) -> int:
+    """Approve what a project would run on this host. Its scripts are shown exactly; when they change you are asked again."""
+    from cli_example import approval, errors
+
+    async with cli.open() as nx:
+        if listing or revoke:
+            cli.show(await (nx.trust.revoke() if revoke else nx.trust.approvals()), empty="nothing is approved")
+            return errors.OK
+        reviews = await nx.trust.review(name)
+        left = [review.item for review in reviews if not review.approved]
+        if show or yes or not left or not approval.can_ask():
+            cli.show(reviews, empty="there is nothing to approve")
+        if left and not show and (yes or await approval.ask(left)):
+            await nx.trust.approve(left)
+            left = []
+    return errors.REFUSED if left and not show else errors.OK
 
 
 @command(commands, "version")

@@ -85,6 +85,16 @@ async def resume(cli: Cli, name: Name) -> None:
         cli.show(await nx.resume(name))
 
 
+@command(commands, "retry-hooks")
+async def retry_hooks(cli: Cli, name: Name) -> int:
+    """Run scripts again that failed. Those that come after them follow; status 1 when one fails again."""
+    async with cli.open() as nx:
+        with cli.progress() as progress:
+            info = await nx.retry_hooks(name, progress=progress)
+    cli.show(info)
+    return int(info.degraded is not None)
+
+
 @command(commands, "switch")
 async def switch(cli: Cli, name: Name) -> None:
     """Make a workspace the current one. It is woken, and the one before put to sleep at the same time."""

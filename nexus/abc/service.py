@@ -57,6 +57,13 @@ class WorkspaceService(Protocol):
     async def resume(self, name: str) -> WorkspaceInfo:
         """Let frozen processes go on. Running: nothing."""
 
+    async def retry_hooks(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+        """Run the scripts again that failed in a running workspace, and those after them; ``degraded`` says what became of it.
+
+        Raises:
+            NotTrusted: When one would act on this host and is not approved.
+        """
+
     async def switch(self, name: str) -> SwitchOutcome:
         """Wake this workspace, pause the current one, make this one current. When waking fails nothing has changed."""
 

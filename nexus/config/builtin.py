@@ -36,6 +36,8 @@ def built_in() -> Layer:
             },
             "daemon": {"host": "127.0.0.1", "port": 8080},
             "multi_user": {"enabled": False, "auth": {"method": "unix"}},
+            "scripts": {"timeout": "10m"},
+            "hooks": {"timeout": "1m"},
             "preferences": {"theme": "auto", "telemetry": {"enabled": True, "share_friction_data": False}},
         },
         PLACE,

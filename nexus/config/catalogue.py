@@ -18,6 +18,8 @@ from nexus.models.described import field_texts
 from nexus.models.units import parse_size
 
 ANY_NAME: Final = "<name>"
+TEXT_OR_MAP: Final = "text or map"
+"""Metadata of a map that may be written as a text, and is one wherever only text can be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def _read(annotation: object, metadata: tuple[object, ...], doc: str, *, texts: 
         return _read(kept[0], metadata, doc, texts=texts) if len(kept) == 1 else Key("anything", doc)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         found = catalogue(annotation, texts=texts)
-        return Key("map", doc or found.doc, found.children, found.any_name)
+        kind = "text" if TEXT_OR_MAP in metadata else "map"
+        return Key(kind, doc or found.doc, found.children, found.any_name)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         below = _read(arguments[1], (), "", texts=texts)
         return Key("anything", doc) if below.kind == "anything" else Key("map", doc, any_name=below)

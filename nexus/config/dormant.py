@@ -23,8 +23,6 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("backends", "kubernetes"),
     ("secrets",),
     ("services",),
-    ("scripts",),
-    ("hooks",),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
@@ -103,21 +101,3 @@ class Service(Described):
 
 
 Services = Mapping[PortName, Service | None]
-
-
-class Scripts(Described):
-    """Scripts around the start of a workspace."""
-
-    pre_start: Text | None = Field(default=None, alias="pre-start")
-    """Runs before services."""
-    post_start: Text | None = Field(default=None, alias="post-start")
-    """Runs when everything is up."""
-
-
-class Hooks(Described):
-    """Commands at moments of a workspace's life."""
-
-    on_wake: Text | None = None
-    """When it wakes."""
-    on_sleep: Text | None = None
-    """When it goes to sleep."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from nexus.config import sources
 from nexus.config.checks import dormant_warnings
@@ -33,6 +34,14 @@ class Files:
     """Files that were passed over."""
     overrides: tuple[Layer, ...] = ()
     """What the user's file says for single projects, whether or not this is one of them."""
+
+
+_FOR_ONE_FOLDER: Final = {
+    "env": "would be given these variables",
+    "scripts": "would have these scripts run in it, which need no approval",
+    "hooks": "would have these commands run in it, which need no approval",
+}
+"""Sections of an override that are meant for one folder, not for whatever has its name; and what would happen otherwise."""
 
 
 def load_files(
@@ -101,15 +110,17 @@ def _overrides(user: Branch | None) -> tuple[Layer, ...]:
 def _check_overrides(user: Branch, problems: Problems) -> None:
     overrides = child(user, "project_overrides")
     for name, override in overrides.children.items() if isinstance(overrides, Branch) else ():
-        env = child(override, "env")
-        if env is not None and not isinstance(child(user, "workspaces", name, "path"), Leaf):
-            key = quoted(join_key(("project_overrides", name, "env")))
-            problems.add(
-                env.place,
-                f"{key} needs 'workspaces.{join_key((name,))}.path': any clone can call itself {quoted(name)} and would be given "
-                "these variables",
-                hint="name the project's folder under 'workspaces' in the same file",
-            )
+        if isinstance(child(user, "workspaces", name, "path"), Leaf):
+            continue
+        for section, danger in _FOR_ONE_FOLDER.items():
+            node = child(override, section)
+            if node is not None:
+                key = quoted(join_key(("project_overrides", name, section)))
+                problems.add(
+                    node.place,
+                    f"{key} needs 'workspaces.{join_key((name,))}.path': any clone can call itself {quoted(name)} and {danger}",
+                    hint="name the project's folder under 'workspaces' in the same file",
+                )
 
 
 def _override(user: Branch, own: Branch | None, root: Path, home: Path | None, problems: Problems) -> Branch | None:

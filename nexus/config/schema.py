@@ -11,14 +11,13 @@ from pydantic import JsonValue, TypeAdapter
 
 from nexus.config.daemon import DaemonSection
 from nexus.config.dormant import (
-    Hooks,
     NamedSecrets,
-    Scripts,
     Secrets,
     Services,
 )
 from nexus.config.multi_user import MultiUser
 from nexus.config.preferences import UserPreferences
+from nexus.config.scripts import Hooks, Scripts
 from nexus.config.sections import (
     AnyProjectBackend,
     AnyResources,
@@ -66,6 +65,10 @@ class Override(Described):
     """Ports they are reachable by."""
     env: Env | None = None
     """Their environment; needs an entry in `workspaces`, so that no other project can claim the name."""
+    scripts: Scripts | None = None
+    """Scripts around their start."""
+    hooks: Hooks | None = None
+    """Commands at moments of their life."""
 
 
 class UserFile(Described):

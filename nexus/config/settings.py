@@ -14,9 +14,11 @@ from nexus.config.layers import Branch, KeyPath, Leaf, Place, child, join_key, p
 from nexus.config.multi_user import check_multi_user, private_folders
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
+from nexus.config.scripts import configured
 from nexus.config.sections import Backends, Port
 from nexus.config.sources import expand_home, home_folder
 from nexus.models.base import Model
+from nexus.models.hooks import Hook, HookName
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
 from nexus.models.units import Duration, Size
@@ -89,6 +91,8 @@ class Settings(Model):
     ports: tuple[PortRequest, ...] = ()
     env: Mapping[str, str] = {}
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
+    hooks: tuple[Hook, ...] = ()
+    """Scripts and hooks, at most one of each name."""
     limits: Limits = Limits()
     backends: Mapping[str, Mapping[str, JsonValue]] = {}
     """Each backend's options, for its provider. Durations are seconds; what nobody set is absent."""
@@ -104,6 +108,10 @@ class Settings(Model):
     state_dir: Path
     """Folder of the node's registry. Absolute; it need not exist."""
     project_root: Path
+
+    def hook(self, name: HookName) -> Hook | None:
+        """Return what is to run at a moment; ``None`` when nothing is."""
+        return next((hook for hook in self.hooks if hook.name is name), None)
 
 
 def build_settings(
@@ -137,6 +145,7 @@ def build_settings(
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
         "env": _map(merged, "env"),
+        "hooks": configured(merged),
         "limits": _map(merged, "limits"),
         "backends": _options(merged),
         "workspace": {"name": root.name or "root", **_map(merged, "workspace")},

@@ -208,6 +208,18 @@ class ConfigStack:
         """
         return explain(key, self._path(key), self.layers, self._merged, self._files.notes)
 
+    def origin(self, key: str) -> tuple[LayerKind, str] | None:
+        """Return which layer the effective value of a key comes from, and where it is written; ``None`` when there is no value.
+
+        Args:
+            key: As for :meth:`get`.
+
+        Raises:
+            ConfigError: When there is no such key.
+        """
+        why = self.explain(key)
+        return next(((entry.layer, entry.place) for entry in reversed(why.layers) if entry.wins), None)
+
     def resolve_env(self, values: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return variables with every reference ``env:NAME`` replaced by what the environment holds.
 

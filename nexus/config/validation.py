@@ -102,7 +102,8 @@ def _graft(value: JsonValue, written: Node) -> Node:
         }
         return Branch(children, written.place, {name: key_place(written, name) for name in value}, written.note)
     # A map that was written as one word or number. The word is worth showing.
-    note = written.value if isinstance(written, Leaf) and isinstance(written.value, str) else None
+    word = written.value if isinstance(written, Leaf) and isinstance(written.value, str) else None
+    note = word if word is not None and len(word) <= _LONGEST_VALUE and "\n" not in word else None
     expanded: dict[str, Node] = {name: _graft(below, Leaf(None, written.place)) for name, below in value.items()}
     return Branch(expanded, written.place, dict.fromkeys(value, written.place), note)
 

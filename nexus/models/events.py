@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from nexus.models.base import Model
+from nexus.models.execution import Stream
+from nexus.models.hooks import HookName, HookResult
 from nexus.models.ids import WorkspaceId
 from nexus.models.ports import PortChange
 from nexus.models.workspace import WorkspaceStatus
@@ -66,6 +69,33 @@ class Recovered(_Event):
     outcome: Literal["finished", "undone"]
 
 
+class HookStarted(_Event):
+    """A script or hook is about to run."""
+
+    kind: Literal["hook_started"] = "hook_started"
+    hook: HookName
+    log: Path
+    """File on this host that gets its output."""
+
+
+class HookOutput(_Event):
+    """A script printed something. Values of secrets are taken out."""
+
+    kind: Literal["hook_output"] = "hook_output"
+    hook: HookName
+    stream: Stream
+    text: str
+    """As it came: not cut at line ends."""
+
+
+class HookFinished(_Event):
+    """A script has ended, or could not be begun."""
+
+    kind: Literal["hook_finished"] = "hook_finished"
+    result: HookResult
+
+
 WorkspaceEvent: TypeAlias = Annotated[
-    StatusChanged | PortChanged | Switched | Progress | Recovered, Field(discriminator="kind")
+    StatusChanged | PortChanged | Switched | Progress | Recovered | HookStarted | HookOutput | HookFinished,
+    Field(discriminator="kind"),
 ]

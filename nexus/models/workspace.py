@@ -119,8 +119,13 @@ class WorkspaceRecord(Model):
     expires_at: datetime | None = None
     process_state: ProcessState | None = None
 
+    degraded: str | None = None
+    """What went wrong in its scripts, when something did."""
+    hooks_due: tuple[str, ...] = ()
+    """Scripts that have still to succeed, in order."""
+
     config: Mapping[str, JsonValue] = {}
-    """The settings at creation that later steps depend on and no other field holds: ``dockerfile``."""
+    """The settings at creation that later steps depend on and no other field holds: ``dockerfile``, ``hooks``."""
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
 
@@ -133,6 +138,10 @@ class WorkspaceInfo(Model):
     display_name: str | None = None
     status: WorkspaceStatus
     status_message: str | None = None
+    degraded: str | None = None
+    """What went wrong in its scripts, when something did: it runs, but not as it should."""
+    hooks_due: tuple[str, ...] = ()
+    """Scripts that have still to succeed, in order; ``retry_hooks`` runs them."""
     current: bool = False
     """Whether this is the workspace that ``.nexus/current`` names."""
     missing: bool = False

@@ -3,13 +3,16 @@
 - :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
 - :class:`DestroyedStore` remembers what was destroyed, so that it can be listed and restored.
 - :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
+- :class:`ApprovalStore` remembers what its user has approved, :class:`HookLogs` what scripts printed.
 - :func:`lock` excludes other tasks and processes, and tells those who wait whom they wait for.
 - :class:`NodeRegistry` hands out names and ports between all processes of the machine.
 """
 
 from __future__ import annotations
 
+from nexus.state.approvals import ApprovalStore
 from nexus.state.destroyed import DestroyedStore
+from nexus.state.hook_logs import HookLog, HookLogs
 from nexus.state.journal import Journal, OpenJournal
 from nexus.state.journal_entry import JournalEntry
 from nexus.state.locks import LockHolder, lock
@@ -20,11 +23,14 @@ from nexus.state.store import FileStateStore
 
 __all__ = [
     "MIGRATIONS",
+    "ApprovalStore",
     "Claim",
     "Decision",
     "DestroyedStore",
     "Document",
     "FileStateStore",
+    "HookLog",
+    "HookLogs",
     "Journal",
     "JournalEntry",
     "LeaseRow",

@@ -6,11 +6,12 @@ from nexus.abc import Instance, ProgressCallback, SupportsPause
 from nexus.errors import Unsupported
 from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord
+from nexus.workspace import hooks
 from nexus.workspace.context import Context
 
 
 async def bring_up(
-    context: Context,  # noqa: ARG001
+    context: Context,
     record: WorkspaceRecord,
     instance: Instance,
     report: ProgressCallback,
@@ -19,30 +20,54 @@ async def bring_up(
 
     Returns:
         The record with what was learned, not yet written.
+
+    Raises:
+        NotTrusted: When a script is not approved; nothing was started.
+        HookFailed: When ``pre-start`` fails; the instance is stopped again.
     """
+    await hooks.check(context, record)
     report("start", "starting")
     await instance.start()
     seen = await instance.status()
-    return record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
+    record = record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
+    await hooks.before_services(context, record, instance, report)
+    return await hooks.after_services(context, record, instance, report)
 
 
-async def bring_down(context: Context, record: WorkspaceRecord, instance: Instance, *, grace: float) -> None:  # noqa: ARG001
-    """End everything that runs for a workspace; what has ended already is fine. The caller holds its lock."""
+async def bring_down(context: Context, record: WorkspaceRecord, instance: Instance, *, grace: float) -> WorkspaceRecord:
+    """End everything that runs for a workspace; what has ended already is fine. The caller holds its lock.
+
+    Returns:
+        The record with what was learned, not yet written.
+    """
+    record = await hooks.before_stop(context, record, instance)
     await instance.stop(grace=grace)
+    return record
 
 
-async def freeze(context: Context, record: WorkspaceRecord, instance: Instance) -> None:  # noqa: ARG001
+async def freeze(context: Context, record: WorkspaceRecord, instance: Instance) -> WorkspaceRecord:
     """Freeze everything that runs for a workspace.
+
+    Returns:
+        The record with what was learned, not yet written.
 
     Raises:
         Unsupported: When its backend cannot freeze.
     """
-    await _pausable(record, instance).pause()
+    pausable = _pausable(record, instance)
+    record = await hooks.before_freeze(context, record, instance)
+    await pausable.pause()
+    return record
 
 
-async def thaw(context: Context, record: WorkspaceRecord, instance: Instance) -> None:  # noqa: ARG001
-    """Let everything that was frozen go on."""
+async def thaw(context: Context, record: WorkspaceRecord, instance: Instance) -> WorkspaceRecord:
+    """Let everything that was frozen go on.
+
+    Returns:
+        The record with what was learned, not yet written.
+    """
     await _pausable(record, instance).resume()
+    return await hooks.after_thaw(context, record, instance)
 
 
 def _pausable(record: WorkspaceRecord, instance: Instance) -> SupportsPause:

@@ -18,10 +18,11 @@ from nexus.git import Worktree, Worktrees, container_mounts, protected
 from nexus.models.events import Progress
 from nexus.models.ids import NodeId, WorkspaceId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
+from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
-from nexus.state import DestroyedStore, FileStateStore, Journal, NodeRegistry, lock
+from nexus.state import ApprovalStore, DestroyedStore, FileStateStore, HookLogs, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.trash import TrashCollector
@@ -42,6 +43,8 @@ class Context:
     node: NodeId
     providers: ProviderRegistry
     bus: EventBus = field(default_factory=EventBus)
+    approve: Approve | None = None
+    """Asked for what is not approved yet."""
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
@@ -49,6 +52,8 @@ class Context:
         self.store = FileStateStore(self.home)
         self.destroyed = DestroyedStore(self.home)
         self.journal = Journal(self.home)
+        self.approvals = ApprovalStore(self.settings.state_dir)
+        self.hook_logs = HookLogs(self.home)
         self.worktrees = Worktrees(self.repository, precious=self.settings.precious)
         self.trash = TrashCollector(self.repository)
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)

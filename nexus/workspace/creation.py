@@ -16,7 +16,9 @@ from nexus.errors import (
     BranchInUse,
     CleanupError,
     GitError,
+    HookFailed,
     NexusError,
+    NotTrusted,
     RecordDamaged,
     WorkspaceNotFound,
 )
@@ -28,6 +30,7 @@ from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim, JournalEntry, OpenJournal
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
+from nexus.workspace.hook_plan import admit, remembered
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
@@ -52,6 +55,8 @@ class Creation:
         self.journal = journal
         self._report = report
         self.record: WorkspaceRecord = record
+        self.failure: HookFailed | NotTrusted | None = None
+        """What keeps a workspace that is made, and stays, from running."""
         self._writing = anyio.Lock()  # two steps run at once; the journal is written line by line
 
     async def run(self, request: CreateRequest) -> WorkspaceRecord:
@@ -70,12 +75,15 @@ class Creation:
         except BaseException as error:  # noqa: BLE001 - also a cancelled creation takes back what it did
             await self._take_back(error)
             raise _single(error) from None
+        if self.failure is not None:
+            raise self.failure
         return self.record
 
     async def complete(self, *, started: bool) -> None:
         """Write the final record and close the journal: from here on the workspace exists."""
-        status = after(WorkspaceStatus.PENDING, Event.START if started else Event.CREATED, name=self.record.name)
-        self.record = touched(self.record, status)
+        event = Event.FAIL if self.failure is not None else Event.START if started else Event.CREATED
+        status = after(WorkspaceStatus.PENDING, event, name=self.record.name)
+        self.record = touched(self.record, status, None if self.failure is None else self.failure.message)
         await self._context.store.save(self.record)
         await self.journal.close()
         self._context.bus.publish(
@@ -189,9 +197,16 @@ class Creation:
         self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})
 
     async def start(self) -> None:
-        """Start the instance that was made."""
+        """Start the instance that was made.
+
+        A workspace whose ``pre-start`` fails is kept, stopped, so that it can be looked at; and so is one whose scripts are, by the
+        time that recovery comes here, not approved any more.
+        """
         instance = await self._context.instance(self.record)
-        self.record = await bring_up(self._context, self.record, instance, self._report)
+        try:
+            self.record = await bring_up(self._context, self.record, instance, self._report)
+        except (HookFailed, NotTrusted) as error:
+            self.failure = error
 
     async def _take_back(self, error: BaseException) -> None:
         """Undo in a shield of its own; what cannot be undone in time is left to the journal and said in a note."""
@@ -211,6 +226,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         AlreadyExists: When a workspace, or the damaged record of one, has this name.
         UnbornHead, RefNotFound: When there is no commit to start from.
         ProviderNotFound: When the backend has no driver.
+        NotTrusted: When the project's scripts would run on this host and are not approved.
     """
     await close_folders(context, make=True)
     await _refuse_existing(context, request.name)
@@ -234,6 +250,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     if there is not None:
         _refuse_branch(request, record, same=there == base)
         record = record.model_copy(update={"branch_created": False})
+    record = remembered(record, request, stack)
+    if request.start:
+        await admit(context, record, new=True)
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,
@@ -295,6 +314,7 @@ async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> 
         case CreateStep.RECORD:
             await context.store.delete(record.name)
             await context.forget_activity(record.id)
+            await context.hook_logs.remove(record.name)
         case CreateStep.START | CreateStep.IMAGE:
             pass  # removing the instance ends what was started; an image is a cache
 

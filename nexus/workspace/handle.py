@@ -236,6 +236,11 @@ class Workspace:
         self._info = await self._service.resume(self.id)
         return self._info
 
+    async def retry_hooks(self, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+        """Run its scripts again that failed; ``degraded`` says what became of it."""
+        self._info = await self._service.retry_hooks(self.id, progress=progress)
+        return self._info
+
     async def switch(self) -> SwitchOutcome:
         """Make it the current workspace."""
         return await self._service.switch(self.id)

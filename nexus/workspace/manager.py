@@ -31,6 +31,7 @@ from nexus.workspace import (
     creation,
     destruction,
     doctor,
+    hooks,
     observing,
     pruning,
     recovery,
@@ -45,6 +46,7 @@ from nexus.workspace.files import FileSystem
 from nexus.workspace.handle import OnExit, Workspace, leave
 from nexus.workspace.operation import Operation
 from nexus.workspace.records import WORKSPACE_LINK
+from nexus.workspace.reviewing import Trust
 
 
 class WorkspaceManager(WorkspaceService):
@@ -101,6 +103,11 @@ class WorkspaceManager(WorkspaceService):
     def ports(self) -> PortAllocator:
         """The node's port allocator, for programs that only want ports."""
         return self._open.allocator
+
+    @property
+    def trust(self) -> Trust:
+        """What the project would run on this host, and what of it you have approved."""
+        return Trust(self._open)
 
     # Handles --------------------------------------------------------------------------------------------------------
 
@@ -286,6 +293,11 @@ class WorkspaceManager(WorkspaceService):
     async def resume(self, name: str) -> WorkspaceInfo:
         async with self._locked(name, "resuming") as record:
             return await self._after(await running.resume(self._open, record))
+
+    @override
+    async def retry_hooks(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+        async with self._locked(name, "running the scripts of") as record:
+            return await self._after(await hooks.retry(self._open, record, progress))
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:

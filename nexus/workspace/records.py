@@ -194,6 +194,8 @@ def view(
         display_name=record.display_name,
         status=status,
         status_message=message,
+        degraded=record.degraded,
+        hooks_due=record.hooks_due,
         current=record.name == current,
         missing=missing,
         backend=record.backend,

@@ -8,6 +8,7 @@ from nexus.models.events import PortChanged, StatusChanged
 from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.workspace import hooks
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
@@ -22,8 +23,9 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
     if seen.state is InstanceState.RUNNING:
         return await _record(context, record, status, "runs already")
     if seen.state is InstanceState.PAUSED:
-        await thaw(context, record, instance)
+        record = await thaw(context, record, instance)
         return await _record(context, record, status, "resumed")
+    await hooks.check(context, record)
     if seen.state is InstanceState.GONE:
         report("create", "its place is gone: making it again around the worktree")
         record, instance = await _make_again(context, record, report)
@@ -42,7 +44,7 @@ async def stop(context: Context, record: WorkspaceRecord, *, grace: float) -> Wo
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.STOP)
     if seen.state not in {InstanceState.STOPPED, InstanceState.GONE}:
-        await bring_down(context, record, instance, grace=grace)
+        record = await bring_down(context, record, instance, grace=grace)
     return await _record(context, record.model_copy(update={"process_state": None}), status, "stopped")
 
 
@@ -55,7 +57,7 @@ async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.PAUSE)
     if seen.state is not InstanceState.PAUSED:
-        await freeze(context, record, instance)
+        record = await freeze(context, record, instance)
     return await _record(context, record, status, "paused")
 
 
@@ -64,7 +66,7 @@ async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.RESUME)
     if seen.state is not InstanceState.RUNNING:
-        await thaw(context, record, instance)
+        record = await thaw(context, record, instance)
     return await _record(context, record, status, "resumed")
 
 

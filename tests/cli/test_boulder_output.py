@@ -125,7 +125,7 @@ def test_json_has_the_fields_of_the_models() -> None:
 
 def test_progress_is_lines_only_for_those_who_ask(capsys: pytest.CaptureFixture[str]) -> None:
     for verbose in (False, True):
-        with progress.reporting(verbose=verbose) as (report, _):
+        with progress.reporting(verbose=verbose) as (report, _, _):
             report("image", "pulling \x1b[2J")
             report("image", "pulling \x1b[2J", 1, 2)
             report("image", "pulling \x1b[2J", 2, 2)

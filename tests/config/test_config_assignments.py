@@ -99,10 +99,10 @@ class TestFlags:
             site.load(flags={"backends.podman.x": object()})  # type: ignore[dict-item]
 
     def test_sections_that_do_nothing_yet_are_named(self, site: Site) -> None:
-        stack = site.load(flags={"daemon.port": 1}, env={"NEXUS_HOOKS__ON_WAKE": "x"})
+        stack = site.load(flags={"daemon.port": 1}, env={"NEXUS_SERVICES__REDIS__IMAGE": "x"})
         daemon = "flag --set: 'daemon' is read and checked, but there is no daemon yet that would listen there"
         assert daemon in stack.warnings
-        assert "env NEXUS_HOOKS__ON_WAKE: 'hooks' is accepted but not acted on yet" in stack.warnings
+        assert "env NEXUS_SERVICES__REDIS__IMAGE: 'services' is accepted but not acted on yet" in stack.warnings
 
 
 class TestEnvironment:
@@ -124,7 +124,7 @@ class TestEnvironment:
             ("NEXUS_PORTS__MY_APP__HOST", "8080", "ports.my-app.host", 8080),
             ("NEXUS_ENV__NODE_ENV", "test", "env.NODE_ENV", "test"),
             ("NEXUS_ENV__a__B", "null ", "env.a__B", "null "),
-            ("NEXUS_SCRIPTS__PRE_START", "x: y", "scripts.pre-start", "x: y"),
+            ("NEXUS_SCRIPTS__PRE_START", "x: y", "scripts.pre-start.run", "x: y"),
             ("NEXUS_WORKSPACE__NAME", "n", "workspace.name", "n"),
         ],
     )

@@ -116,7 +116,7 @@ class TestTheThreeExampleFiles:
 
     def test_nothing_is_lost_on_the_way(self, stack: ConfigStack) -> None:
         assert stack.get("services.postgres.env.POSTGRES_DB") == "hanlun_dev"
-        assert stack.get("scripts.pre-start") == '#!/bin/bash\necho "Setting up workspace..."\nnpm install\n'
+        assert stack.get("scripts.pre-start.run") == '#!/bin/bash\necho "Setting up workspace..."\nnpm install\n'
         assert stack.get("secrets.named.STRIPE_SECRET_KEY.var") == "HANLUN_STRIPE_KEY"
         assert stack.get("secrets.named.NPM_TOKEN.source") == "keychain"
         assert stack.get("daemon.tls.cert") == "/etc/nexus/certs/server.crt"

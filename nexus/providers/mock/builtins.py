@@ -21,7 +21,7 @@ Streams: TypeAlias = tuple[Source, Sink, Sink]
 Builtin: TypeAlias = "Callable[[Shell, tuple[str, ...], Streams], Awaitable[int]]"
 
 LEFT_OUT: Final = frozenset(
-    {".", "alias", "break", "command", "continue", "eval", "getopts", "jobs", "local", "readonly", "return", "shift"}
+    {".", "alias", "break", "command", "continue", "getopts", "jobs", "local", "readonly", "return", "shift"}
     | {"source", "times", "type", "ulimit", "umask"}
 )
 """Words of a real shell that this one refuses."""
@@ -72,6 +72,10 @@ async def _export(shell: Shell, words: tuple[str, ...], streams: Streams) -> int
         if given:
             shell.variables[name] = value
     return 0
+
+
+async def _eval(shell: Shell, words: tuple[str, ...], streams: Streams) -> int:
+    return await shell.script(" ".join(words[1:]), streams)
 
 
 async def _unset(shell: Shell, words: tuple[str, ...], streams: Streams) -> int:  # noqa: ARG001 - all share a signature
@@ -155,6 +159,7 @@ BUILTINS: Final[Mapping[str, Builtin]] = MappingProxyType(
     {
         ":": _colon,
         "cd": _cd,
+        "eval": _eval,
         "exec": _exec,
         "exit": _exit,
         "export": _export,

@@ -3,8 +3,8 @@
 A command is a process of its own, also in a pipeline, in parentheses and behind ``&``; signals, ``$!``, ``$$`` and exit statuses
 behave as POSIX has them. A background command reads from the null device.
 
-Built in: ``: exit cd export unset trap wait read exec set [-+]e``. Other words are programs of the mock; one that is missing is
-status 127. Words of a real shell that are left out (``eval``, ``break``, ``local`` …) are status 2 and a sentence that says so.
+Built in: ``: exit cd eval export unset trap wait read exec set [-+]e``. Other words are programs of the mock; one that is missing is
+status 127. Words of a real shell that are left out (``break``, ``local``, ``shift`` …) are status 2 and a sentence that says so.
 """
 
 from __future__ import annotations
