@@ -67,7 +67,7 @@ async def test_the_order_of_a_life_and_what_scripts_see(place: Bench) -> None:
     place.extra = {
         "env.PLAIN": "value",
         "scripts.pre-start": f"#!/bin/sh\n{note}pwd; echo $NEXUS_WORKSPACE $PLAIN; cat; echo problem >&2\n",
-        "scripts.post-create": note,
+        "scripts.post-create": f"{note}# {'room ' * 200_000}\n",  # a megabyte
         "scripts.post-start": note,
         "scripts.pre-stop": note,
         "hooks.on_wake": note,
