@@ -14,6 +14,7 @@ from nexus.git import layout
 from nexus.git.checkout import Report
 from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, rescue_any
 from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.drafts import drop_drafts
 from nexus.git.excluding import exclude
 from nexus.git.including import DEFAULT_LIMIT, Include
 from nexus.git.layout import Worktree
@@ -338,17 +339,25 @@ class Worktrees:
             )
         )
 
-    async def drop_stale_locks(self, *, since: datetime | None) -> int:
-        """Remove locks of git's that a killed process of ours left on refs and objects, and say how many.
+    async def clear_after_crash(self, *, since: datetime | None) -> int:
+        """Remove what a killed process of ours left in git's folders: half-written files of ours, and locks on refs and objects.
 
         The caller holds the repository's lock and knows of the killed process, from its journal.
 
         Args:
-            since: When that process began; without, nothing is removed.
+            since: When that process began; without, no lock is removed.
+
+        Returns:
+            How many locks there were.
+
+        Cancellation: the call runs to its end.
         """
-        if since is None:
-            return 0
-        return await in_thread(lambda _: drop_stale_locks(self._repository, since.timestamp()))
+
+        def clear() -> int:
+            drop_drafts(self._repository)
+            return 0 if since is None else drop_stale_locks(self._repository, since.timestamp())
+
+        return await in_thread(lambda _: clear())
 
     async def settle_sync(self, name: str, *, before: str, after: str) -> str:
         """Put in order what a :meth:`sync` left that was killed while it changed the tree.

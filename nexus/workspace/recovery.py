@@ -126,7 +126,7 @@ async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", 
     outcome: Literal["finished", "undone"] = "finished"
     if entry.operation in GIT_WORK:
         async with context.repository_lock(f"recovering {entry.name}"):
-            await context.worktrees.drop_stale_locks(since=entry.begun_at)
+            await context.worktrees.clear_after_crash(since=entry.begun_at)
     match entry.operation:
         case Operation.CREATE:
             outcome = await _settle_creation(context, entry)

@@ -119,7 +119,7 @@ def choose(child: Killed, most: int, seed: int) -> list[int]:
 
 @dataclass
 class Table:
-    """Operation × step × outcome, counted."""
+    """Operation, step and outcome, counted."""
 
     rows: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -157,9 +157,7 @@ async def look_around(bench: Bench, nx: nexus.WorkspaceManager) -> list[Workspac
 def _wrong(findings: Sequence[Finding]) -> list[Finding]:
     about = ("records", "leftovers", "workspace", "tampering", "git")
     return [
-        finding
-        for finding in findings
-        if finding.check.startswith(about) and (finding.fixed or finding.level != "ok")
+        finding for finding in findings if finding.check.startswith(about) and (finding.fixed or finding.level != "ok")
     ]
 
 
@@ -167,10 +165,10 @@ def strays(repository: Path) -> list[str]:
     """Files that only a killed process leaves: locks, drafts, temporary ones."""
     state, common = repository / ".nexus" / "state", repository / ".git"
     found = [path for path in state.rglob("*") if path.suffix == ".tmp" and "locks" not in path.parts]
-    found += [path for path in (state / "clones").glob(".*")]
+    found += (state / "clones").glob(".*")
     found += [path for path in common.rglob("*.lock") if path.is_file()]
-    found += [path for path in common.glob("commondir.*")] + [path for path in common.glob("nexus-*")]
-    found += list((common / "info").glob("*.*"))
+    for folder, pattern in ((common, "commondir.*"), (common, "nexus-*"), (common / "info", "*.*")):
+        found += folder.glob(pattern)
     return sorted(str(path.relative_to(repository)) for path in found)
 
 

@@ -20,8 +20,6 @@ from pathlib import Path
 import anyio
 
 import nexus
-import nexus.providers.docker
-import nexus.providers.local
 from nexus.models.requests import CreateRequest
 from tests.faults.tracing import Tracer
 
@@ -69,7 +67,7 @@ def live(order: dict[str, object], log: int) -> None:
         anyio.run(carry_out, order)
         code = 0
         os.write(log, "".join(f"module {name}\n" for name in sys.modules).encode())
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it was is printed, and the child ends here
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -104,9 +102,11 @@ def answer(order: dict[str, object]) -> dict[str, object]:
 
 
 def main() -> None:
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

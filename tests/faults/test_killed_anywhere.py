@@ -6,6 +6,7 @@ others. On an engine it is a choice as well.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from nexus.models.workspace import Isolation, WorkspaceInfo, WorkspaceStatus
 from tests.faults.killing import Killed, Nursery, Table, choose, look_around, reachable
 from tests.workbench import Bench, git, leftovers, make_bench
 
-IDEA = "precious\n"
-DRAFT = "# staged\n"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+EVERY = "KILL_EVERYWHERE"
+"""Set, nothing is left out: the search takes minutes then."""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 if EVERY in os.environ else 300)]
 
 Prepare = Callable[[nexus.WorkspaceManager], Awaitable[None]]
 Judge = Callable[[nexus.WorkspaceManager, list[WorkspaceInfo]], Awaitable[str]]
@@ -35,10 +36,43 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     return kind
 
 
+class Work:
+    """What somebody has done in a workspace and nowhere else; other content each time, so that no object of it is there yet."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._repository = bench.repository
+        self._number = 0
+
+    @property
+    def idea(self) -> str:
+        return f"precious {self._number}\n"
+
+    @property
+    def draft(self) -> str:
+        return f"# staged {self._number}\n"
+
+    async def make(self, nx: nexus.WorkspaceManager, *, start: bool = True) -> nexus.Workspace:
+        """Have a workspace with work in it."""
+        self._number += 1
+        listed = {entry.name for entry in await nx.list()}
+        ws = await nx.attach("victim") if "victim" in listed else await nx.create("victim", start=start)
+        tree = ws.info.worktree_path
+        (tree / "idea.txt").write_text(self.idea)
+        (tree / "README.md").write_text(self.draft)
+        git(tree, "add", "README.md")
+        return ws
+
+    def require(self) -> None:
+        """It is in the tree, or a ref leads to it."""
+        assert reachable(self._repository, self.idea)
+        assert reachable(self._repository, self.draft)
+
+
 class Matrix:
     """One operation on one backend, killed again and again."""
 
     def __init__(self, bench: Bench, nursery: Nursery, table: Table, operation: str, *, title: str = "") -> None:
+        self.work = Work(bench)
         self.bench = bench
         self.nursery = nursery
         self.table = table
@@ -50,7 +84,7 @@ class Matrix:
             await prepare(nx)
         whole = self.nursery.run(self.bench, self.operation, **order)
         assert whole.ended, whole.errors
-        numbers = choose(whole, most, seed=len(self.title))
+        numbers = choose(whole, 10_000 if EVERY in os.environ else most, seed=len(self.title))
         killed = 0
         for number in numbers:
             async with self.bench.open() as nx:
@@ -81,22 +115,6 @@ async def destroy_all(nx: nexus.WorkspaceManager) -> None:
         await nx.destroy(entry.name, force=True)
 
 
-async def a_victim(nx: nexus.WorkspaceManager, *, start: bool = True) -> nexus.Workspace:
-    """A workspace with work in it that is nowhere else."""
-    listed = {entry.name for entry in await nx.list()}
-    ws = await nx.attach("victim") if "victim" in listed else await nx.create("victim", start=start)
-    tree = ws.info.worktree_path
-    (tree / "idea.txt").write_text(IDEA)
-    (tree / "README.md").write_text(DRAFT)
-    git(tree, "add", "README.md")
-    return ws
-
-
-def work_is_safe(bench: Bench) -> None:
-    assert reachable(bench.repository, IDEA)
-    assert reachable(bench.repository, DRAFT)
-
-
 async def test_create(place: Bench, nursery: Nursery, table: Table, isolation: Isolation) -> None:
     place.extra["isolation"] = isolation
     matrix = Matrix(place, nursery, table, "create", title=f"create {isolation}")
@@ -124,18 +142,18 @@ async def test_destroy(place: Bench, nursery: Nursery, table: Table, isolation: 
         await nx.prune(older_than=0)
         listed = await nx.list()
         if force:
-            await a_victim(nx)
+            await matrix.work.make(nx)
         elif not listed:
             await nx.create("victim")
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
         if force:
-            work_is_safe(place)
+            matrix.work.require()
         if infos:
             return "as before"
         ws = await nx.restore("victim", start=False)
         if force:
-            assert (ws.info.worktree_path / "idea.txt").read_text() == IDEA
+            assert (ws.info.worktree_path / "idea.txt").read_text() == matrix.work.idea
         await ws.destroy(force=True)
         return "carried on"
 
@@ -147,32 +165,34 @@ async def test_restore(place: Bench, nursery: Nursery, table: Table) -> None:
 
     async def prepare(nx: nexus.WorkspaceManager) -> None:
         await nx.prune(older_than=0)
-        await a_victim(nx, start=False)
+        await matrix.work.make(nx, start=False)
         await nx.destroy("victim", force=True)
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
-        work_is_safe(place)
+        matrix.work.require()
         if infos:
-            assert (infos[0].worktree_path / "idea.txt").read_text() == IDEA
+            assert (infos[0].worktree_path / "idea.txt").read_text() == matrix.work.idea
             await nx.destroy("victim", force=True)
         return "finished" if infos else "undone"
 
     await matrix.run(prepare, judge, most=6 if place.backend == "docker" else 25)
 
 
-async def test_prune(repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, table: Table) -> None:
+async def test_prune(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, table: Table
+) -> None:
     bench = make_bench("local", repository, tmp_path, request)
     matrix = Matrix(bench, nursery, table, "prune")
 
     async def prepare(nx: nexus.WorkspaceManager) -> None:
         if not await nx.rescues():
-            await a_victim(nx, start=False)
+            await matrix.work.make(nx, start=False)
             await nx.destroy("victim", force=True)
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
         left = await nx.rescues()
         for rescue in left:
-            assert git(repository, "show", f"{rescue.ref}:idea.txt") == IDEA
+            assert git(repository, "show", f"{rescue.ref}:idea.txt") == matrix.work.idea
         await nx.prune(older_than=0)
         assert await nx.rescues() == ()
         assert git(repository, "for-each-ref", "refs/nexus") == ""
@@ -196,7 +216,7 @@ async def test_bringing_up_and_down(
     matrix = Matrix(place, nursery, table, operation)
 
     async def prepare(nx: nexus.WorkspaceManager) -> None:
-        ws = await a_victim(nx)
+        ws = await matrix.work.make(nx)
         now = (await nx.get("victim")).status
         if now != begins:
             if now == "paused":
@@ -205,7 +225,7 @@ async def test_bringing_up_and_down(
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
         assert infos[0].status in ends
-        work_is_safe(place)
+        matrix.work.require()
         if infos[0].status == "running":
             assert (await (await nx.attach("victim")).exec("true")).exit_code == 0
         return str(infos[0].status)
@@ -213,7 +233,7 @@ async def test_bringing_up_and_down(
     await matrix.run(prepare, judge, most=8 if place.backend == "docker" else 40)
     async with place.open() as nx:
         await destroy_all(nx)
-    work_is_safe(place)
+    matrix.work.require()
     assert await leftovers(place) == []
 
 
@@ -245,3 +265,75 @@ async def test_switch(place: Bench, nursery: Nursery, table: Table, target: str)
     async with place.open() as nx:
         await destroy_all(nx)
     assert await leftovers(place) == []
+
+
+async def test_sync_of_a_linked_worktree(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, table: Table
+) -> None:
+    bench = make_bench("local", repository, tmp_path, request)
+    matrix = Matrix(bench, nursery, table, "sync", title="sync worktree")
+    origin = tmp_path / "origin.git"
+    before = git(repository, "rev-parse", "HEAD").strip()
+    git(tmp_path, "clone", "-q", "--bare", str(repository), str(origin))
+    git(repository, "remote", "add", "origin", str(origin))
+    git(repository, "fetch", "-q")
+    git(repository, "branch", "-q", "-u", "origin/main")
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(origin), str(other))
+    (other / "run.sh").unlink()
+    (other / "src" / "main.py").write_text("print('changed')\n")
+    (other / "new").mkdir()
+    (other / "new" / "file.txt").write_text("new\n" * 100)
+    git(other, "add", "-A")
+    git(other, "commit", "-qm", "second")
+    git(other, "push", "-q")
+    after = git(other, "rev-parse", "HEAD").strip()
+
+    async def prepare(nx: nexus.WorkspaceManager) -> None:
+        if not await nx.list():
+            await nx.create("victim", start=False)
+        tree = (await nx.get("victim")).worktree_path
+        git(tree, "reset", "-q", "--hard", before)
+        git(repository, "update-ref", "refs/remotes/origin/main", before)
+        (tree / "idea.txt").write_text(matrix.work.idea)
+        (tree / "README.md").write_text(matrix.work.draft)
+
+    async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
+        tree = infos[0].worktree_path
+        head = git(tree, "rev-parse", "HEAD").strip()
+        assert head in {before, after}
+        # Exactly the user's own changes, and nothing that looks like one.
+        assert git(tree, "status", "--porcelain") == " M README.md\n?? idea.txt\n"
+        matrix.work.require()
+        git(repository, "fetch", "-q")
+        assert (await nx.sync("victim")).after == after
+        assert git(tree, "status", "--porcelain") == " M README.md\n?? idea.txt\n"
+        return "as before" if head == before else "carried on"
+
+    await matrix.run(prepare, judge, most=40)
+
+
+async def test_sync_of_a_private_clone(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, table: Table
+) -> None:
+    bench = make_bench("local", repository, tmp_path, request)
+    bench.extra["isolation"] = "clone"
+    matrix = Matrix(bench, nursery, table, "sync", title="sync clone")
+    tips: list[str] = []
+
+    async def prepare(nx: nexus.WorkspaceManager) -> None:
+        await matrix.work.make(nx, start=False)
+        tree = (await nx.get("victim")).worktree_path
+        git(tree, "commit", "-qam", f"work {len(tips)}")
+        tips.append(git(tree, "rev-parse", "HEAD").strip())
+
+    async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
+        there = git(repository, "rev-parse", "refs/heads/nexus/victim").strip()
+        assert git(infos[0].worktree_path, "rev-parse", "HEAD").strip() == tips[-1]
+        matrix.work.require()
+        await nx.sync("victim")
+        assert git(repository, "rev-parse", "refs/heads/nexus/victim").strip() == tips[-1]
+        git(repository, "fsck", "--connectivity-only")
+        return "carried on" if there == tips[-1] else "as before"
+
+    await matrix.run(prepare, judge, most=20)

@@ -96,7 +96,7 @@ class Tracer:
 
         def written(handle: int, data: Any) -> int:
             try:
-                path = os.readlink(f"/proc/self/fd/{handle}")
+                path = os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - on the way of every write
             except OSError:
                 path = ""
             # Pipes and event descriptors are how the loop wakes itself.
