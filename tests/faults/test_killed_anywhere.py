@@ -7,13 +7,17 @@ others. On an engine it is a choice as well.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import nexus
+from nexus.models.instances import LABEL_REPOSITORY
 from nexus.models.workspace import Isolation, WorkspaceInfo, WorkspaceStatus
+from nexus.workspace.records import reference
 from tests.faults.killing import Killed, Nursery, Table, choose, look_around, reachable
 from tests.workbench import Bench, git, leftovers, make_bench
 
@@ -79,12 +83,14 @@ class Matrix:
         self.operation = operation
         self.title = f"{title or operation}, {bench.backend}"
 
-    async def run(self, prepare: Prepare, judge: Judge, *, most: int, **order: object) -> None:
+    async def run(
+        self, prepare: Prepare, judge: Judge, *, most: int, may_miss: bool = False, about: str = "", **order: object
+    ) -> None:
         async with self.bench.open() as nx:
             await prepare(nx)
         whole = self.nursery.run(self.bench, self.operation, **order)
         assert whole.ended, whole.errors
-        numbers = choose(whole, 10_000 if EVERY in os.environ else most, seed=len(self.title))
+        numbers = choose(whole, 10_000 if EVERY in os.environ else most, about=about, seed=len(self.title))
         killed = 0
         for number in numbers:
             async with self.bench.open() as nx:
@@ -93,16 +99,16 @@ class Matrix:
             assert child.killed or child.ended, child.errors
             killed += child.killed
             try:
-                outcome = await self._judge(judge)
+                outcome = await self._judge(judge, may_miss=may_miss)
             except (AssertionError, nexus.NexusError) as error:
                 error.add_note(f"{self.title}: killed before effect {number}, at {child.step}: {_context(child)}")
                 raise
             self.table.add(self.title, child.step, outcome)
         assert killed >= len(numbers) * 3 // 4, "the children ended before they could be killed"
 
-    async def _judge(self, judge: Judge) -> str:
+    async def _judge(self, judge: Judge, *, may_miss: bool) -> str:
         async with self.bench.open() as nx:
-            infos = await look_around(self.bench, nx)
+            infos = await look_around(self.bench, nx, may_miss=may_miss)
             return await judge(nx, infos)
 
 
@@ -127,7 +133,7 @@ async def test_create(place: Bench, nursery: Nursery, table: Table, isolation: I
             await ws.destroy()
         return "finished" if infos else "undone"
 
-    await matrix.run(destroy_all, judge, most=12 if place.backend == "docker" else 30)
+    await matrix.run(destroy_all, judge, most=5 if place.backend == "docker" else 30)
     async with place.open() as nx:
         await destroy_all(nx)
     assert await leftovers(place) == []
@@ -157,7 +163,7 @@ async def test_destroy(place: Bench, nursery: Nursery, table: Table, isolation: 
         await ws.destroy(force=True)
         return "carried on"
 
-    await matrix.run(prepare, judge, most=8 if place.backend == "docker" else 25, force=force)
+    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 25, force=force)
 
 
 async def test_restore(place: Bench, nursery: Nursery, table: Table) -> None:
@@ -175,7 +181,7 @@ async def test_restore(place: Bench, nursery: Nursery, table: Table) -> None:
             await nx.destroy("victim", force=True)
         return "finished" if infos else "undone"
 
-    await matrix.run(prepare, judge, most=6 if place.backend == "docker" else 25)
+    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 25)
 
 
 async def test_prune(
@@ -230,10 +236,62 @@ async def test_bringing_up_and_down(
             assert (await (await nx.attach("victim")).exec("true")).exit_code == 0
         return str(infos[0].status)
 
-    await matrix.run(prepare, judge, most=8 if place.backend == "docker" else 40)
+    await matrix.run(prepare, judge, most=5 if place.backend == "docker" else 40)
     async with place.open() as nx:
         await destroy_all(nx)
     matrix.work.require()
+    assert await leftovers(place) == []
+
+
+async def test_start_of_one_whose_place_is_gone(place: Bench, nursery: Nursery, table: Table) -> None:
+    matrix = Matrix(place, nursery, table, "start", title="start, place lost")
+
+    async def prepare(nx: nexus.WorkspaceManager) -> None:
+        await matrix.work.make(nx, start=False)
+        record = await nx._open.record("victim")
+        await (await nx._open.provider(place.backend)).destroy(reference(record))
+
+    async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
+        matrix.work.require()
+        outcome = "place missing" if infos[0].missing else str(infos[0].status)
+        await nx.start("victim")
+        assert (await (await nx.attach("victim")).exec("cat", "idea.txt")).stdout == matrix.work.idea
+        return outcome
+
+    await matrix.run(prepare, judge, may_miss=True, most=4 if place.backend == "docker" else 15)
+    async with place.open() as nx:
+        await destroy_all(nx)
+    assert await leftovers(place) == []
+
+
+async def test_start_of_one_whose_port_was_taken(place: Bench, nursery: Nursery, table: Table) -> None:
+    place.extra["ports.web.container"] = 3000
+    matrix = Matrix(place, nursery, table, "start", title="start, port stolen")
+
+    with ExitStack() as thieves:
+
+        async def prepare(nx: nexus.WorkspaceManager) -> None:
+            ws = await matrix.work.make(nx, start=False)
+            if ws.info.status != "stopped":
+                await ws.stop(grace=1)
+            thief = thieves.enter_context(socket.socket())
+            thief.bind(("127.0.0.1", (await nx.get("victim")).ports[0].host_port))
+            thief.listen()
+
+        async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
+            matrix.work.require()
+            info = await nx.start("victim")
+            provider = await nx._open.provider(place.backend)
+            (seen,) = await provider.list({LABEL_REPOSITORY: str(place.repository)})
+            assert seen.ports == info.ports
+            assert {row.port for row in await nx._open.registry.leases()} == {info.ports[0].host_port}
+            return str(infos[0].status)
+
+        # On an engine the container is made again: tried between its requests.
+        docker = place.backend == "docker"
+        await matrix.run(prepare, judge, most=4 if docker else 15, about="engine" if docker else "")
+    async with place.open() as nx:
+        await destroy_all(nx)
     assert await leftovers(place) == []
 
 
@@ -261,7 +319,7 @@ async def test_switch(place: Bench, nursery: Nursery, table: Table, target: str)
         assert (current, seen["old"], seen["victim"]) == ("old", WorkspaceStatus.RUNNING, target)
         return "as before"
 
-    await matrix.run(prepare, judge, most=8 if place.backend == "docker" else 40)
+    await matrix.run(prepare, judge, most=5 if place.backend == "docker" else 40)
     async with place.open() as nx:
         await destroy_all(nx)
     assert await leftovers(place) == []
