@@ -63,12 +63,12 @@ class Nursery:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, bench: Bench, operation: str, name: str = "victim", **order: object) -> Killed:
+    def run(self, bench: Bench, operation: str, **order: object) -> Killed:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         full = {
             "operation": operation,
-            "name": name,
+            "name": "victim",
             "repository": str(bench.repository),
             "flags": {**bench.flags, **bench.extra},
             "env": {key: value for key, value in os.environ.items() if key == "HOME" or key.startswith("XDG_")},

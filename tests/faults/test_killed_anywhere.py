@@ -227,7 +227,7 @@ async def test_bringing_up_and_down(
         if now != begins:
             if now == "paused":
                 await ws.start()
-            await {"stopped": ws.stop, "running": ws.start, "paused": ws.pause}[begins]()
+            await (ws.stop() if begins == "stopped" else ws.start() if begins == "running" else ws.pause())
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
         assert infos[0].status in ends
@@ -311,7 +311,7 @@ async def test_switch(place: Bench, nursery: Nursery, table: Table, target: str)
             await nx.stop("victim", grace=1)
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
-        seen = {entry.name: entry.status for entry in infos}
+        seen = {str(entry.name): entry.status for entry in infos}
         current = await nx.current()
         if current == "victim":
             assert seen == {"victim": WorkspaceStatus.RUNNING, "old": WorkspaceStatus.PAUSED}

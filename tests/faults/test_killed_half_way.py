@@ -13,7 +13,8 @@ import pytest
 
 import nexus
 from nexus.models.requests import ListFilter
-from nexus.workspace.plan import CreateStep, DestroyStep
+from nexus.models.workspace import WorkspaceInfo
+from nexus.workspace.plan import CreateStep, DestroyStep, StartStep
 from tests.faults.killing import Nursery
 from tests.workbench import Bench, git, leftovers, make_bench
 
@@ -75,8 +76,14 @@ async def test_a_destruction_killed_at_any_step_loses_no_work_and_is_carried_on(
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", list(CreateStep))
 async def test_a_restore_killed_at_any_step_is_finished_or_undone_and_may_be_tried_again(
-    victim: Bench, nursery: Nursery, step: CreateStep, moment: str
+    tmp_path: Path,
+    repository: Path,
+    request: pytest.FixtureRequest,
+    nursery: Nursery,
+    step: CreateStep,
+    moment: str,
 ) -> None:
+    victim = make_bench("local", repository, tmp_path, request)
     async with victim.open() as nx:
         ws = await nx.create("victim", start=False)
         tree = ws.info.worktree_path
@@ -163,3 +170,25 @@ async def test_the_same_name_can_be_created_again_after_a_kill(victim: Bench, nu
     async with victim.open() as nx, nx.create("victim") as ws:
         assert isinstance(ws, nexus.Workspace)
     assert await leftovers(victim) == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "destroy"])
+async def test_a_manager_that_was_open_meanwhile_settles_a_switch_before_it_goes_on(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, verb: str
+) -> None:
+    bench = make_bench("local", repository, tmp_path, request)
+    async with bench.open() as nx:
+        for name in ("old", "victim"):
+            await nx.create(name)
+        await nx.stop("victim")
+        await nx.switch("old")
+        nursery.kill_at(bench, "switch", StartStep.UP, "written")
+        # The other one of the two: both locks are needed to settle it.
+        await (nx.stop("old") if verb == "stop" else nx.destroy("old"))
+        assert await nx.current() == "victim"
+        statuses = {entry.name: str(entry.status) for entry in await nx.list() if isinstance(entry, WorkspaceInfo)}
+        assert statuses == {"victim": "running", **({"old": "stopped"} if verb == "stop" else {})}
+        assert await nx._open.journal.unfinished() == ()
+        for entry in await nx.list():
+            await nx.destroy(entry.name)
+    assert await leftovers(bench) == []

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest.mock import patch
 
 _EVENTS = {
     "os.rename",
@@ -104,8 +105,9 @@ class Tracer:
                 self.effect(f"write {_shown(path)}")
             return really_write(handle, data)
 
-        os.open, os.write = opened, written  # type: ignore[assignment]
-        io.open = builtins.open = opened_file  # type: ignore[assignment]
+        _put(os, open=opened, write=written)
+        _put(io, open=opened_file)
+        _put(builtins, open=opened_file)
 
     def _trace_registry(self) -> None:
         from nexus.state.database import Database
@@ -116,7 +118,7 @@ class Tracer:
             self.effect("registry")
             return really(database, work)
 
-        Database.transact = transact  # type: ignore[method-assign,assignment]
+        _put(Database, transact=transact)
 
     def _trace_engine(self) -> None:
         import aiohttp
@@ -132,7 +134,7 @@ class Tracer:
                 self.effect(f"engine answered {method}")
             return answer
 
-        aiohttp.ClientSession._request = request  # type: ignore[method-assign]
+        _put(aiohttp.ClientSession, _request=request)
 
     def _trace_journal(self) -> None:
         from nexus.state import Journal, OpenJournal
@@ -157,9 +159,14 @@ class Tracer:
             await done(journal, name, facts)
             trace.step(name, "written")
 
-        OpenJournal.doing, OpenJournal.done = begin, end  # type: ignore[method-assign]
-        OpenJournal.close = close_journal  # type: ignore[method-assign]
-        Journal.begin = open_journal  # type: ignore[method-assign]
+        _put(OpenJournal, doing=begin, done=end, close=close_journal)
+        _put(Journal, begin=open_journal)
+
+
+def _put(place: object, **others: object) -> None:
+    """Put functions in the place of others, until the process ends."""
+    for name, other in others.items():
+        patch.object(place, name, other).start()
 
 
 def _shown(path: object) -> str:
