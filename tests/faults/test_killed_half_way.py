@@ -172,22 +172,31 @@ async def test_the_same_name_can_be_created_again_after_a_kill(victim: Bench, nu
     assert await leftovers(victim) == []
 
 
-@pytest.mark.parametrize("verb", ["stop", "destroy"])
+@pytest.mark.parametrize("verb", ["stop", "destroy", "switch"])
 async def test_a_manager_that_was_open_meanwhile_settles_a_switch_before_it_goes_on(
     repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, verb: str
 ) -> None:
     bench = make_bench("local", repository, tmp_path, request)
     async with bench.open() as nx:
-        for name in ("old", "victim"):
-            await nx.create(name)
-        await nx.stop("victim")
+        for name in ("old", "third", "victim"):
+            await nx.create(name, start=name == "old")
         await nx.switch("old")
         nursery.kill_at(bench, "switch", StartStep.UP, "written")
         # The other one of the two: both locks are needed to settle it.
-        await (nx.stop("old") if verb == "stop" else nx.destroy("old"))
-        assert await nx.current() == "victim"
+        if verb == "switch":
+            await nx.switch("third")
+        else:
+            await (nx.stop("old") if verb == "stop" else nx.destroy("old"))
+        assert await nx.current() == ("third" if verb == "switch" else "victim")
         statuses = {entry.name: str(entry.status) for entry in await nx.list() if isinstance(entry, WorkspaceInfo)}
-        assert statuses == {"victim": "running", **({"old": "stopped"} if verb == "stop" else {})}
+        assert (
+            statuses
+            == {
+                "stop": {"old": "stopped", "third": "stopped", "victim": "running"},
+                "destroy": {"third": "stopped", "victim": "running"},
+                "switch": {"old": "paused", "third": "running", "victim": "paused"},
+            }[verb]
+        )
         assert await nx._open.journal.unfinished() == ()
         for entry in await nx.list():
             await nx.destroy(entry.name)
