@@ -1,4 +1,4 @@
-"""Files that were being written when their process was killed. Their names are unique, so nothing reads them, and nobody else would remove them."""
+"""Files that were being written when their process was killed. Nothing reads them, and nobody else would remove them."""
 
 from __future__ import annotations
 

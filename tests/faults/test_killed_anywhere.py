@@ -133,7 +133,7 @@ async def test_create(place: Bench, nursery: Nursery, table: Table, isolation: I
             await ws.destroy()
         return "finished" if infos else "undone"
 
-    await matrix.run(destroy_all, judge, most=5 if place.backend == "docker" else 30)
+    await matrix.run(destroy_all, judge, most=5 if place.backend == "docker" else 16)
     async with place.open() as nx:
         await destroy_all(nx)
     assert await leftovers(place) == []
@@ -163,7 +163,7 @@ async def test_destroy(place: Bench, nursery: Nursery, table: Table, isolation: 
         await ws.destroy(force=True)
         return "carried on"
 
-    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 25, force=force)
+    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 14, force=force)
 
 
 async def test_restore(place: Bench, nursery: Nursery, table: Table) -> None:
@@ -181,7 +181,7 @@ async def test_restore(place: Bench, nursery: Nursery, table: Table) -> None:
             await nx.destroy("victim", force=True)
         return "finished" if infos else "undone"
 
-    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 25)
+    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 14)
 
 
 async def test_prune(
@@ -204,7 +204,7 @@ async def test_prune(
         assert git(repository, "for-each-ref", "refs/nexus") == ""
         return "as before" if left else "removed"
 
-    await matrix.run(prepare, judge, most=20)
+    await matrix.run(prepare, judge, most=14)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ async def test_start_of_one_whose_place_is_gone(place: Bench, nursery: Nursery, 
         assert (await (await nx.attach("victim")).exec("cat", "idea.txt")).stdout == matrix.work.idea
         return outcome
 
-    await matrix.run(prepare, judge, may_miss=True, most=4 if place.backend == "docker" else 15)
+    await matrix.run(prepare, judge, may_miss=True, most=4 if place.backend == "docker" else 10)
     async with place.open() as nx:
         await destroy_all(nx)
     assert await leftovers(place) == []
@@ -289,7 +289,7 @@ async def test_start_of_one_whose_port_was_taken(place: Bench, nursery: Nursery,
 
         # On an engine the container is made again: tried between its requests.
         docker = place.backend == "docker"
-        await matrix.run(prepare, judge, most=4 if docker else 15, about="engine" if docker else "")
+        await matrix.run(prepare, judge, most=4 if docker else 10, about="engine" if docker else "")
     async with place.open() as nx:
         await destroy_all(nx)
     assert await leftovers(place) == []
@@ -368,7 +368,7 @@ async def test_sync_of_a_linked_worktree(
         assert git(tree, "status", "--porcelain") == " M README.md\n?? idea.txt\n"
         return "as before" if head == before else "carried on"
 
-    await matrix.run(prepare, judge, most=40)
+    await matrix.run(prepare, judge, most=25)
 
 
 async def test_sync_of_a_private_clone(
@@ -394,4 +394,4 @@ async def test_sync_of_a_private_clone(
         git(repository, "fsck", "--connectivity-only")
         return "carried on" if there == tips[-1] else "as before"
 
-    await matrix.run(prepare, judge, most=20)
+    await matrix.run(prepare, judge, most=14)
