@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -22,6 +22,10 @@ from nexus.git.trees import TreeFile, folders_of, shown
 from nexus.models.workspace import Repository
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+OURS: Final = b"nexus\n"
+"""What is in a lock of ours."""
 
 
 class Step(NamedTuple):
@@ -52,6 +56,8 @@ def step_between(before: Iterable[TreeFile], after: Iterable[TreeFile]) -> Step:
 class IndexLock:
     """Git's own lock on a worktree's index: while it is held no git changes it. Entered and left as a ``with`` block.
 
+    The lock says that it is ours, from its first moment to its last: one that a killed process left is known by that.
+
     Args:
         admin: Git's entry for the worktree.
 
@@ -62,11 +68,14 @@ class IndexLock:
     def __init__(self, admin: Path) -> None:
         self._index = admin / "index"
         self._lock = admin / "index.lock"
+        self._draft = admin / "nexus-index"
         self._held = False
 
     def __enter__(self) -> Self:
         try:
-            os.close(os.open(self._lock, _CREATE, 0o666))
+            self._write(OURS)
+            os.link(self._draft, self._lock, follow_symlinks=False)
+            self._draft.unlink()
         except FileExistsError as error:
             raise Busy(
                 f"git is at work in this worktree: {self._lock} exists",
@@ -84,12 +93,35 @@ class IndexLock:
                 self._lock.unlink()
 
     def commit(self, entries: Iterable[IndexEntry]) -> None:
-        """Put a new index in place, and let go."""
-        descriptor = os.open(self._lock, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(format_index(entries))
-        self._lock.rename(self._index)
-        self._held = False
+        """Put a new index in place."""
+        self._write(format_index(entries))
+        self._draft.rename(self._index)
+
+    def _write(self, content: bytes) -> None:
+        self._draft.unlink(missing_ok=True)  # what a killed process left, or somebody inside has put there
+        with os.fdopen(os.open(self._draft, _CREATE, 0o666), "wb") as file:
+            file.write(content)
+
+
+def drop_our_lock(admin: Path) -> bool:
+    """Remove the lock that a killed process of ours left on a worktree's index, and say whether there was one.
+
+    Raises:
+        OSError: When it cannot be removed.
+    """
+    (admin / "nexus-index").unlink(missing_ok=True)
+    if not holds_our_lock(admin):
+        return False
+    (admin / "index.lock").unlink(missing_ok=True)
+    return True
+
+
+def holds_our_lock(admin: Path) -> bool:
+    """Return whether the lock on a worktree's index is one of ours. Where nobody of ours is at work, it was left behind."""
+    try:
+        return beneath.read_regular(admin / "index.lock", limit=len(OURS)) == OURS
+    except OSError:
+        return False
 
 
 class Tree:
@@ -162,7 +194,19 @@ class Tree:
             GitError: When a path is hostile or an object is missing; then nothing was changed.
             OSError: When the file system refuses; some files may have changed.
         """
-        folders_of(sorted(step.new.values()))
+        contents = self.contents(step.new)
+        going = {**step.gone, **step.new} if replace else step.gone
+        for path in sorted(going, reverse=True):
+            self._remove(path, going[path])
+        return {path: self._write(file, contents.get(path)) for path, file in sorted(step.new.items())}
+
+    def contents(self, files: Mapping[bytes, TreeFile]) -> dict[bytes, bytes]:
+        """Return what files hold when they are checked out.
+
+        Raises:
+            GitError: When a path is hostile or an object is missing.
+        """
+        folders_of(sorted(files.values()))
         with Blobs(self._repository) as blobs:
 
             def read(folder: bytes) -> bytes | None:
@@ -170,15 +214,9 @@ class Tree:
                 return None if file is None else blobs.read(file.sha, shown(file.path))
 
             attributes = Attributes(read, self._config, self._repository)
-            contents = {
-                path: self._content(file, blobs, attributes)
-                for path, file in step.new.items()
-                if file.mode != SUBMODULE
+            return {
+                path: self._content(file, blobs, attributes) for path, file in files.items() if file.mode != SUBMODULE
             }
-        going = {**step.gone, **step.new} if replace else step.gone
-        for path in sorted(going, reverse=True):
-            self._remove(path, going[path])
-        return {path: self._write(file, contents.get(path)) for path, file in sorted(step.new.items())}
 
     def _content(self, file: TreeFile, blobs: Blobs, attributes: Attributes) -> bytes:
         content = blobs.read(file.sha, shown(file.path))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -33,17 +33,22 @@ from nexus.git.trees import TreeFile, flatten, shown
 from nexus.models.requests import SyncOutcome
 from nexus.models.workspace import Repository
 
+Announce: TypeAlias = Callable[[str, str], None]
+"""Told, in the worker thread and before anything changes, from which commit the tree goes to which."""
 _NAME_LIMIT: Final = 4096
 _SHOWN: Final = 10
 
 
-async def sync_worktree(repository: Repository, name: str, remote_name: str, timeout: float | None) -> SyncOutcome:
+async def sync_worktree(
+    repository: Repository, name: str, remote_name: str, timeout: float | None, announce: Announce | None = None
+) -> SyncOutcome:
     """Fetch and fast-forward. See :meth:`nexus.git.Worktrees.sync`."""
     worktree, remote = await in_thread(lambda _: _prepare(repository, name, remote_name))
     if remote is None:
         return _outcome(worktree, None, f"there is no remote {remote_name!r}, so there is nothing to bring")
     theirs = await _fetch(repository, remote, timeout)
-    return await in_thread(lambda stop: _advance(repository, name, remote, theirs, stop))
+    brought = _Brought(remote, theirs)
+    return await in_thread(lambda stop: _advance(repository, name, brought, announce, stop))
 
 
 def _prepare(repository: Repository, name: str, remote_name: str) -> tuple[Worktree, Remote | None]:
@@ -72,14 +77,20 @@ async def _fetch(repository: Repository, remote: Remote, timeout: float | None) 
         await in_thread_to_the_end(connection.abort)
 
 
+class _Brought(NamedTuple):
+    remote: Remote
+    theirs: Mapping[bytes, bytes]
+
+
 class _Upstream(NamedTuple):
     ref: bytes
     commit: bytes
 
 
 def _advance(
-    repository: Repository, name: str, remote: Remote, theirs: Mapping[bytes, bytes], stop: Stop
+    repository: Repository, name: str, brought: _Brought, announce: Announce | None, stop: Stop
 ) -> SyncOutcome:
+    remote, theirs = brought
     with opened(repository) as repo:
         fetched = note_refs(repo, repository, remote, theirs)
         worktree = get_worktree(repository, name)
@@ -100,8 +111,10 @@ def _advance(
                 hint=f"inside the workspace: git rebase {place}, or git merge {place}",
                 details={"ahead": ahead, "behind": behind, "upstream": place},
             )
-        _fast_forward(repo, repository, worktree, upstream, stop)
         after = upstream.commit.decode()
+        if announce is not None:
+            announce(worktree.head, after)
+        _fast_forward(repo, repository, worktree, upstream, stop)
         message = f"{behind} new commit{'s' if behind > 1 else ''} from {place}"
         return _outcome(worktree, remote.name, message, after=after, fetched=fetched.moved)
 
@@ -169,7 +182,7 @@ def _base(worktree: Worktree) -> bytes | None:
 
 def _fast_forward(repo: Repo, repository: Repository, worktree: Worktree, upstream: _Upstream, stop: Stop) -> None:
     before, after = _head(worktree), upstream.commit
-    old, new = _files(repo, before), _files(repo, after)
+    old, new = files_of(repo, before), files_of(repo, after)
     step = step_between(old, new)
     config = read_config(repository)
     with ExitStack() as closing, IndexLock(worktree.admin_dir) as lock:
@@ -207,7 +220,8 @@ def _head(worktree: Worktree) -> bytes:
     return (worktree.head or "").encode()
 
 
-def _files(repo: Repo, sha: bytes) -> list[TreeFile]:
+def files_of(repo: Repo, sha: bytes) -> list[TreeFile]:
+    """Return the files of a commit."""
     commit = repo.object_store[ObjectID(sha)]
     if not isinstance(commit, Commit):
         raise GitError(f"{sha.decode()} is not a commit")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from nexus.git import layout
 from nexus.git.checkout import Report
 from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, rescue_any
 from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.drafts import drop_drafts
 from nexus.git.excluding import exclude
 from nexus.git.including import DEFAULT_LIMIT, Include
 from nexus.git.layout import Worktree
@@ -23,7 +25,9 @@ from nexus.git.removing import drop_stale_lock
 from nexus.git.repository import opened
 from nexus.git.rescues import destroyed_ref, drop_ref, keep_commit, list_destroyed_refs, list_rescues
 from nexus.git.restoring import restore_worktree, tip_of
-from nexus.git.sync import sync_worktree
+from nexus.git.stale_locks import drop_stale_locks
+from nexus.git.sync import Announce, sync_worktree
+from nexus.git.sync_settling import settle_sync
 from nexus.git.threads import Stop, in_thread
 from nexus.git.work_report import WorkReport
 from nexus.models.requests import SyncOutcome
@@ -335,7 +339,55 @@ class Worktrees:
             )
         )
 
-    async def sync(self, name: str, *, remote: str = "origin", timeout: float | None = SYNC_TIMEOUT) -> SyncOutcome:
+    async def clear_after_crash(self, *, since: datetime | None) -> int:
+        """Remove what a killed process of ours left in git's folders: half-written files of ours, and locks on refs and objects.
+
+        The caller holds the repository's lock and knows of the killed process, from its journal.
+
+        Args:
+            since: When that process began; without, no lock is removed.
+
+        Returns:
+            How many locks there were.
+
+        Cancellation: the call runs to its end.
+        """
+
+        def clear() -> int:
+            drop_drafts(self._repository)
+            return 0 if since is None else drop_stale_locks(self._repository, since.timestamp())
+
+        return await in_thread(lambda _: clear())
+
+    async def settle_sync(self, name: str, *, before: str, after: str) -> str:
+        """Put in order what a :meth:`sync` left that was killed while it changed the tree.
+
+        Where the branch was moved already, the index follows; otherwise the files are put back. Files that were changed since
+        stay as they are. The caller holds the workspace's lock and the repository's.
+
+        Args:
+            name: The workspace's name.
+            before: The commit that it was at, as ``announce`` was told.
+            after: The commit that it went to.
+
+        Returns:
+            What was done, as a clause.
+
+        Raises:
+            GitError: When a file cannot be put back, or an object is missing.
+
+        Cancellation: the call runs to its end.
+        """
+        return await in_thread(lambda _: settle_sync(self._repository, name, before, after))
+
+    async def sync(
+        self,
+        name: str,
+        *,
+        remote: str = "origin",
+        timeout: float | None = SYNC_TIMEOUT,
+        announce: Callable[[str, str], Awaitable[None]] | None = None,
+    ) -> SyncOutcome:
         """Fetch, and fast-forward the worktree's branch from its upstream; of a private clone, :meth:`bring_back`.
 
         The upstream is the branch's configured one, else the branch that the worktree started from, else the remote's default.
@@ -344,6 +396,8 @@ class Worktrees:
             name: The workspace's name.
             remote: The remote.
             timeout: Seconds that the fetch may take; ``None`` is no limit.
+            announce: Awaited before the tree is changed, with the commits it goes from and to; :meth:`settle_sync` needs them after
+                a crash.
 
         Returns:
             What changed. Without such a remote, or without an upstream, nothing did, and ``message`` says why.
@@ -357,7 +411,8 @@ class Worktrees:
         """
         if await in_thread(lambda _: is_clone(self._repository, name)):
             return await self.bring_back(name)
-        return await sync_worktree(self._repository, name, remote, timeout)
+        told = None if announce is None else _from_thread(announce)
+        return await sync_worktree(self._repository, name, remote, timeout, told)
 
     async def bring_back(self, name: str) -> SyncOutcome:
         """Bring a private clone's branch into the repository: its commits, and where ``nexus/<name>`` is.
@@ -382,6 +437,13 @@ class Worktrees:
             GitError: When the file cannot be read or written.
         """
         await in_thread(lambda _: exclude(self._repository))
+
+
+def _from_thread(announce: Callable[[str, str], Awaitable[None]]) -> Announce:
+    async def told(before: str, after: str) -> None:
+        await announce(before, after)
+
+    return lambda before, after: anyio.from_thread.run(told, before, after)
 
 
 def _reporter(progress: ProgressCallback, what: str) -> Report:

@@ -119,7 +119,10 @@ class PortAllocator:
         for mapping in mappings:
             if mapping.fixed and _key(mapping) in stolen:
                 raise await self._in_use(mapping.name, _key(mapping), foreign.get(_key(mapping)))
-        await self._registry.lease(owner, partial(restored_rows, owner, mappings, leased, stolen))
+        # A port that was leased in place of a stolen one, by a process that was killed before it could tell.
+        names, keys = {each.name for each in mappings}, set(map(_key, mappings))
+        forgotten = [row.key for row in leased if row.purpose in names and row.key not in keys]
+        await self._registry.lease(owner, partial(restored_rows, owner, mappings, leased, stolen), drop=forgotten)
         lost = [each for each in mappings if _key(each) in stolen]
         if not lost:
             return tuple(mappings), ()

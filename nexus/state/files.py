@@ -225,13 +225,14 @@ def write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def remove(folder: int, name: str) -> bool:
-    """Remove a file for good; return whether it was there."""
+def remove(folder: int, name: str, *, durable: bool = True) -> bool:
+    """Remove a file, for good when ``durable``; return whether it was there."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return False
-    os.fsync(folder)
+    if durable:
+        os.fsync(folder)
     return True
 
 

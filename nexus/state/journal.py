@@ -39,9 +39,10 @@ _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK |
 class OpenJournal:
     """A journal that this process writes. Made by :meth:`Journal.begin` and :meth:`Journal.reopen`; for one task at a time."""
 
-    def __init__(self, root: Path, entry: JournalEntry) -> None:
+    def __init__(self, root: Path, entry: JournalEntry, *, durable: bool = True) -> None:
         self._root = root
         self._entry = entry
+        self._durable = durable
         self._closed = False
 
     @property
@@ -82,7 +83,7 @@ class OpenJournal:
         Cancellation:
             The journal is there or gone; recovery bears both.
         """
-        await run_whole(partial(delete_journal, self._root, self._entry.path.name))
+        await run_whole(partial(delete_journal, self._root, self._entry.path.name, durable=self._durable))
         self._closed = True
 
     async def _append(self, line: Line, step: str) -> None:
@@ -93,7 +94,7 @@ class OpenJournal:
         data = _encoded(line)
         # First in memory: when the caller is cancelled while the line is being written, an undo still sees the step.
         self._entry = with_line(self._entry, line)
-        await run_whole(partial(_append_line, self._root, self._entry.path, data))
+        await run_whole(partial(_append_line, self._root, self._entry.path, data, durable=self._durable))
 
 
 class Journal:
@@ -109,7 +110,14 @@ class Journal:
         self.root: Path = root
 
     async def begin(
-        self, *, operation: str, workspace: WorkspaceId, name: str, plan: Sequence[str], facts: Mapping[str, JsonValue]
+        self,
+        *,
+        operation: str,
+        workspace: WorkspaceId,
+        name: str,
+        plan: Sequence[str],
+        facts: Mapping[str, JsonValue],
+        durable: bool = True,
     ) -> OpenJournal:
         """Start a journal. Returns when it is on the disk.
 
@@ -119,6 +127,8 @@ class Journal:
             name: The workspace's name.
             plan: The steps in their order, each once.
             facts: What an undo has to know from the start.
+            durable: Whether it has to outlive the machine. Without, it outlives this process only, and nothing waits for the disk:
+                for what a power cut ends anyway, such as running and being paused.
 
         Raises:
             InvalidArgument: When a step is planned twice, or a fact is no JSON value.
@@ -143,12 +153,12 @@ class Journal:
         data = _encoded(header)
         path = self.root.joinpath(*_FOLDER, header.id + _SUFFIX)
         try:
-            await run_whole(partial(_create, self.root, path, data))
+            await run_whole(partial(_create, self.root, path, data, durable=durable))
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await run_whole(partial(delete_journal, self.root, path.name))
             raise
-        return OpenJournal(self.root, read_entry(path, data)[0])
+        return OpenJournal(self.root, read_entry(path, data)[0], durable=durable)
 
     async def unfinished(self) -> tuple[JournalEntry, ...]:
         """Return every journal on the disk, oldest first, those of living processes included; damaged ones come last.
@@ -218,29 +228,30 @@ def _read(folder: int, path: Path) -> tuple[JournalEntry, ...]:
         return (unreadable_entry(path, str(error)),)
 
 
-def _create(root: Path, path: Path, data: bytes) -> None:
+def _create(root: Path, path: Path, data: bytes, *, durable: bool) -> None:
     with translated("write the journal", path), open_folder(root, *_FOLDER, create=True) as folder:
-        write_atomic(folder, path.name, data)
+        write_atomic(folder, path.name, data, durable=durable)
 
 
-def _append_line(root: Path, path: Path, data: bytes, size: int | None = None) -> None:
+def _append_line(root: Path, path: Path, data: bytes, size: int | None = None, *, durable: bool = True) -> None:
     try:
         with open_folder(root, *_FOLDER) as folder, translated("write the journal", path):
             handle = os.open(path.name, _APPEND_FLAGS, dir_fd=folder)
             try:
                 before = os.fstat(handle).st_size if size is None else size
-                _append_or_undo(handle, data, before)
+                _append_or_undo(handle, data, before, durable=durable)
             finally:
                 os.close(handle)
     except FileNotFoundError as error:
         raise StateError(f"the folder of the journal {path} is gone", details={"path": str(path)}) from error
 
 
-def _append_or_undo(handle: int, data: bytes, size: int) -> None:
+def _append_or_undo(handle: int, data: bytes, size: int, *, durable: bool) -> None:
     try:
         os.ftruncate(handle, size)  # cuts off a line that a crash has torn
         write_all(handle, data)
-        os.fsync(handle)
+        if durable:
+            os.fsync(handle)
     except OSError:
         # A full disk may have taken half a line, and the next line would be glued to it.
         os.ftruncate(handle, size)
@@ -261,10 +272,10 @@ def _take_over(root: Path, entry: JournalEntry) -> JournalEntry:
     return with_line(fresh, line).model_copy(update={"owner_alive": True})
 
 
-def delete_journal(root: Path, name: str) -> None:
+def delete_journal(root: Path, name: str, *, durable: bool = True) -> None:
     """Delete one journal file, if it is there. Blocks."""
     try:
         with open_folder(root, *_FOLDER) as folder, translated("delete the journal", root.joinpath(*_FOLDER, name)):
-            remove(folder, name)
+            remove(folder, name, durable=durable)
     except FileNotFoundError:
         return

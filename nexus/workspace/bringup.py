@@ -1,4 +1,9 @@
-"""What bringing a workspace up and down, freezing and thawing it consist of, whoever asks: a creation, a start, a switch, a destroy."""
+"""What bringing a workspace up and down, freezing and thawing it consist of, whoever asks: a creation, a start, a switch, a destroy.
+
+Each may be called again on what a killed process has left of it: recovery calls :func:`bring_down` on what is up in part,
+:func:`freeze` on what is frozen in part as long as the instance runs, and :func:`thaw` on what is thawed in part or whole. So the instance
+itself is frozen last: that it is frozen says that everything is.
+"""
 
 from __future__ import annotations
 

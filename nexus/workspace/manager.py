@@ -39,6 +39,7 @@ from nexus.workspace import (
     running,
     sweeping,
     switching,
+    syncing,
 )
 from nexus.workspace.context import Context
 from nexus.workspace.environment import secret_environment
@@ -252,8 +253,7 @@ class WorkspaceManager(WorkspaceService):
         self, request: CreateRequest, *, progress: ProgressCallback | None = None
     ) -> WorkspaceInfo:
         context = self._open
-        async with context.workspace_lock(request.name, f"creating workspace {request.name}"):
-            await recovery.recover_name(context, request.name)
+        async with recovery.holding(context, request.name, purpose=f"creating workspace {request.name}"):
             work = await creation.begin(context, request, progress)
             return await observing.look(context, await work.run(request))
 
@@ -301,7 +301,14 @@ class WorkspaceManager(WorkspaceService):
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:
-        return await switching.switch(self._open, name)
+        context = self._open
+        while True:
+            target, previous = await context.record(name), await context.store.current()
+            names = {target.name, previous or target.name}
+            async with recovery.holding(context, *names, purpose=f"switching to {target.name}"):
+                # Another switch may have come first, or one that was cut short has just been completed.
+                if await context.store.current() == previous:
+                    return await switching.switch(context, await context.record(target.name), previous)
 
     @override
     async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
@@ -327,8 +334,8 @@ class WorkspaceManager(WorkspaceService):
     @override
     async def sync(self, name: str) -> SyncOutcome:
         context = self._open
-        async with self._locked(name, "syncing") as record, context.repository_lock(f"syncing workspace {record.name}"):
-            return await context.worktrees.sync(record.name)
+        async with self._locked(name, "syncing") as record:
+            return await syncing.sync(context, record)
 
     @override
     async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
@@ -400,8 +407,7 @@ class WorkspaceManager(WorkspaceService):
         """Hold a workspace and give its record as it is under the lock; what a crash left of it is settled first."""
         context = self._open
         known = await context.record(name)
-        async with context.workspace_lock(known.name, f"{doing} workspace {known.name}"):
-            await recovery.recover_name(context, known.name)
+        async with recovery.holding(context, known.name, purpose=f"{doing} workspace {known.name}"):
             yield await context.record(known.name)
 
     async def _after(self, record: WorkspaceRecord) -> WorkspaceInfo:

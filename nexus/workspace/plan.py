@@ -1,14 +1,32 @@
-"""What creating and destroying a workspace consist of, as values: the journal is written from them, recovery reads them.
+"""What the operations on a workspace consist of, as values: the journal is written from them, recovery reads them.
 
 Creation runs forward and, when it fails or is found half done, is either finished or undone in reverse. Destruction only
-runs forward: every step of it may be taken twice.
+runs forward: every step of it may be taken twice. What an operation that only changes whether something runs leaves when it is
+cut short is decided here too:
+
+========  ====================================================================================================================
+start     Everything was up: it runs. Otherwise what came up is taken down again: it is stopped, and may be started.
+stop      It is carried on: it is stopped.
+pause     It is carried on: it is paused, or what its provider sees when it does not run any more.
+resume    It is carried on: it runs, or what its provider sees.
+switch    Where waking the target was quick, or was done, it is carried on to the end. Otherwise the target is taken down, and
+          the workspace one came from is as it was. Never both asleep, never both awake.
+sync      The branch was moved: the index follows. It was not: the files are as before. What was changed since stays.
+prune     What was being removed is removed by the next prune; it stays listed until then.
+========  ====================================================================================================================
+
+The journals of ``start``, ``stop``, ``pause``, ``resume``, ``switch`` and ``prune`` are not flushed to the disk. A power cut ends
+whatever ran or was paused, so there is nothing left for them to say; a killed process does not lose what it wrote. That makes them
+cheap enough for a switch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Literal
+
+from pydantic import JsonValue
 
 from nexus.models.base import Model
 
@@ -50,11 +68,44 @@ class DestroyStep(StrEnum):
     """Delete the record; last, so that whatever is left is still listed."""
 
 
+class StartStep(StrEnum):
+    """The steps of a start; each is left out where there is nothing to do."""
+
+    PLACE = "place"
+    """Make a lost place again, or give one other ports, and note how it is found."""
+    UP = "up"
+    """Bring everything up."""
+
+
+class SyncStep(StrEnum):
+    """What a sync notes."""
+
+    AIM = "aim"
+    """From which commit the tree goes to which: said before a file of it is touched."""
+
+
 class Operation(StrEnum):
     """What a journal can be about."""
 
     CREATE = "create"
     DESTROY = "destroy"
+    START = "start"
+    STOP = "stop"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SWITCH = "switch"
+    SYNC = "sync"
+    PRUNE = "prune"
+
+
+VITAL: Final = frozenset({Operation.CREATE, Operation.DESTROY})
+"""What has to be settled before anything else is done with a workspace. The rest must never be in the way of a destroy."""
+
+GIT_WORK: Final = frozenset({Operation.CREATE, Operation.DESTROY, Operation.SYNC, Operation.PRUNE})
+"""What takes locks of git's, which a killed process leaves behind."""
+
+WITH: Final = "with"
+"""The fact that names the other workspaces an operation is about: all of their locks are needed to settle it."""
 
 
 UNDO: Final = "undo"
@@ -95,3 +146,30 @@ def verdict(started: Sequence[str], finished: Sequence[str]) -> Literal["finish"
     One that had failed and was being undone is undone to the end.
     """
     return "finish" if CreateStep.INSTANCE in finished and UNDO not in started else "undo"
+
+
+def workspaces_of(name: str, facts: Mapping[str, JsonValue]) -> frozenset[str]:
+    """Return the names of all workspaces that a journal is about."""
+    others = facts.get(WITH)
+    return frozenset(
+        {name, *(other for other in others if isinstance(other, str))} if isinstance(others, list) else {name}
+    )
+
+
+def start_verdict(started: Sequence[str], finished: Sequence[str]) -> Literal["keep", "down", "place"]:
+    """Say what recovery does with a start that was cut short: nothing, take it down, or first have its place whole."""
+    if StartStep.UP in finished:
+        return "keep"
+    if StartStep.UP in started:
+        return "down"
+    return "place" if StartStep.PLACE in started and StartStep.PLACE not in finished else "keep"
+
+
+def switch_verdict(how: str, finished: Sequence[str]) -> Literal["finish", "undo"]:
+    """Say whether recovery carries a switch on or takes it back.
+
+    Args:
+        how: How the target was to be woken: ``start`` for one that was stopped, ``thaw``, or ``none`` for one that ran.
+        finished: The steps of its start that ended. Thawing may be taken twice, so it needs no step.
+    """
+    return "finish" if how != "start" or StartStep.UP in finished else "undo"

@@ -13,9 +13,12 @@ import anyio
 
 from nexus.errors import Busy, NexusError
 from nexus.git import Trash, list_trash
+from nexus.models.ids import WorkspaceId
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.units import format_duration, format_size
 from nexus.workspace.context import Context
+from nexus.workspace.plan import Operation
+from nexus.workspace.recovery import holding
 
 
 class Candidate(NamedTuple):
@@ -95,11 +98,28 @@ async def _carry_out(context: Context, verdict: Verdict, *, dry_run: bool) -> Pr
     if dry_run:
         return action.model_copy(update={"action": "would-remove"})
     try:
-        async with context.workspace_lock(candidate.what.name, f"pruning {candidate.what.name}"):
-            await _remove(context, candidate.what)
+        name = candidate.what.name
+        async with holding(context, name, purpose=f"pruning {name}"):
+            journal = await context.journal.begin(
+                operation=Operation.PRUNE,
+                workspace=_identifier(candidate.what),
+                name=name,
+                plan=(),
+                facts={},
+                durable=False,
+            )
+            try:
+                await _remove(context, candidate.what)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await journal.close()
     except NexusError as error:
         return action.model_copy(update={"reason": f"{verdict.reason}, but {error.message}"})
     return action.model_copy(update={"action": "removed"})
+
+
+def _identifier(what: DestroyedWorkspace | Rescue) -> WorkspaceId:
+    return what.id if isinstance(what, DestroyedWorkspace) else WorkspaceId("")
 
 
 async def _remove(context: Context, what: DestroyedWorkspace | Rescue) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 import anyio
@@ -11,9 +13,10 @@ from nexus.errors import NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
-from nexus.workspace import creation, destruction
+from nexus.workspace import creation, destruction, switching, syncing
 from nexus.workspace.context import Context
-from nexus.workspace.plan import CreateStep, Operation, verdict
+from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
+from nexus.workspace.settling import settle_run
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +32,63 @@ async def recover(context: Context, *, dry_run: bool = False) -> tuple[GcAction,
     )
 
 
-async def recover_name(context: Context, name: str) -> None:
-    """Settle the journals of one name. The caller holds its lock, so whoever wrote them has let go."""
+@asynccontextmanager
+async def holding(context: Context, *names: str, purpose: str) -> AsyncGenerator[None, None]:
+    """Hold workspaces against everybody else, with whatever a crash left of them settled first.
+
+    Raises:
+        Busy: When somebody else holds one of them for longer than a minute; the error names who.
+        NexusError: When a creation or destruction that was cut short cannot be settled. Nothing else is in the way.
+    """
+    tried: set[str] = set()
+    while True:
+        async with _locked(context, names, purpose):
+            wider = await _settle_held(context, frozenset(names), tried)
+            if wider is None:
+                yield
+                return
+        # A switch that was cut short needs the other workspace's lock as well, and locks are taken in one order only.
+        tried.add(wider.id)
+        async with _locked(context, _names(wider), f"recovering {wider.name}"):
+            if await anyio.Path(wider.path).exists():
+                await _try_to_settle(context, wider)
+
+
+@asynccontextmanager
+async def _locked(context: Context, names: Iterable[str], purpose: str) -> AsyncGenerator[None, None]:
+    """Hold several workspaces. Always in the same order, so that two who want the same ones cannot wait for each other."""
+    async with AsyncExitStack() as held:
+        for name in sorted(set(names)):
+            await held.enter_async_context(context.workspace_lock(name, purpose))
+        yield
+
+
+async def _settle_held(context: Context, names: frozenset[str], tried: Container[str]) -> JournalEntry | None:
+    """Settle the journals of workspaces whose locks are held, so whoever wrote them has let go; return one that needs more."""
     for entry in await context.journal.unfinished():
-        if entry.name == name and not entry.damaged:
-            await _settle(context, entry)
+        about = frozenset() if entry.damaged else _names(entry)
+        if not about & names:
+            continue
+        if about <= names:
+            await _try_to_settle(context, entry)
+        elif entry.id not in tried:
+            return entry
+    return None
+
+
+async def _try_to_settle(context: Context, entry: JournalEntry) -> None:
+    """Settle a journal. Only a creation or destruction that cannot be settled keeps others from going on."""
+    if entry.operation in VITAL:
+        await _settle(context, entry)
+        return
+    try:
+        await _settle(context, entry)
+    except NexusError as error:
+        _log.warning("recovering %s of %s: %s", entry.operation, entry.name, error)
+
+
+def _names(entry: JournalEntry) -> frozenset[str]:
+    return workspaces_of(entry.name, entry.facts)
 
 
 async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> GcAction:
@@ -43,7 +98,7 @@ async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> Gc
     if entry.damaged:
         return await _report_damaged(context, entry)
     try:
-        async with context.workspace_lock(entry.name, f"recovering {entry.name}"):
+        async with _locked(context, _names(entry), f"recovering {entry.name}"):
             if not await anyio.Path(entry.path).exists():
                 return _action(entry, "finished", "somebody else settled it")
             return _action(entry, await _settle(context, entry), what)
@@ -69,18 +124,42 @@ def _action(
 
 async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", "undone"]:
     outcome: Literal["finished", "undone"] = "finished"
-    if entry.operation == Operation.DESTROY:
-        await destruction.resume(context, entry)
-    elif verdict(entry.started, entry.finished) == "finish" and await _finish(context, entry):
-        pass
-    else:
-        work = await creation.resume(context, entry)
-        await creation.undo(context, work.journal, entry, work.record)
-        outcome = "undone"
+    if entry.operation in GIT_WORK:
+        async with context.repository_lock(f"recovering {entry.name}"):
+            await context.worktrees.clear_after_crash(since=entry.begun_at)
+    match entry.operation:
+        case Operation.CREATE:
+            outcome = await _settle_creation(context, entry)
+        case Operation.DESTROY:
+            await destruction.resume(context, entry)
+        case Operation.SWITCH:
+            await _whole(context, entry, switching.settle)
+        case Operation.SYNC:
+            await _whole(context, entry, syncing.settle)
+        case Operation.PRUNE:
+            await context.journal.discard(entry)
+        case _:
+            await _whole(context, entry, settle_run)
     context.bus.publish(
         Recovered(workspace=entry.workspace, name=entry.name, operation=entry.operation, outcome=outcome)
     )
     return outcome
+
+
+async def _whole(
+    context: Context, entry: JournalEntry, settle: Callable[[Context, JournalEntry], Awaitable[None]]
+) -> None:
+    journal = await context.journal.reopen(entry)
+    await settle(context, journal.entry)
+    await journal.close()
+
+
+async def _settle_creation(context: Context, entry: JournalEntry) -> Literal["finished", "undone"]:
+    if verdict(entry.started, entry.finished) == "finish" and await _finish(context, entry):
+        return "finished"
+    work = await creation.resume(context, entry)
+    await creation.undo(context, work.journal, entry, work.record)
+    return "undone"
 
 
 async def _finish(context: Context, entry: JournalEntry) -> bool:

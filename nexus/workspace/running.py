@@ -1,51 +1,94 @@
-"""Starting, stopping, pausing and resuming. The provider is asked first; the record is written after."""
+"""Starting, stopping, pausing and resuming. The provider is asked first; the record is written after.
+
+What is about to be done is in a journal, so that a process that dies on the way leaves something to be settled; see
+:mod:`nexus.workspace.plan` for how.
+"""
 
 from __future__ import annotations
 
-from nexus.abc import Instance, ProgressCallback, SupportsPortChange
-from nexus.errors import NexusError, ProviderUnavailable
-from nexus.models.events import PortChanged, StatusChanged
-from nexus.models.instances import InstanceState, InstanceStatus
-from nexus.models.ports import PortMapping
-from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.abc import ProgressCallback
+from nexus.errors import NexusError
+from nexus.models.instances import InstanceState
+from nexus.models.workspace import WorkspaceRecord
+from nexus.state import OpenJournal
 from nexus.workspace import hooks
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
-from nexus.workspace.lifecycle import Event, after, observed
-from nexus.workspace.records import touched, with_ports
+from nexus.workspace.lifecycle import Event
+from nexus.workspace.places import Place, expect, failed, look, make_again, secure_ports, settled
+from nexus.workspace.plan import Operation, StartStep
+from nexus.workspace.settling import settle_run
+from nexus.workspace.underway import underway
 
 
 async def start(context: Context, record: WorkspaceRecord, progress: ProgressCallback | None = None) -> WorkspaceRecord:
-    """Make a workspace run, whatever state its place is in. The caller holds its lock."""
+    """Make a workspace run, whatever state its place is in. The caller holds its lock.
+
+    Cancellation: what came up is taken down again; one that was paused runs.
+    """
+    place = await look(context, record)
+    if place.waking == "none":
+        return await wake(context, record, place, None, progress)
+    operation = Operation.RESUME if place.waking == "thaw" else Operation.START
+    plan = tuple(StartStep) if operation is Operation.START else ()
+    facts = {"again": place.lost}
+    async with underway(context, record, operation, settle_run, plan=plan, facts=facts) as journal:
+        return await wake(context, record, place, journal, progress)
+
+
+async def wake(
+    context: Context,
+    record: WorkspaceRecord,
+    place: Place,
+    journal: OpenJournal | None,
+    progress: ProgressCallback | None = None,
+) -> WorkspaceRecord:
+    """Start or thaw, under a journal that is open already; without one only for a workspace that runs."""
     report = context.reporter(record, progress)
-    instance, seen = await _look(context, record)
-    status = _expect(record, seen, Event.START)
-    if seen.state is InstanceState.RUNNING:
-        return await _record(context, record, status, "runs already")
-    if seen.state is InstanceState.PAUSED:
+    status = expect(record, place.seen, Event.START)
+    if place.waking == "none" or journal is None:
+        return await settled(context, record, status, "runs already")
+    instance = place.instance
+    if place.waking == "thaw":
         record = await thaw(context, record, instance)
-        return await _record(context, record, status, "resumed")
+        return await settled(context, record, status, "resumed")
     await hooks.check(context, record)
-    if seen.state is InstanceState.GONE:
+    if place.lost:
         report("create", "its place is gone: making it again around the worktree")
-        record, instance = await _make_again(context, record, report)
+        await journal.doing(StartStep.PLACE)
+        record, instance = await make_again(context, record, report)
+        await journal.done(StartStep.PLACE)
     else:
-        record, instance = await _secure_ports(context, record, instance)
+        record, instance = await secure_ports(context, record, instance, journal)
+    await journal.doing(StartStep.UP)
     try:
         record = await bring_up(context, record, instance, report)
     except NexusError as error:
-        await _fail(context, record, error)
+        await failed(context, record, error)
         raise
-    return await _record(context, record, status, "started")
+    await journal.done(StartStep.UP)
+    return await settled(context, record, status, "started")
 
 
 async def stop(context: Context, record: WorkspaceRecord, *, grace: float) -> WorkspaceRecord:
-    """End a workspace's processes. The caller holds its lock."""
-    instance, seen = await _look(context, record)
-    status = _expect(record, seen, Event.STOP)
-    if seen.state not in {InstanceState.STOPPED, InstanceState.GONE}:
-        record = await bring_down(context, record, instance, grace=grace)
-    return await _record(context, record.model_copy(update={"process_state": None}), status, "stopped")
+    """End a workspace's processes. The caller holds its lock.
+
+    Cancellation: they are ended all the same.
+    """
+    place = await look(context, record)
+    if place.down:
+        return await put_down(context, record, place, grace=grace)
+    facts = {"grace": grace}
+    async with underway(context, record, Operation.STOP, settle_run, facts=facts):
+        return await put_down(context, record, place, grace=grace)
+
+
+async def put_down(context: Context, record: WorkspaceRecord, place: Place, *, grace: float) -> WorkspaceRecord:
+    """Stop, under a journal that is open already."""
+    status = expect(record, place.seen, Event.STOP)
+    if not place.down:
+        record = await bring_down(context, record, place.instance, grace=grace)
+    return await settled(context, record.model_copy(update={"process_state": None}), status, "stopped")
 
 
 async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
@@ -53,94 +96,30 @@ async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
 
     Raises:
         Unsupported: When its backend cannot freeze.
+
+    Cancellation: it is paused all the same, unless it does not run any more.
     """
-    instance, seen = await _look(context, record)
-    status = _expect(record, seen, Event.PAUSE)
-    if seen.state is not InstanceState.PAUSED:
-        record = await freeze(context, record, instance)
-    return await _record(context, record, status, "paused")
+    place = await look(context, record)
+    async with underway(context, record, Operation.PAUSE, settle_run):
+        return await put_to_sleep(context, record, place)
+
+
+async def put_to_sleep(context: Context, record: WorkspaceRecord, place: Place) -> WorkspaceRecord:
+    """Pause, under a journal that is open already."""
+    status = expect(record, place.seen, Event.PAUSE)
+    if place.seen.state is not InstanceState.PAUSED:
+        record = await freeze(context, record, place.instance)
+    return await settled(context, record, status, "paused")
 
 
 async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
-    """Let a workspace's frozen processes go on. The caller holds its lock."""
-    instance, seen = await _look(context, record)
-    status = _expect(record, seen, Event.RESUME)
-    if seen.state is not InstanceState.RUNNING:
-        record = await thaw(context, record, instance)
-    return await _record(context, record, status, "resumed")
+    """Let a workspace's frozen processes go on. The caller holds its lock.
 
-
-async def _look(context: Context, record: WorkspaceRecord) -> tuple[Instance, InstanceStatus]:
-    """Return the instance and what it is doing now; a backend that cannot be asked is an error here, not a guess."""
-    instance = await context.instance(record)
-    seen = await instance.status()
-    if seen.state is InstanceState.UNKNOWN:
-        raise ProviderUnavailable(
-            f"the {record.backend} backend cannot be asked about workspace {record.name!r}: {seen.detail}",
-            hint="'boulder doctor' says what is wrong with it",
-            details={"provider": record.backend},
-        )
-    return instance, seen
-
-
-def _expect(record: WorkspaceRecord, seen: InstanceStatus, event: Event) -> WorkspaceStatus:
-    status, _, _ = observed(record.status, record.status_message, seen)
-    return after(status, event, name=record.name)
-
-
-async def _make_again(
-    context: Context, record: WorkspaceRecord, report: ProgressCallback
-) -> tuple[WorkspaceRecord, Instance]:
-    """Make the place again from the record: same image, ports, mounts and limits."""
-    mappings, changed = await _verified(context, record)
-    if changed:
-        record = with_ports(record, mappings)
-    provider = await context.provider(record.backend)
-    await provider.prepare(context.specification(record), progress=report)
-    instance = await provider.create(context.specification(record), progress=report)
-    record = record.model_copy(update={"container_id": instance.ref.handle})
-    await context.store.save(record)
-    return record, instance
-
-
-async def _secure_ports(
-    context: Context, record: WorkspaceRecord, instance: Instance
-) -> tuple[WorkspaceRecord, Instance]:
-    """Replace ports that somebody else took while the workspace was down, in the lease, the record and the instance."""
-    mappings, changed = await _verified(context, record)
-    if not changed:
-        return record, instance
-    record = with_ports(record, mappings)
-    if isinstance(instance, SupportsPortChange):
-        instance = await instance.change_ports(mappings)
-    record = record.model_copy(update={"container_id": instance.ref.handle})
-    await context.store.save(record)
-    return record, instance
-
-
-async def _verified(context: Context, record: WorkspaceRecord) -> tuple[tuple[PortMapping, ...], bool]:
-    mappings, changes = await context.allocator.verify(record.id, record.port_mappings)
-    for change in changes:
-        context.bus.publish(PortChanged(workspace=record.id, name=record.name, change=change))
-    return mappings, bool(changes)
-
-
-async def _fail(context: Context, record: WorkspaceRecord, error: NexusError) -> None:
-    failed = touched(record, after(record.status, Event.FAIL, name=record.name), error.message)
-    await context.store.save(failed)
-    _announce(context, failed, record.status, error.message)
-
-
-async def _record(context: Context, record: WorkspaceRecord, status: WorkspaceStatus, reason: str) -> WorkspaceRecord:
-    previous = record.status
-    record = touched(record, status)
-    await context.store.save(record)
-    if status is not previous:
-        _announce(context, record, previous, reason)
-    return record
-
-
-def _announce(context: Context, record: WorkspaceRecord, previous: WorkspaceStatus, reason: str) -> None:
-    context.bus.publish(
-        StatusChanged(workspace=record.id, name=record.name, previous=previous, status=record.status, reason=reason)
-    )
+    Cancellation: they go on all the same.
+    """
+    place = await look(context, record)
+    status = expect(record, place.seen, Event.RESUME)
+    async with underway(context, record, Operation.RESUME, settle_run):
+        if place.seen.state is not InstanceState.RUNNING:
+            record = await thaw(context, record, place.instance)
+        return await settled(context, record, status, "resumed")

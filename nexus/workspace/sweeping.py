@@ -15,7 +15,7 @@ from nexus.models.requests import GcAction
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace import destruction
 from nexus.workspace.context import Context
-from nexus.workspace.recovery import recover
+from nexus.workspace.recovery import holding, recover
 
 
 async def sweep(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
@@ -104,7 +104,7 @@ async def _expire(context: Context, record: WorkspaceRecord, dry_run: bool) -> G
     if dry_run:
         return _action("expired", record.name, dry_run, reason)
     try:
-        async with context.workspace_lock(record.name, f"expiring {record.name}"):
+        async with holding(context, record.name, purpose=f"expiring {record.name}"):
             await destruction.destroy(context, await context.record(record.name), force=False)
     except UnsavedWork as error:
         return GcAction(kind="expired", name=record.name, action="kept", reason=f"{reason}, but {error.message}")

@@ -13,45 +13,11 @@ import pytest
 
 import nexus
 from nexus.models.requests import ListFilter
-from nexus.workspace.plan import CreateStep, DestroyStep
+from nexus.models.workspace import WorkspaceInfo
+from nexus.workspace.plan import CreateStep, DestroyStep, StartStep
+from tests.faults.killing import Nursery
 from tests.workbench import Bench, git, leftovers, make_bench
 
-CHILD = textwrap.dedent(
-    """
-    import json, os, signal, sys
-    import anyio
-    import nexus
-    from nexus.state import OpenJournal
-
-    what, step, moment, repository, flags = sys.argv[1:]
-    before, after = OpenJournal.doing, OpenJournal.done
-
-    async def doing(self, name):
-        await before(self, name)
-        if name == step and moment == "begun":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    async def done(self, name, facts=None):
-        if name == step and moment == "acted":
-            os.kill(os.getpid(), signal.SIGKILL)
-        await after(self, name, facts)
-        if name == step and moment == "written":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    OpenJournal.doing, OpenJournal.done = doing, done
-
-    async def main():
-        async with nexus.open(repository, flags=json.loads(flags)) as nx:
-            if what == "create":
-                await nx.create("victim")
-            elif what == "restore":
-                await nx.restore("victim")
-            else:
-                await nx.destroy("victim", force=True)
-
-    anyio.run(main)
-    """
-)
 MOMENTS = ("begun", "acted", "written")
 
 
@@ -61,23 +27,13 @@ def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> 
     return make_bench(request.param, repository, tmp_path, request)
 
 
-def kill_at(victim: Bench, what: str, step: str, moment: str) -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, what, step, moment, str(victim.repository), json.dumps(victim.flags)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", list(CreateStep))
 async def test_a_creation_killed_at_any_step_is_finished_or_undone(
-    victim: Bench, step: CreateStep, moment: str
+    victim: Bench, nursery: Nursery, step: CreateStep, moment: str
 ) -> None:
-    kill_at(victim, "create", step, moment)
+    nursery.kill_at(victim, "create", step, moment)
     async with victim.open() as nx:
         listed = [entry.name for entry in await nx.list()]
         if listed:
@@ -93,12 +49,12 @@ async def test_a_creation_killed_at_any_step_is_finished_or_undone(
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", list(DestroyStep))
 async def test_a_destruction_killed_at_any_step_loses_no_work_and_is_carried_on(
-    victim: Bench, step: DestroyStep, moment: str
+    victim: Bench, nursery: Nursery, step: DestroyStep, moment: str
 ) -> None:
     async with victim.open() as nx:
         ws = await nx.create("victim")
         await ws.fs.write_text("idea.txt", "precious\n")
-    kill_at(victim, "destroy", step, moment)
+    nursery.kill_at(victim, "destroy", step, moment, force=True)
     async with victim.open() as nx:
         assert await nx.list() == ()
     refs = subprocess.run(
@@ -120,8 +76,14 @@ async def test_a_destruction_killed_at_any_step_loses_no_work_and_is_carried_on(
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", list(CreateStep))
 async def test_a_restore_killed_at_any_step_is_finished_or_undone_and_may_be_tried_again(
-    victim: Bench, step: CreateStep, moment: str
+    tmp_path: Path,
+    repository: Path,
+    request: pytest.FixtureRequest,
+    nursery: Nursery,
+    step: CreateStep,
+    moment: str,
 ) -> None:
+    victim = make_bench("local", repository, tmp_path, request)
     async with victim.open() as nx:
         ws = await nx.create("victim", start=False)
         tree = ws.info.worktree_path
@@ -130,7 +92,7 @@ async def test_a_restore_killed_at_any_step_is_finished_or_undone_and_may_be_tri
         git(tree, "add", "README.md")
         before = git(tree, "status", "--porcelain=v2", "--branch")
         await ws.destroy(force=True)
-    kill_at(victim, "restore", step, moment)
+    nursery.kill_at(victim, "restore", step, moment)
     async with victim.open() as nx:
         ws = await nx.attach("victim") if await nx.list() else await nx.restore("victim")
         assert git(tree, "status", "--porcelain=v2", "--branch") == before
@@ -203,8 +165,39 @@ async def test_a_prune_killed_between_any_two_effects_is_taken_up_by_the_next(
     assert await leftovers(bench) == []
 
 
-async def test_the_same_name_can_be_created_again_after_a_kill(victim: Bench) -> None:
-    kill_at(victim, "create", CreateStep.INSTANCE, "begun")
+async def test_the_same_name_can_be_created_again_after_a_kill(victim: Bench, nursery: Nursery) -> None:
+    nursery.kill_at(victim, "create", CreateStep.INSTANCE, "begun")
     async with victim.open() as nx, nx.create("victim") as ws:
         assert isinstance(ws, nexus.Workspace)
     assert await leftovers(victim) == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "destroy", "switch"])
+async def test_a_manager_that_was_open_meanwhile_settles_a_switch_before_it_goes_on(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest, nursery: Nursery, verb: str
+) -> None:
+    bench = make_bench("local", repository, tmp_path, request)
+    async with bench.open() as nx:
+        for name in ("old", "third", "victim"):
+            await nx.create(name, start=name == "old")
+        await nx.switch("old")
+        nursery.kill_at(bench, "switch", StartStep.UP, "written")
+        # The other one of the two: both locks are needed to settle it.
+        if verb == "switch":
+            await nx.switch("third")
+        else:
+            await (nx.stop("old") if verb == "stop" else nx.destroy("old"))
+        assert await nx.current() == ("third" if verb == "switch" else "victim")
+        statuses = {entry.name: str(entry.status) for entry in await nx.list() if isinstance(entry, WorkspaceInfo)}
+        assert (
+            statuses
+            == {
+                "stop": {"old": "stopped", "third": "stopped", "victim": "running"},
+                "destroy": {"third": "stopped", "victim": "running"},
+                "switch": {"old": "paused", "third": "running", "victim": "paused"},
+            }[verb]
+        )
+        assert await nx._open.journal.unfinished() == ()
+        for entry in await nx.list():
+            await nx.destroy(entry.name)
+    assert await leftovers(bench) == []

@@ -274,3 +274,24 @@ def test_no_content_makes_the_reader_fail(data: bytes) -> None:
     entry, readable = read_entry(Path("/x/some.jsonl"), data)
     assert entry.damaged is not None
     assert readable == 0
+
+
+async def test_a_journal_that_need_not_outlive_the_machine_waits_for_no_disk(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await begin(journal)).close()  # the folders are there
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    work = await journal.begin(
+        operation="pause", workspace=WORKSPACE, name="a", plan=PLAN, facts={"n": 1}, durable=False
+    )
+    await work.doing("claim")
+    await work.done("claim", {"n": 2})
+    (entry,) = await journal.unfinished()
+    assert entry == work.entry
+    assert entry.facts == {"n": 2}
+    await work.close()
+    assert await journal.unfinished() == ()
+    assert synced == []
+    await (await begin(journal)).close()
+    assert synced

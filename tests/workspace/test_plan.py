@@ -3,7 +3,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.workspace.plan import UNDO, UNDO_ORDER, CreateStep, create_steps, undo_steps, verdict
+from nexus.workspace.plan import (
+    UNDO,
+    UNDO_ORDER,
+    WITH,
+    CreateStep,
+    StartStep,
+    create_steps,
+    start_verdict,
+    switch_verdict,
+    undo_steps,
+    verdict,
+    workspaces_of,
+)
 
 ALL = list(CreateStep)
 
@@ -33,3 +45,28 @@ def test_a_creation_is_finished_once_its_place_exists_and_undone_before() -> Non
         finished = ALL[:count]
         assert verdict(finished, finished) == ("finish" if CreateStep.INSTANCE in finished else "undo")
         assert verdict([*finished, UNDO], finished) == "undo"
+
+
+def test_a_start_is_kept_when_all_was_up_and_taken_down_when_only_some_was() -> None:
+    place, up = StartStep.PLACE, StartStep.UP
+    assert start_verdict([], []) == "keep"
+    assert start_verdict([place], []) == "place"
+    assert start_verdict([place], [place]) == "keep"
+    assert start_verdict([place, up], [place]) == "down"
+    assert start_verdict([up], []) == "down"
+    assert start_verdict([up], [up]) == "keep"
+
+
+def test_a_switch_is_taken_back_only_while_a_stopped_target_is_coming_up() -> None:
+    assert switch_verdict("none", []) == "finish"
+    assert switch_verdict("thaw", []) == "finish"
+    assert switch_verdict("start", []) == "undo"
+    assert switch_verdict("start", [StartStep.PLACE]) == "undo"
+    assert switch_verdict("start", [StartStep.UP]) == "finish"
+
+
+def test_a_journal_names_every_workspace_whose_lock_is_needed() -> None:
+    assert workspaces_of("a", {}) == {"a"}
+    assert workspaces_of("a", {WITH: ["b"]}) == {"a", "b"}
+    assert workspaces_of("a", {WITH: [None, 3]}) == {"a"}
+    assert workspaces_of("a", {WITH: "b"}) == {"a"}
