@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import pickle
 from urllib.parse import quote_plus
@@ -127,7 +128,7 @@ _PATTERNS = st.lists(
 @given(data=_SMALL, patterns=_PATTERNS, cuts=st.lists(st.integers(0, 40), max_size=8))
 def test_however_the_stream_is_cut_the_same_is_masked(data: bytes, patterns: list[bytes], cuts: list[int]) -> None:
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
-    pieces = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
     masker = Masker(patterns)
     given_out = b"".join([*(masker.feed(piece) for piece in pieces), masker.finish()])
     assert given_out == reference(data, patterns)
