@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from nexus.config import ConfigStack
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry
+from nexus.secrets import AskPassphrase
 from nexus.state import NodeRegistry
 from nexus.workspace.context import Context
 from nexus.workspace.manager import WorkspaceManager
@@ -27,6 +28,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
     flags: Mapping[str, JsonValue] | None = None,
     env: Mapping[str, str] | None = None,
     providers: ProviderRegistry | None = None,
+    ask_passphrase: AskPassphrase | None = None,
 ) -> WorkspaceManager:
     """Return the manager of the repository that ``path`` is in. Nothing is read or connected before ``async with``.
 
@@ -37,8 +39,10 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
         path: Any folder in the repository, or in one of its worktrees.
         config: A configuration that was loaded already; read from its five layers when absent.
         flags: Settings that rank above every file, by dotted key: ``{"backend": "local"}``.
-        env: The environment that ``NEXUS_*`` settings come from; this process's when absent.
+        env: The environment that ``NEXUS_*`` settings and referred variables come from; this process's when absent.
         providers: The backends to choose from; those that are installed when absent.
+        ask_passphrase: Asked, on a worker thread, for the passphrase of the encrypted store of secrets, where it has one and
+            ``NEXUS_SECRETS_PASSPHRASE`` is not set.
 
     Returns:
         A manager, to be entered.
@@ -60,6 +64,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             registry=registry,
             node=await registry.node_id(),
             providers=providers or ProviderRegistry.installed(),
+            ask_passphrase=ask_passphrase,
         )
         try:
             await close_folders(context)

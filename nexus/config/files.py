@@ -101,13 +101,15 @@ def _overrides(user: Branch | None) -> tuple[Layer, ...]:
 def _check_overrides(user: Branch, problems: Problems) -> None:
     overrides = child(user, "project_overrides")
     for name, override in overrides.children.items() if isinstance(overrides, Branch) else ():
-        env = child(override, "env")
-        if env is not None and not isinstance(child(user, "workspaces", name, "path"), Leaf):
-            key = quoted(join_key(("project_overrides", name, "env")))
+        for section in ("env", "secrets"):
+            node = child(override, section)
+            if node is None or isinstance(child(user, "workspaces", name, "path"), Leaf):
+                continue
+            key = quoted(join_key(("project_overrides", name, section)))
             problems.add(
-                env.place,
+                node.place,
                 f"{key} needs 'workspaces.{join_key((name,))}.path': any clone can call itself {quoted(name)} and would be given "
-                "these variables",
+                f"these {'variables' if section == 'env' else 'secrets'}",
                 hint="name the project's folder under 'workspaces' in the same file",
             )
 
@@ -130,7 +132,7 @@ def _override(user: Branch, own: Branch | None, root: Path, home: Path | None, p
     for name in fitting:
         override = overrides.children.get(name)
         if isinstance(override, Branch):
-            tree = project_tree(override, problems)
+            tree = project_tree(override, problems, override=True)
             result = tree if result is None else merge_branches(result, tree)
     return result
 

@@ -12,13 +12,12 @@ from pydantic import JsonValue, TypeAdapter
 from nexus.config.daemon import DaemonSection
 from nexus.config.dormant import (
     Hooks,
-    NamedSecrets,
     Scripts,
-    Secrets,
     Services,
 )
 from nexus.config.multi_user import MultiUser
 from nexus.config.preferences import UserPreferences
+from nexus.config.secret_sections import EnvFiles, NamedSecrets, OwnSecrets, Secrets
 from nexus.config.sections import (
     AnyProjectBackend,
     AnyResources,
@@ -66,6 +65,8 @@ class Override(Described):
     """Ports they are reachable by."""
     env: Env | None = None
     """Their environment; needs an entry in `workspaces`, so that no other project can claim the name."""
+    secrets: OwnSecrets | None = None
+    """Their secrets, and what the project's file may refer to; needs an entry in `workspaces` too."""
 
 
 class UserFile(Described):
@@ -106,6 +107,8 @@ class ProjectFile(Described):
     """Scripts around the start."""
     hooks: Hooks | None = None
     """Commands at moments of a workspace's life."""
+    env_files: EnvFiles | None = None
+    """Files of variables, relative to the project's root and inside it."""
     secrets: NamedSecrets | None = None
     """Secrets by the name of their variable."""
 
@@ -139,6 +142,8 @@ class Effective(Described):
     """Scripts around the start."""
     hooks: Hooks | None = None
     """Commands at moments of a workspace's life."""
+    env_files: EnvFiles | None = None
+    """Files of variables of the project."""
     secrets: Secrets | None = None
     """Secrets, by reference."""
 

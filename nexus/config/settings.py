@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -10,15 +10,17 @@ from typing import Final
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from nexus.config.daemon import DaemonSettings, daemon_values
-from nexus.config.layers import Branch, KeyPath, Leaf, Place, child, join_key, placed, plain
+from nexus.config.layers import Branch, KeyPath, Layer, Leaf, Place, child, join_key, placed, plain
 from nexus.config.multi_user import check_multi_user, private_folders
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
+from nexus.config.secret_settings import secret_values
 from nexus.config.sections import Backends, Port
 from nexus.config.sources import expand_home, home_folder
 from nexus.models.base import Model
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
+from nexus.models.secrets import EnvFile, SecretReference
 from nexus.models.units import Duration, Size
 from nexus.models.workspace import Isolation
 
@@ -89,6 +91,12 @@ class Settings(Model):
     ports: tuple[PortRequest, ...] = ()
     env: Mapping[str, str] = {}
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
+    env_files: tuple[EnvFile, ...] = ()
+    """Files of variables, lowest first: what stands in ``env`` or is a secret overrides them."""
+    secrets: tuple[SecretReference, ...] = ()
+    """Where secrets come from."""
+    secrets_allowed: tuple[str, ...] = ()
+    """What of the user's this project's own file may refer to."""
     limits: Limits = Limits()
     backends: Mapping[str, Mapping[str, JsonValue]] = {}
     """Each backend's options, for its provider. Durations are seconds; what nobody set is absent."""
@@ -107,12 +115,19 @@ class Settings(Model):
 
 
 def build_settings(
-    merged: Branch, *, root: Path, env: Mapping[str, str], home: Path | None, problems: Problems
+    merged: Branch,
+    *,
+    layers: Sequence[Layer],
+    root: Path,
+    env: Mapping[str, str],
+    home: Path | None,
+    problems: Problems,
 ) -> Settings | None:
     """Return the settings that the merged layers mean.
 
     Args:
         merged: The layers as one tree, without removed keys.
+        layers: The layers, from low to high.
         root: The project's root.
         env: The environment, for the place of the state.
         home: The home folder, where there is one.
@@ -137,6 +152,7 @@ def build_settings(
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
         "env": _map(merged, "env"),
+        **secret_values(layers, root=root, home=home, problems=problems),
         "limits": _map(merged, "limits"),
         "backends": _options(merged),
         "workspace": {"name": root.name or "root", **_map(merged, "workspace")},

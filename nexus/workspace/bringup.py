@@ -7,10 +7,11 @@ from nexus.errors import Unsupported
 from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
+from nexus.workspace.environment import deliver, secret_files
 
 
 async def bring_up(
-    context: Context,  # noqa: ARG001
+    context: Context,
     record: WorkspaceRecord,
     instance: Instance,
     report: ProgressCallback,
@@ -20,8 +21,10 @@ async def bring_up(
     Returns:
         The record with what was learned, not yet written.
     """
+    files = await secret_files(context, record, instance)
     report("start", "starting")
     await instance.start()
+    await deliver(instance, files)
     seen = await instance.status()
     return record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
 

@@ -21,6 +21,7 @@ from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, Ins
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
+from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
 from nexus.state import DestroyedStore, FileStateStore, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
 from nexus.workspace.records import provider_options, reference, specification
@@ -41,11 +42,14 @@ class Context:
     registry: NodeRegistry
     node: NodeId
     providers: ProviderRegistry
+    ask_passphrase: AskPassphrase | None = None
     bus: EventBus = field(default_factory=EventBus)
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
         self.settings: Settings = self.stack.settings
+        environment = self.stack.environment
+        self.secrets = SecretResolver(environment, SecretStore(environment=environment, ask=self.ask_passphrase))
         self.store = FileStateStore(self.home)
         self.destroyed = DestroyedStore(self.home)
         self.journal = Journal(self.home)

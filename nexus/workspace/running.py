@@ -124,9 +124,11 @@ async def _verified(context: Context, record: WorkspaceRecord) -> tuple[tuple[Po
 
 
 async def _fail(context: Context, record: WorkspaceRecord, error: NexusError) -> None:
-    failed = touched(record, after(record.status, Event.FAIL, name=record.name), error.message)
+    # The message is written down and announced: nothing that programs inside were given may be in it.
+    reason = context.secrets.redactor().redact(error.message)
+    failed = touched(record, after(record.status, Event.FAIL, name=record.name), reason)
     await context.store.save(failed)
-    _announce(context, failed, record.status, error.message)
+    _announce(context, failed, record.status, reason)
 
 
 async def _record(context: Context, record: WorkspaceRecord, status: WorkspaceStatus, reason: str) -> WorkspaceRecord:

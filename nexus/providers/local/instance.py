@@ -144,6 +144,7 @@ class LocalInstance:
             "size": None if request.pty is None else [request.pty.rows, request.pty.cols],
             "timeout": request.timeout,
             "grace": request.grace,
+            "masked": request.masked,
         }
         payload = json.dumps(content).encode("ascii")
         _check_words(request, cwd)
