@@ -49,7 +49,9 @@ class Cli:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
         """Open the repository."""
-        async with nexus.open(self.shared.project or ".", flags=self.flags()) as nx:
+        from cli_example.secret_input import ask_passphrase
+
+        async with nexus.open(self.shared.project or ".", flags=self.flags(), ask_passphrase=ask_passphrase) as nx:
             self.theme = nx.config.settings.preferences.theme
             forget = nx.observe(self._told)
             try:

@@ -18,6 +18,7 @@ from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncO
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.units import format_size
 from nexus.models.workspace import DamagedRecord
+from nexus.secrets import StoredSecret
 
 
 def to_json(value: object) -> str:
@@ -188,6 +189,7 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     GcAction: _ACTIONS,
     Rescue: _RESCUES,
     PruneAction: _PRUNED,
+    StoredSecret: {"NAME": _of("name"), "CHANGED": lambda secret: _when(secret.changed)},
 }
 
 

@@ -8,7 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nexus.config.layers import Branch, Layer, LayerKind, Leaf, Node, Place, child, join_key, placed, plain, with_child
+from nexus.config.layers import (
+    Branch,
+    Layer,
+    LayerKind,
+    Leaf,
+    Node,
+    Place,
+    child,
+    join_key,
+    placed,
+    plain,
+    printable,
+    with_child,
+)
 from nexus.config.problems import Problems, quoted
 from nexus.config.restrict import HOST_CODE
 from nexus.config.secret_sections import SecretSource
@@ -203,7 +216,7 @@ def secret_warnings(settings: Settings, env: Mapping[str, str]) -> Iterator[str]
             yield f"{reference.place}: secret {quoted(reference.name)} {why[0]}"
     for file in settings.env_files:
         if not os.path.lexists(file.path):
-            yield f"{file.place}: the file of variables {quoted(str(file.path))} does not exist"
+            yield f"{file.place}: the file of variables '{printable(str(file.path))}' does not exist"
 
 
 def unresolved(reference: SecretReference, allowed: Collection[str], env: Mapping[str, str]) -> tuple[str, str] | None:
@@ -219,5 +232,8 @@ def unresolved(reference: SecretReference, allowed: Collection[str], env: Mappin
     if reference.source == "env" and reference.key not in env:
         return f"refers to the variable {reference.key}, which is not set", f"set {reference.key} in the environment"
     if reference.source == "file" and reference.path is not None and not os.path.lexists(reference.path):
-        return f"refers to the file {quoted(str(reference.path))}, which does not exist", "make it, or correct the path"
+        return (
+            f"refers to the file '{printable(str(reference.path))}', which does not exist",
+            "make it, or correct the path",
+        )
     return None
