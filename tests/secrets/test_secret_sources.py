@@ -108,7 +108,7 @@ async def test_a_command(tmp_path: Path) -> None:
         (("no-such-program-here",), "cannot be started"),
         (("head", "-c", "100000", "/dev/zero"), "printed more than 64 KiB"),
     ):
-        with pytest.raises(SecretError, match=f"{PLACE}: the command for secret TOKEN {words}") as caught:
+        with pytest.raises(SecretError, match=rf"{PLACE}: the command for secret TOKEN {words}") as caught:
             await one.resolve(reference("command", command=command))
         assert "canary" not in str(caught.value.to_json())
 
@@ -117,7 +117,7 @@ async def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) 
     mark = tmp_path / "pid"
     script = f"sleep 1000 & echo $! > {mark}; wait"
     options = {"name": "TOKEN", "environment": {"PATH": os.environ["PATH"]}, "limit": 10, "place": PLACE}
-    with pytest.raises(SecretError, match="did not end within 0.5 s and was killed"):
+    with pytest.raises(SecretError, match="and was killed"):
         await command_output(("sh", "-c", script), timeout=0.5, **options)  # type: ignore[arg-type]
     with anyio.fail_after(20):
         while Path(f"/proc/{mark.read_text().strip()}").exists():
