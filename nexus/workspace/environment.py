@@ -15,8 +15,8 @@ import anyio
 from pydantic import SecretStr
 
 from nexus.abc import Instance, SupportsSecretFiles
-from nexus.config import allow_hint, may_read_host, runs_host_code
-from nexus.errors import NexusError, SecretError, SecretNotFound, SecretRefused, Unsupported
+from nexus.config import Settings, allow_hint, may_read_host, runs_host_code
+from nexus.errors import InvalidArgument, NexusError, SecretError, SecretNotFound, SecretRefused, Unsupported
 from nexus.models.execution import SpawnRequest
 from nexus.models.secrets import Delivery, EnvFile, SecretReference
 from nexus.models.workspace import WorkspaceRecord
@@ -82,6 +82,24 @@ async def secret_files(context: Context, record: WorkspaceRecord, instance: Inst
             details={"capability": "secret-files", "provider": record.backend},
         )
     return found
+
+
+def refuse_own_secrets(context: Context, settings: Settings) -> None:
+    """Refuse a creation that brings secrets of its own: they would be forgotten with the call, because no record keeps any.
+
+    Raises:
+        InvalidArgument: When it does.
+    """
+    known = context.stack.settings
+    if (settings.secrets, settings.env_files, settings.secrets_allowed) != (
+        known.secrets,
+        known.env_files,
+        known.secrets_allowed,
+    ):
+        raise InvalidArgument(
+            "secrets and files of variables cannot be given to one workspace alone",
+            hint="name them in your own configuration file, or under project_overrides",
+        )
 
 
 async def deliver(instance: Instance, files: Mapping[str, SecretStr]) -> None:

@@ -140,7 +140,7 @@ def canary(home: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", BACKEND)
     monkeypatch.setenv("NEXUS_SECRETS_PASSPHRASE", made.value("PASSPHRASE"))
     before = keyring.get_keyring()
-    keyring.set_keyring(FileKeychain())
+    keyring.set_keyring(FileKeychain())  # type: ignore[no-untyped-call]
     keyring.set_password("npm", "BY_KEYCHAIN", made.value("BY_KEYCHAIN"))
     (home / ".nexus").mkdir()
     (home / ".nexus" / "config.yaml").write_text(

@@ -14,10 +14,10 @@ import pytest
 class MemoryKeychain(keyring.backend.KeyringBackend):
     """Keeps passwords for as long as a test runs."""
 
-    priority = 0.1  # type: ignore[assignment]  # the base class has a property of the class
+    priority = 0.1
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kept: dict[tuple[str, str], str] = {}
         self.broken = False
 
@@ -53,6 +53,6 @@ def keychain() -> Iterator[MemoryKeychain]:
 @pytest.fixture
 def no_keychain() -> Iterator[None]:
     before = keyring.get_keyring()
-    keyring.set_keyring(keyring.backends.fail.Keyring())
+    keyring.set_keyring(keyring.backends.fail.Keyring())  # type: ignore[no-untyped-call]
     yield
     keyring.set_keyring(before)

@@ -15,7 +15,7 @@ BACKEND = "tests.secrets.file_keychain.FileKeychain"
 class FileKeychain(keyring.backend.KeyringBackend):
     """Keeps passwords in the file."""
 
-    priority = 0.1  # type: ignore[assignment]  # the base class has a property of the class
+    priority = 0.1
 
     def get_password(self, service: str, username: str) -> str | None:
         found: str | None = self._kept().get(f"{service}/{username}")

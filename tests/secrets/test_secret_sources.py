@@ -28,7 +28,7 @@ def resolver(tmp_path: Path, environment: Mapping[str, str] | None = None, **opt
 
 
 def reference(source: str, **fields: object) -> SecretReference:
-    return SecretReference(name="TOKEN", source=source, place=PLACE, **fields)  # type: ignore[arg-type]
+    return SecretReference(name="TOKEN", source=source, place=PLACE, **fields)
 
 
 async def value(one: SecretResolver, what: SecretReference) -> str:
