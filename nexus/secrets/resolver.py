@@ -16,7 +16,7 @@ from nexus.secrets.commands import command_output
 from nexus.secrets.dotenv import parse_dotenv
 from nexus.secrets.files import read_bounded
 from nexus.secrets.redaction import Redactor
-from nexus.secrets.store import MAX_VALUE, SecretStore
+from nexus.secrets.store import MAX_VALUE, PASSPHRASE_VARIABLE, SecretStore
 
 REMEMBERED: Final = 300.0
 """Seconds for which what a command, the keychain or the store gave is used again: asking them is slow, and may ask their user."""
@@ -124,7 +124,7 @@ class SecretResolver:
                 data = await command_output(
                     reference.command,
                     name=reference.name,
-                    environment=self._environment,
+                    environment={k: v for k, v in self._environment.items() if k != PASSPHRASE_VARIABLE},
                     limit=MAX_VALUE,
                     place=reference.place,
                 )

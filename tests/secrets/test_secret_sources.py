@@ -100,6 +100,8 @@ async def test_a_projects_file_stays_in_the_project(tmp_path: Path) -> None:
 async def test_a_command(tmp_path: Path) -> None:
     one = resolver(tmp_path, {"WHAT": "canary-4"})
     assert await value(one, reference("command", command=("printenv", "WHAT"))) == "canary-4"
+    with pytest.raises(SecretError, match="ended with status 1"):  # what opens the store is nobody else's business
+        await one.resolve(reference("command", command=("printenv", "NEXUS_SECRETS_PASSPHRASE")))
     odd = ("printf", "%s", "$(id) ; `id` *")
     assert await value(one, reference("command", command=odd)) == odd[2]
     failing = ("sh", "-c", "echo canary-4; echo canary-4 >&2; exit 3")

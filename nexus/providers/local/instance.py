@@ -43,8 +43,9 @@ _SPAWN: Final = 30.0
 
 
 class LocalInstance:
-    """Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange`` and
-    ``SupportsSecretFiles`` with plain processes.
+    """A workspace of plain processes.
+
+    Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange`` and ``SupportsSecretFiles``.
 
     Args:
         ref: Which workspace.
