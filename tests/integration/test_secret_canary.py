@@ -191,14 +191,16 @@ async def inside(ws: nexus.Workspace, canary: Canary, *, files: bool) -> None:
             assert lines[2 * index + 1].split()[0] == canary.digest(name)
 
 
-def look_at_engine(engine: RawEngine, canary: Canary, repository: Path, since: float) -> int:
-    """Look at everything that the engine has of this repository; return the number of images that keep a workspace's files."""
+def look_at_engine(engine: RawEngine, canary: Canary, repository: Path, since: float) -> tuple[int, int]:
+    """Look at everything that the engine has of this repository; return how many images with its files, and commands, were seen."""
+    execs = 0
     label = f"{LABEL_REPOSITORY}={repository}"
     found = engine.labelled(label)
     for number in found["containers"]:
         described = engine.container(number)
         canary.look("inspect container", json.dumps(described))
         for exec_id in described.get("ExecIDs") or ():
+            execs += 1
             canary.look("inspect exec", json.dumps(engine.call("GET", f"/exec/{exec_id}/json")[1]))
         canary.look("container's log", str(engine.call("GET", f"/containers/{number}/logs?stdout=1&stderr=1")[1]))
         canary.look("changes of the container", json.dumps(engine.get(f"/containers/{number}/changes")))
@@ -222,7 +224,7 @@ def look_at_engine(engine: RawEngine, canary: Canary, repository: Path, since: f
     status, events = engine.call("GET", f"/events?since={since:.0f}&until={time.time():.0f}&filters={filters}")
     assert status == 200
     canary.look("events of the engine", json.dumps(events) if not isinstance(events, bytes) else events)
-    return len(states)
+    return len(states), execs
 
 
 @pytest.mark.slow
@@ -261,7 +263,10 @@ async def test_the_canary_is_inside_and_nowhere_else(
             canary.look("views", f"{ws!r} {nx.config!r} {nx.config.to_json()} {nx.config.settings!r} {await nx.list()}")
             canary.look_below(*places)
             if engine is not None:
-                assert look_at_engine(engine, canary, repository, since) == 1
+                async with ws.spawn("sleep", "1000"):
+                    states, execs = look_at_engine(engine, canary, repository, since)
+                assert states == 1
+                assert execs >= 1
             for words in (
                 *(
                     ("config", "show"),

@@ -7,8 +7,20 @@ from pathlib import Path
 import pytest
 
 import nexus
-from nexus.errors import ConfigError, InvalidArgument, SecretError, SecretNotFound, SecretRefused, Unsupported
+from nexus.errors import (
+    ConfigError,
+    InvalidArgument,
+    ProviderError,
+    SecretError,
+    SecretNotFound,
+    SecretRefused,
+    Unsupported,
+    WorkspaceStopped,
+)
+from nexus.models.events import WorkspaceEvent
 from nexus.models.workspace import WorkspaceStatus
+from nexus.providers.local.secret_files import filesystem_of
+from tests.engine.driving import command
 from tests.workbench import Bench, make_bench
 
 
@@ -101,6 +113,53 @@ async def test_secrets_as_files_need_a_place_in_memory(mock: Bench, home: Path) 
         with pytest.raises(Unsupported, match="no place in memory for files, so secret A cannot be one"):
             await nx.create("a")
         assert await nx.list() == ()  # a failed creation leaves nothing
+
+
+async def test_a_start_without_its_secrets_is_taken_back(
+    home: Path, repository: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The value is there, but the folder for it is on a disk: nothing is written, and nothing goes on running without it."""
+    if filesystem_of(tmp_path) in {"tmpfs", "ramfs"}:
+        pytest.skip("temporary folders are in memory here")
+    bench = make_bench("local", repository, tmp_path, request)
+    async with bench.open() as nx:
+        await (await nx.create("a")).stop()
+    user(home, "secrets:\n  named:\n    A: {source: file, path: a, as: file}\n")
+    (home / ".nexus" / "a").write_text("canary-in-memory")
+    async with bench.open() as nx:
+        ws = await nx.attach("a")
+        with pytest.raises(Unsupported, match="is not in memory"):
+            await ws.start()
+        assert await ws.status() is WorkspaceStatus.ERROR
+        with pytest.raises(WorkspaceStopped):
+            await (await nx._open.instance(await nx._open.record("a"))).spawn(command("true"))
+        with pytest.raises(Unsupported, match="is not in memory"):
+            await nx.create("b")
+        assert [entry.name for entry in await nx.list()] == ["a"]
+        await ws.destroy()
+    for path in (*home.rglob("*"), *(tmp_path / "run").rglob("*")):
+        assert path == home / ".nexus" / "a" or not path.is_file() or b"canary-in-memory" not in path.read_bytes()
+
+
+async def test_why_a_start_failed_is_kept_without_what_was_given(
+    mock: Bench, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mock.script is not None
+    monkeypatch.setenv("MINE", "canary-81")
+    user(home, "secrets: {named: {A: {source: env, var: MINE}}}\n")
+    events: list[WorkspaceEvent] = []
+    async with mock.open() as nx:
+        nx.observe(events.append)
+        ws = await nx.create("a")
+        await ws.exec("true", check=True)
+        await ws.stop()
+        mock.script.fail("start", error=ProviderError("the engine refused A=canary-81 for a reason"))
+        with pytest.raises(ProviderError):
+            await ws.start()
+        assert (await nx.get("a")).status_message == "the engine refused A=*** for a reason"
+    assert "canary" not in "".join(event.model_dump_json() for event in events)
+    record = mock.repository / ".nexus" / "state" / "workspaces" / "a.json"
+    assert "canary" not in record.read_text()
 
 
 async def test_secrets_of_one_workspace_alone_are_refused(mock: Bench) -> None:
