@@ -94,7 +94,9 @@ def _overrides(user: Branch | None) -> tuple[Layer, ...]:
     entries = overrides.children.values() if isinstance(overrides, Branch) else ()
     # A key that is said twice is told for the project that it is about.
     return tuple(
-        Layer(LayerKind.OVERRIDE, project_tree(tree, Problems())) for tree in entries if isinstance(tree, Branch)
+        Layer(LayerKind.OVERRIDE, project_tree(tree, Problems(), override=True))
+        for tree in entries
+        if isinstance(tree, Branch)
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus.config import may_read_host
+from nexus.config import ConfigStack, may_read_host
 from nexus.models.secrets import SecretReference
 from tests.config.conftest import Site
 
@@ -122,6 +122,17 @@ def test_a_clone_cannot_allow_itself_anything(site: Site) -> None:
     assert "from a command: it would run on this host" in site.problems()[0]
     command = SecretReference(name="A", source="command", command=("id",), trusted=False)
     assert not may_read_host(command, ["command:", "command", ""])
+
+
+def test_an_override_for_another_project_is_checked_too(site: Site) -> None:
+    site.user(
+        "workspaces: {other: {path: ~/other}}\nproject_overrides: {other: {secrets: {allow: [X], env_files: ['~you/x'], "
+        "named: {A: {source: store}}}}}\n"
+    )
+    found = ConfigStack.validate(site.root, env={"HOME": str(site.home)}, node_file=site.node_path)
+    assert [str(problem).split(": ", 1)[1] for problem in found] == [
+        "'~you/x' must be a path; only '~/' stands for a folder"
+    ]
 
 
 def test_an_override_with_secrets_needs_a_folder(site: Site) -> None:
