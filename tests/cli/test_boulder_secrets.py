@@ -60,6 +60,27 @@ def test_a_value_is_no_argument(locked: Boulder) -> None:
     assert "the value of secret A is empty" in nothing.err
 
 
+def _answer(terminal: int) -> bytes:
+    """Answer each prompt once it is there, and return everything that the terminal showed."""
+    answers = [(b"Value of A", VALUE), (b"New passphrase", "one"), (b"Once more", "two")]
+    answers += [(b"differ", ""), (b"New passphrase", "correct horse"), (b"Once more", "correct horse")]
+    seen, at = b"", 0
+    for prompt, answer in answers:
+        while prompt not in seen[at:]:
+            seen += os.read(terminal, 4096)
+        at = seen.index(prompt, at) + len(prompt)
+        if answer:
+            os.write(terminal, answer.encode() + b"\n")
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the other side is closed
+            return seen
+        if not piece:
+            return seen
+        seen += piece
+
+
 def test_on_a_terminal_value_and_passphrase_are_asked_for_and_not_shown(locked: Boulder) -> None:
     del locked.env["NEXUS_SECRETS_PASSPHRASE"]
     ours, theirs = pty.openpty()
@@ -73,26 +94,13 @@ def test_on_a_terminal_value_and_passphrase_are_asked_for_and_not_shown(locked: 
         start_new_session=True,
     )
     os.close(theirs)
-    seen = b""
-    answers = [(b"Value of A", VALUE), (b"New passphrase", "one"), (b"Once more", "two")]
-    answers += [(b"differ", ""), (b"New passphrase", "correct horse"), (b"Once more", "correct horse")]
-    at = 0
-    for prompt, answer in answers:
-        while prompt not in seen[at:]:
-            seen += os.read(ours, 4096)
-        at = len(seen)
-        if answer:
-            os.write(ours, answer.encode() + b"\n")
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # the other side is closed
-            break
-        if not piece:
-            break
-        seen += piece
-    assert process.wait(30) == 0, seen
-    os.close(ours)
+    try:
+        seen = _answer(ours)
+        assert process.wait(30) == 0, seen
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
     assert VALUE.encode() not in seen
     assert b"horse" not in seen
     locked.env["NEXUS_SECRETS_PASSPHRASE"] = "correct horse"
