@@ -53,10 +53,13 @@ class Cli:
     async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
         """Open the repository."""
         from cli_example.approval import can_ask
+        from cli_example.secret_input import ask_passphrase
 
         # Whoever reads JSON is a program, and is told what to do instead of being asked.
         approve = self._approve if can_ask() and not self.shared.json else None
-        async with nexus.open(self.shared.project or ".", flags=self.flags(), approve=approve) as nx:
+        async with nexus.open(
+            self.shared.project or ".", flags=self.flags(), approve=approve, ask_passphrase=ask_passphrase
+        ) as nx:
             self.theme = nx.config.settings.preferences.theme
             forget = nx.observe(self._told)
             try:

@@ -20,6 +20,7 @@ from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.trust import Approval, TrustReview
 from nexus.models.units import format_size
 from nexus.models.workspace import DamagedRecord
+from nexus.secrets import StoredSecret
 
 
 def to_json(value: object) -> str:
@@ -201,6 +202,7 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     Rescue: _RESCUES,
     PruneAction: _PRUNED,
     Approval: _APPROVALS,
+    StoredSecret: {"NAME": _of("name"), "CHANGED": lambda secret: _when(secret.changed)},
 }
 
 

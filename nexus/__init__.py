@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nexus.models.ports import PortMapping
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
+    from nexus.secrets import SecretStore
     from nexus.state import NodeRegistry
     from nexus.workspace.files import FileSystem
     from nexus.workspace.handle import Workspace
@@ -59,6 +60,7 @@ _HOMES = {
     "ProcessHandle": "nexus.abc",
     "Provider": "nexus.abc",
     "Pty": "nexus.models.execution",
+    "SecretStore": "nexus.secrets",
     "Started": "nexus.models.execution",
     "Stream": "nexus.models.execution",
     "Workspace": "nexus.workspace.handle",
@@ -106,7 +108,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "Pty",
     "Started",
     "Stream",
-    # Configuration, ports, backends
+    # Configuration, secrets, ports, backends
     "ConfigStack",
     "Instance",
     "NodeRegistry",
@@ -114,6 +116,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "PortMapping",
     "ProcessHandle",
     "Provider",
+    "SecretStore",
     # The rest
     "NexusError",
     "slugify",

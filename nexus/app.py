@@ -14,6 +14,7 @@ from nexus.config import ConfigStack
 from nexus.git import find_repository
 from nexus.models.trust import Approve
 from nexus.providers.registry import ProviderRegistry
+from nexus.secrets import AskPassphrase
 from nexus.state import NodeRegistry
 from nexus.workspace.context import Context
 from nexus.workspace.manager import WorkspaceManager
@@ -29,6 +30,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
     env: Mapping[str, str] | None = None,
     providers: ProviderRegistry | None = None,
     approve: Approve | None = None,
+    ask_passphrase: AskPassphrase | None = None,
 ) -> WorkspaceManager:
     """Return the manager of the repository that ``path`` is in. Nothing is read or connected before ``async with``.
 
@@ -39,11 +41,13 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
         path: Any folder in the repository, or in one of its worktrees.
         config: A configuration that was loaded already; read from its five layers when absent.
         flags: Settings that rank above every file, by dotted key: ``{"backend": "local"}``.
-        env: The environment that ``NEXUS_*`` settings come from; this process's when absent.
+        env: The environment that ``NEXUS_*`` settings and referred variables come from; this process's when absent.
         providers: The backends to choose from; those that are installed when absent.
         approve: Asked, once for each content, whether something that the project brings along may act on this host: its scripts
             where the backend does not isolate. A function or a coroutine function; its yes is stored. When absent, what
             was not approved with ``boulder trust`` raises ``NotTrusted``.
+        ask_passphrase: Asked, on a worker thread, for the passphrase of the encrypted store of secrets, where it has one and
+            ``NEXUS_SECRETS_PASSPHRASE`` is not set.
 
     Returns:
         A manager, to be entered.
@@ -66,6 +70,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             node=await registry.node_id(),
             providers=providers or ProviderRegistry.installed(),
             approve=approve,
+            ask_passphrase=ask_passphrase,
         )
         try:
             await close_folders(context)

@@ -51,6 +51,12 @@
     ├── PortError
     │   ├── PortInUse (OSError)
     │   └── PortsExhausted
+    ├── SecretError
+    │   ├── SecretNotFound (LookupError)
+    │   ├── SecretRefused (PermissionError)
+    │   ├── SecretsLocked
+    │   ├── SecretStoreDamaged
+    │   └── KeychainUnavailable
     ├── QuotaExceeded
     ├── NotTrusted (PermissionError)
     ├── HookFailed
@@ -499,6 +505,46 @@ class PortsExhausted(PortError):
     """No free block of ports is left in the range."""
 
     code = "PORTS_EXHAUSTED"
+
+
+class SecretError(NexusError):
+    """A secret's value cannot be had or kept. No error ever holds a value."""
+
+    code = "SECRET_ERROR"
+
+
+class SecretNotFound(SecretError, LookupError):
+    """What a reference names does not exist: a variable, a file, an entry of the keychain or of the encrypted store."""
+
+    code = "SECRET_NOT_FOUND"
+    retryable: ClassVar[bool | None] = False
+
+
+class SecretRefused(SecretError, PermissionError):
+    """A project's file refers to something of its user's that the user has not allowed it to read."""
+
+    code = "SECRET_REFUSED"
+    retryable: ClassVar[bool | None] = False
+
+
+class SecretsLocked(SecretError):
+    """The encrypted store needs a passphrase: none was given, or a wrong one."""
+
+    code = "SECRETS_LOCKED"
+    retryable: ClassVar[bool | None] = False
+
+
+class SecretStoreDamaged(SecretError):
+    """The encrypted store cannot be understood, or somebody changed it; the file is left as it is."""
+
+    code = "SECRETS_DAMAGED"
+    retryable: ClassVar[bool | None] = False
+
+
+class KeychainUnavailable(SecretError):
+    """This system's keychain cannot be used: there is none, or it does not answer."""
+
+    code = "KEYCHAIN_UNAVAILABLE"
 
 
 class QuotaExceeded(NexusError):

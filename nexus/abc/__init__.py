@@ -16,6 +16,7 @@ from nexus.abc.provider import (
     SupportsLogs,
     SupportsPause,
     SupportsPortChange,
+    SupportsSecretFiles,
     SupportsStats,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "SupportsLogs",
     "SupportsPause",
     "SupportsPortChange",
+    "SupportsSecretFiles",
     "SupportsStats",
 ]

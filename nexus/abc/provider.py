@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from pydantic import SecretStr
+
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
@@ -135,6 +137,22 @@ class SupportsPortChange(Protocol):
 
         Raises:
             StateConflict: When it is running.
+        """
+
+
+@runtime_checkable
+class SupportsSecretFiles(Protocol):
+    """It has a place in memory where programs inside find secrets as files: never on a disk, gone when it stops."""
+
+    def secret_path(self, name: str) -> str:
+        """Return where a secret of this name is found inside."""
+
+    async def write_secrets(self, files: Mapping[str, SecretStr]) -> None:
+        """Write these secrets, readable by the workspace's own user alone; those of the same names are replaced.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+            Unsupported: When this instance has no such place.
         """
 
 

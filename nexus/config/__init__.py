@@ -19,6 +19,7 @@ from nexus.config.preferences import Preferences, Telemetry
 from nexus.config.problems import Problem
 from nexus.config.reference import configuration_reference
 from nexus.config.schema import Level, json_schema, schema_file
+from nexus.config.secret_settings import allow_hint, may_read_host, runs_host_code
 from nexus.config.settings import (
     KnownWorkspace,
     Limits,
@@ -45,10 +46,13 @@ __all__ = [
     "Telemetry",
     "WorkspaceIdentity",
     "WrittenTemplate",
+    "allow_hint",
     "configuration_reference",
     "json_schema",
+    "may_read_host",
     "parse_assignment",
     "project_template",
+    "runs_host_code",
     "schema_file",
     "write_project_schema",
     "write_project_template",

@@ -33,7 +33,7 @@ def check_alone(
     layers = (built_in(), replace(layer, root=_complete(layer.root)))
     merged = merge_layers(layers)
     found = Problems()
-    settings = build_settings(merged, root=root, env=env, home=home, problems=found)
+    settings = build_settings(merged, layers=layers, root=root, env=env, home=home, problems=found)
     if settings is not None:
         checks.check(settings, merged, layers, found)
     for problem in found:

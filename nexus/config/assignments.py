@@ -28,7 +28,9 @@ SHORT_NAMES: Final[Mapping[str, KeyPath]] = {
 """Names that stand for a key: as a flag ``--idle-timeout``, as a variable ``NEXUS_IDLE_TIMEOUT``."""
 
 PREFIX: Final = "NEXUS_"
-NOT_SETTINGS: Final = frozenset({"NEXUS_STATE_DIR", "NEXUS_REQUIRE", "NEXUS_TEST_DOCKER_HOST", "NEXUS_HOOK"})
+NOT_SETTINGS: Final = frozenset(
+    {"NEXUS_STATE_DIR", "NEXUS_SECRETS_PASSPHRASE", "NEXUS_REQUIRE", "NEXUS_TEST_DOCKER_HOST", "NEXUS_HOOK"}
+)
 """Variables of ours that are no configuration keys: the folder of the state, what tests may not skip, what a script is told."""
 NOT_SETTINGS_PREFIX: Final = "NEXUS_WORKSPACE"
 """Variables that begin so tell a program inside a workspace where it is; only ``NEXUS_WORKSPACE__NAME`` and the like are keys."""

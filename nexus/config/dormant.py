@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from nexus.config.layers import KeyPath
 from nexus.config.sections import Env
-from nexus.config.values import PortName, Text, VariableName
+from nexus.config.values import PortName, Text
 from nexus.models.described import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
@@ -21,7 +21,7 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
-    ("secrets",),
+    ("secrets", "ssh"),
     ("services",),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
@@ -38,35 +38,6 @@ BECAUSE: Final[Mapping[KeyPath, str]] = {
 """What is said of some of them; of the others that they are accepted but not acted on yet."""
 
 
-_COMPANION: Final = {"keychain": "service", "env": "var", "file": "path", "command": "command"}
-
-
-class SecretSource(Described):
-    """Where a secret comes from. Never the secret itself."""
-
-    source: Literal["keychain", "env", "file", "command"]
-    """keychain, env, file or command."""
-    service: Text | None = None
-    """Entry of the keychain."""
-    var: VariableName | None = None
-    """Environment variable."""
-    path: Text | None = None
-    """File."""
-    command: Text | None = None
-    """Command that prints it; the user's own file alone may name one."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> SecretSource:
-        needed = _COMPANION[self.source]
-        if getattr(self, needed) is None:
-            msg = f"a secret with 'source: {self.source}' needs {needed!r}"
-            raise ValueError(msg)
-        return self
-
-
-NamedSecrets = Mapping[VariableName, SecretSource | None]
-
-
 class Ssh(Described):
     """SSH keys for workspaces."""
 
@@ -74,17 +45,6 @@ class Ssh(Described):
     """agent: forward the agent; keys: these files; none: nothing."""
     keys: tuple[Text, ...] | None = None
     """Key files."""
-
-
-class Secrets(Described):
-    """A user's secrets, by reference."""
-
-    ssh: Ssh | None = None
-    """SSH keys."""
-    env_files: tuple[Text, ...] | None = None
-    """Files of variables that every workspace gets."""
-    named: NamedSecrets | None = None
-    """Secrets by the name of their variable."""
 
 
 class Service(Described):

@@ -7,6 +7,7 @@ from typing import Final
 
 from nexus.config.layers import Branch, KeyPath, Leaf, Node, child, join_key, key_place, with_child, without
 from nexus.config.problems import Problems, quoted
+from nexus.config.secret_settings import whole_entries
 
 RENAMED: Final[dict[KeyPath, KeyPath]] = {
     ("backend", "type"): ("defaults", "backend"),
@@ -31,15 +32,16 @@ def node_tree(file: Branch) -> Branch:
 
 def user_tree(file: Branch) -> Branch:
     """Return the layer of a user's file, without what it says for single projects."""
-    return implied(without(file, "project_overrides"))
+    return whole_entries(implied(without(file, "project_overrides")))
 
 
-def project_tree(file: Branch, problems: Problems) -> Branch:
+def project_tree(file: Branch, problems: Problems, *, override: bool = False) -> Branch:
     """Return the layer of a project's file, or of an entry of ``project_overrides``.
 
     Args:
         file: The checked tree.
         problems: Gets keys that are said twice, in two spellings.
+        override: Whether it is an entry of ``project_overrides``, which spells ``secrets`` as a user's file does.
     """
     tree = without(without(file, "backend"), "resources")
     for spelled, effective in RENAMED.items():
@@ -55,9 +57,9 @@ def project_tree(file: Branch, problems: Problems) -> Branch:
     if isinstance(child(file, "backend"), Leaf):  # only `null` is still a leaf here
         tree = with_child(tree, ("defaults", "backend"), Leaf(None, key_place(file, "backend"), note="backend"))
     secrets = child(tree, "secrets")
-    if isinstance(secrets, Branch):
+    if isinstance(secrets, Branch) and not override:
         tree = with_child(without(tree, "secrets"), ("secrets", "named"), secrets)
-    return implied(tree)
+    return whole_entries(implied(tree))
 
 
 def implied(tree: Branch) -> Branch:

@@ -38,6 +38,7 @@ class Files:
 
 _FOR_ONE_FOLDER: Final = {
     "env": "would be given these variables",
+    "secrets": "would be given these secrets",
     "scripts": "would have these scripts run in it, which need no approval",
     "hooks": "would have these commands run in it, which need no approval",
 }
@@ -103,7 +104,9 @@ def _overrides(user: Branch | None) -> tuple[Layer, ...]:
     entries = overrides.children.values() if isinstance(overrides, Branch) else ()
     # A key that is said twice is told for the project that it is about.
     return tuple(
-        Layer(LayerKind.OVERRIDE, project_tree(tree, Problems())) for tree in entries if isinstance(tree, Branch)
+        Layer(LayerKind.OVERRIDE, project_tree(tree, Problems(), override=True))
+        for tree in entries
+        if isinstance(tree, Branch)
     )
 
 
@@ -141,7 +144,7 @@ def _override(user: Branch, own: Branch | None, root: Path, home: Path | None, p
     for name in fitting:
         override = overrides.children.get(name)
         if isinstance(override, Branch):
-            tree = project_tree(override, problems)
+            tree = project_tree(override, problems, override=True)
             result = tree if result is None else merge_branches(result, tree)
     return result
 

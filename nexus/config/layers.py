@@ -77,6 +77,8 @@ class Branch:
     keys: Mapping[str, Place] = field(default_factory=dict)
     """Where each name itself stands."""
     note: str | None = None
+    whole: bool = False
+    """Whether it replaces what a lower layer says instead of being mixed with it."""
 
 
 Node: TypeAlias = Leaf | Items | Branch

@@ -11,7 +11,7 @@ from nexus.config.layers import Branch, KeyPath, Layer, LayerKind, Leaf, Node, P
 
 NOWHERE = Place("nowhere")
 
-ADDED_UP: Final[tuple[KeyPath, ...]] = (("defaults", "precious"),)
+ADDED_UP: Final[tuple[KeyPath, ...]] = (("defaults", "precious"), ("secrets", "env_files"), ("secrets", "allow"))
 """Lists that the layers' files share: a project may name more, and takes nothing away from what its user named."""
 
 
@@ -24,7 +24,7 @@ def merge_nodes(low: Node, high: Node) -> Node:
     Merging from low to high is the meaning. It is associative as long as no key is a map in one tree and a value or
     ``null`` in another: ``null`` removes what is below it, and a later map starts anew.
     """
-    if not (isinstance(low, Branch) and isinstance(high, Branch)):
+    if not (isinstance(low, Branch) and isinstance(high, Branch)) or high.whole:
         return high
     children = dict(low.children)
     for name, node in high.children.items():

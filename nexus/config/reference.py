@@ -226,5 +226,6 @@ def _names() -> str:
         "`NEXUS_PORTS__WEB__HOST`, `NEXUS_ENV__NODE_ENV`. An empty variable counts as unset; a `NEXUS_` variable that is no key "
         f"is an error, except {others} and `{NOT_SETTINGS_PREFIX}*` "
         f"(but for `{NOT_SETTINGS_PREFIX}__*` and `{NOT_SETTINGS_PREFIX}S__*`), which are not settings: the folder of the "
-        "state, what tests may not skip, at which moment a script runs, and what a program inside a workspace is told.\n"
+        "state, the passphrase of the encrypted store, what tests may not skip, at which moment a script runs, "
+        "and what a program inside a workspace is told.\n"
     )

@@ -73,6 +73,7 @@ def restrict(written: Branch, problems: Problems) -> Branch:
     _environment(written, problems)
     _dockerfile(written, problems)
     _secrets(written, problems)
+    _env_files(written, problems)
     _volumes(written, problems)
     return written
 
@@ -106,8 +107,19 @@ def _dockerfile(written: Branch, problems: Problems) -> None:
         problems.add(node.place, f"'backend.docker.dockerfile' {INSIDE}")
 
 
+def _env_files(written: Branch, problems: Problems) -> None:
+    files = child(written, "env_files")
+    for item in files.items if isinstance(files, Items) else ():
+        path = plain(item)
+        if isinstance(path, str) and not inside(path):
+            problems.add(item.place, f"a file of variables of a project {INSIDE}")
+
+
 def _secrets(written: Branch, problems: Problems) -> None:
-    for name, node, _ in _entries(written, "secrets"):
+    for name, node, place in _entries(written, "secrets"):
+        if name.startswith("NEXUS_"):
+            key = quoted(join_key(("secrets", name)))
+            problems.add(place, f"a project's file cannot set {key}: names that begin with NEXUS_ are taken")
         source, path = child(node, "source"), child(node, "path")
         if isinstance(source, Leaf) and source.value == "command":
             problems.add(

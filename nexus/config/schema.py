@@ -10,14 +10,11 @@ from typing import Final, Literal
 from pydantic import JsonValue, TypeAdapter
 
 from nexus.config.daemon import DaemonSection
-from nexus.config.dormant import (
-    NamedSecrets,
-    Secrets,
-    Services,
-)
+from nexus.config.dormant import Services
 from nexus.config.multi_user import MultiUser
 from nexus.config.preferences import UserPreferences
 from nexus.config.scripts import Hooks, Scripts
+from nexus.config.secret_sections import EnvFiles, NamedSecrets, OwnSecrets, Secrets
 from nexus.config.sections import (
     AnyProjectBackend,
     AnyResources,
@@ -69,6 +66,8 @@ class Override(Described):
     """Scripts around their start."""
     hooks: Hooks | None = None
     """Commands at moments of their life."""
+    secrets: OwnSecrets | None = None
+    """Their secrets, and what the project's file may refer to; needs an entry in `workspaces` too."""
 
 
 class UserFile(Described):
@@ -109,6 +108,8 @@ class ProjectFile(Described):
     """Scripts around the start."""
     hooks: Hooks | None = None
     """Commands at moments of a workspace's life."""
+    env_files: EnvFiles | None = None
+    """Files of variables, relative to the project's root and inside it."""
     secrets: NamedSecrets | None = None
     """Secrets by the name of their variable."""
 
@@ -142,6 +143,8 @@ class Effective(Described):
     """Scripts around the start."""
     hooks: Hooks | None = None
     """Commands at moments of a workspace's life."""
+    env_files: EnvFiles | None = None
+    """Files of variables of the project."""
     secrets: Secrets | None = None
     """Secrets, by reference."""
 

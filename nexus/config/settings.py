@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -10,17 +10,19 @@ from typing import Final
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from nexus.config.daemon import DaemonSettings, daemon_values
-from nexus.config.layers import Branch, KeyPath, Leaf, Place, child, join_key, placed, plain
+from nexus.config.layers import Branch, KeyPath, Layer, Leaf, Place, child, join_key, placed, plain
 from nexus.config.multi_user import check_multi_user, private_folders
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
 from nexus.config.scripts import configured
+from nexus.config.secret_settings import secret_values
 from nexus.config.sections import Backends, Port
 from nexus.config.sources import expand_home, home_folder
 from nexus.models.base import Model
 from nexus.models.hooks import Hook, HookName
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
+from nexus.models.secrets import EnvFile, SecretReference
 from nexus.models.units import Duration, Size
 from nexus.models.workspace import Isolation
 
@@ -93,6 +95,12 @@ class Settings(Model):
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
     hooks: tuple[Hook, ...] = ()
     """Scripts and hooks, at most one of each name."""
+    env_files: tuple[EnvFile, ...] = ()
+    """Files of variables, lowest first: what stands in ``env`` or is a secret overrides them."""
+    secrets: tuple[SecretReference, ...] = ()
+    """Where secrets come from."""
+    secrets_allowed: tuple[str, ...] = ()
+    """What of the user's this project's own file may refer to."""
     limits: Limits = Limits()
     backends: Mapping[str, Mapping[str, JsonValue]] = {}
     """Each backend's options, for its provider. Durations are seconds; what nobody set is absent."""
@@ -115,12 +123,19 @@ class Settings(Model):
 
 
 def build_settings(
-    merged: Branch, *, root: Path, env: Mapping[str, str], home: Path | None, problems: Problems
+    merged: Branch,
+    *,
+    layers: Sequence[Layer],
+    root: Path,
+    env: Mapping[str, str],
+    home: Path | None,
+    problems: Problems,
 ) -> Settings | None:
     """Return the settings that the merged layers mean.
 
     Args:
         merged: The layers as one tree, without removed keys.
+        layers: The layers, from low to high.
         root: The project's root.
         env: The environment, for the place of the state.
         home: The home folder, where there is one.
@@ -146,6 +161,7 @@ def build_settings(
         "ports": _ports(merged, problems),
         "env": _map(merged, "env"),
         "hooks": configured(merged),
+        **secret_values(layers, root=root, home=home, problems=problems),
         "limits": _map(merged, "limits"),
         "backends": _options(merged),
         "workspace": {"name": root.name or "root", **_map(merged, "workspace")},

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from pydantic import JsonValue
@@ -24,6 +25,7 @@ from nexus.config.neighbours import shared_ports
 from nexus.config.problems import Problem, Problems, perhaps, quoted
 from nexus.config.redact import redacted, reference_name
 from nexus.config.schema import Effective, Level
+from nexus.config.secret_settings import check_secrets, secret_warnings, whole_entries
 from nexus.config.settings import Settings, build_settings
 from nexus.errors import ConfigError
 
@@ -147,21 +149,23 @@ class ConfigStack:
     def _assemble(cls, files: Files, flags: Branch, env: Mapping[str, str], problems: Problems) -> Self | None:
         layers = [built_in(), *files.layers]
         if flags.children:
-            layers.append(Layer(LayerKind.FLAGS, flags))
+            layers.append(Layer(LayerKind.FLAGS, whole_entries(flags)))
         variables = environment_layer(env, merge_layers(layers), problems)
         if variables.children:
-            layers.append(Layer(LayerKind.ENVIRONMENT, variables))
+            layers.append(Layer(LayerKind.ENVIRONMENT, whole_entries(variables)))
         if problems:
             return None
         merged = merge_layers(layers)
-        settings = build_settings(merged, root=files.root, env=env, home=files.home, problems=problems)
+        settings = build_settings(merged, layers=layers, root=files.root, env=env, home=files.home, problems=problems)
         if settings is None:
             return None
         checks.check(settings, merged, layers, problems)
+        check_secrets(settings, merged, env, problems)
         if problems:
             return None
         lines = [*files.warnings, *checks.dormant_warnings(flags), *checks.dormant_warnings(variables)]
         lines.extend(checks.warnings(settings, merged, layers, env))
+        lines.extend(secret_warnings(settings, env))
         return cls(settings, tuple(layers), tuple(lines), merged, files, flags, env)
 
     def shared_ports(self) -> tuple[Problem, ...]:
@@ -273,6 +277,11 @@ class ConfigStack:
         """Return all effective values under their keys, as JSON, with what looks like a secret hidden."""
         shown = redacted((), plain(self._merged))
         return shown if isinstance(shown, dict) else {}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment that it was read with, in which references are looked up."""
+        return MappingProxyType(dict(self._env))
 
     @property
     def files(self) -> Mapping[str, Path]:

@@ -40,8 +40,10 @@ class SpawnRequest:
     """The program and its arguments; never passed through a shell."""
     cwd: str | None = None
     """Working folder inside the workspace; its root when absent, and relative to that root when relative."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the workspace's environment."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Added to the workspace's environment. May hold secrets, so it is not shown."""
+    masked: tuple[str, ...] = ()
+    """Names in ``env`` whose values a provider keeps out of whatever it writes down."""
     user: str | None = None
     """User to run as, where the backend has users; the workspace's own when absent."""
     stdin: bool = False

@@ -13,6 +13,7 @@ from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace import hooks
 from nexus.workspace.context import Context
+from nexus.workspace.environment import deliver, secret_files
 
 
 async def bring_up(
@@ -31,8 +32,10 @@ async def bring_up(
         HookFailed: When ``pre-start`` fails; the instance is stopped again.
     """
     await hooks.check(context, record)
+    files = await secret_files(context, record, instance)
     report("start", "starting")
     await instance.start()
+    await deliver(instance, files)
     seen = await instance.status()
     record = record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
     await hooks.before_services(context, record, instance, report)

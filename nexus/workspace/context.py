@@ -22,6 +22,7 @@ from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
+from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
 from nexus.state import ApprovalStore, DestroyedStore, FileStateStore, HookLogs, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
 from nexus.workspace.records import provider_options, reference, specification
@@ -42,6 +43,7 @@ class Context:
     registry: NodeRegistry
     node: NodeId
     providers: ProviderRegistry
+    ask_passphrase: AskPassphrase | None = None
     bus: EventBus = field(default_factory=EventBus)
     approve: Approve | None = None
     """Asked for what is not approved yet."""
@@ -49,6 +51,8 @@ class Context:
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
         self.settings: Settings = self.stack.settings
+        environment = self.stack.environment
+        self.secrets = SecretResolver(environment, SecretStore(environment=environment, ask=self.ask_passphrase))
         self.store = FileStateStore(self.home)
         self.destroyed = DestroyedStore(self.home)
         self.journal = Journal(self.home)

@@ -30,6 +30,7 @@ from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim, JournalEntry, OpenJournal
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
+from nexus.workspace.environment import refuse_own_secrets
 from nexus.workspace.hook_plan import admit, remembered
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
@@ -227,11 +228,13 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         UnbornHead, RefNotFound: When there is no commit to start from.
         ProviderNotFound: When the backend has no driver.
         NotTrusted: When the project's scripts would run on this host and are not approved.
+        InvalidArgument: When the request's own settings name secrets.
     """
     await close_folders(context, make=True)
     await _refuse_existing(context, request.name)
     await drop_stale_claim(context, request.name)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
+    refuse_own_secrets(context, stack.settings)
     provider = await context.provider(stack.settings.backend)
     worktrees = context.worktrees
     base = await (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -17,7 +17,7 @@ from nexus.models.hooks import Hook, HookResult
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.beside import beside
 from nexus.workspace.context import Context
-from nexus.workspace.environment import secret_environment
+from nexus.workspace.environment import with_secrets
 from nexus.workspace.hook_output import HookRecorder
 from nexus.workspace.hook_script import invocation
 from nexus.workspace.process import Process
@@ -49,9 +49,10 @@ async def run_hook(
     begun = time.monotonic()
     result = HookResult(hook=hook.name, log=log.path)
     try:
-        secret = await secret_environment(context, record)
-        recorder = HookRecorder(hook.name, log, secret, report=report, publish=_publisher(context, record, hook))
-        ended = await beside(lambda: _to_the_end(instance, _request(hook, secret), recorder), log.drain)
+        request = await with_secrets(context, record, _request(hook))
+        redactor = context.secrets.redactor()
+        recorder = HookRecorder(hook.name, log, redactor, report=report, publish=_publisher(context, record, hook))
+        ended = await beside(lambda: _to_the_end(instance, request, recorder), log.drain)
         result = _result(result, ended, recorder)
     except NexusError as error:
         result = result.model_copy(update={"problem": error.message})
@@ -64,11 +65,11 @@ async def run_hook(
     return _ended(context, record, result)
 
 
-def _request(hook: Hook, secret: Mapping[str, str]) -> SpawnRequest:
+def _request(hook: Hook) -> SpawnRequest:
     made = invocation(hook.name, hook.run, nonce=secrets.token_hex(16))
     return SpawnRequest(
         argv=made.argv,
-        env={**secret, VARIABLE: hook.name, **made.env},
+        env={VARIABLE: hook.name, **made.env},
         timeout=None if hook.timeout is None else hook.timeout.total_seconds(),
         grace=GRACE,
     )

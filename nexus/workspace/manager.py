@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -42,7 +41,7 @@ from nexus.workspace import (
     syncing,
 )
 from nexus.workspace.context import Context
-from nexus.workspace.environment import secret_environment
+from nexus.workspace.environment import with_secrets
 from nexus.workspace.files import FileSystem
 from nexus.workspace.handle import OnExit, Workspace, leave
 from nexus.workspace.operation import Operation
@@ -345,9 +344,7 @@ class WorkspaceManager(WorkspaceService):
     async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
         context = self._open
         record = await context.record(name)
-        secret = await secret_environment(context, record)
-        if secret:
-            request = replace(request, env={**secret, **request.env})
+        request = await with_secrets(context, record, request)
         instance = await context.instance(record)
         process = await instance.spawn(request)
         await context.mark_active(record.id)

@@ -131,9 +131,11 @@ async def _verified(context: Context, record: WorkspaceRecord) -> tuple[tuple[Po
 
 async def failed(context: Context, record: WorkspaceRecord, error: NexusError) -> None:
     """Note that a workspace could not be brought up."""
-    broken = touched(record, after(record.status, Event.FAIL, name=record.name), error.message)
+    # The message is written down and announced: nothing that programs inside were given may be in it.
+    reason = context.secrets.redactor().redact(error.message)
+    broken = touched(record, after(record.status, Event.FAIL, name=record.name), reason)
     await context.store.save(broken)
-    _announce(context, broken, record.status, error.message)
+    _announce(context, broken, record.status, reason)
 
 
 async def settled(

@@ -100,7 +100,16 @@ def test_no_warning_that_is_not_deserved(site: Site, name: str) -> None:
     }
     expected |= {f"'{key}' {reason}" for key, reason in REMEMBERED.items() if _has(written, tuple(key.split(".")))}
     if name == "user":  # alone it prefers a backend whose key is in no variable here
-        expected.add("'backends.sprite.api_key' refers to the variable SPRITE_API_KEY, which is not set")
+        expected |= {
+            "'backends.sprite.api_key' refers to the variable SPRITE_API_KEY, which is not set",
+            "secret 'GITHUB_TOKEN' refers to the variable GITHUB_TOKEN, which is not set",
+            *(f"the file of variables '{site.home}/{path}' does not exist" for path in (".env", ".nexus/secrets.env")),
+        }
+    if name == "project":  # nobody has made its file or allowed it anything here
+        expected |= {
+            f"secret 'DATABASE_PASSWORD' refers to the file '{site.root}/.nexus/secrets/db-password.txt', which does not exist",
+            "secret 'STRIPE_SECRET_KEY' comes from 'HANLUN_STRIPE_KEY', which you have not allowed this project to read",
+        }
     assert {line.split(": ", 1)[1] for line in site.load().warnings} == expected
 
 

@@ -23,12 +23,24 @@ PUBLIC_PACKAGES = (
     "nexus.ports",
     "nexus.providers",
     "nexus.providers.mock",
+    "nexus.secrets",
     "nexus.state",
     "nexus.telemetry",
     "nexus.testing",
 )
 OUTSIDE = ("cli_example", "examples", "benchmarks")
-DRIVERS = ("aiohttp", "aiodocker", "dulwich", "websockets", "yaml", "typer", "rich", "pydantic")
+DRIVERS = (
+    "aiohttp",
+    "aiodocker",
+    "dulwich",
+    "websockets",
+    "yaml",
+    "typer",
+    "rich",
+    "pydantic",
+    "keyring",
+    "cryptography",
+)
 
 
 def test_every_public_name_exists_and_is_listed_once() -> None:
@@ -94,7 +106,7 @@ def test_importing_nexus_loads_no_driver() -> None:
 
 def test_opening_needs_no_container_driver() -> None:
     code = "import sys, nexus; nexus.open; print(*[name for name in sys.argv[1:] if name in sys.modules])"
-    drivers = ("aiohttp", "aiodocker", "websockets", "typer", "rich")
+    drivers = ("aiohttp", "aiodocker", "websockets", "typer", "rich", "keyring", "cryptography")
     loaded = subprocess.run(
         [sys.executable, "-c", code, *drivers], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -15,6 +15,7 @@ from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import EngineInfo
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
 from nexus.providers.docker.options import DockerOptions
+from nexus.providers.docker.secret_files import mount_options
 
 HOME: Final = "/home/nexus"
 """Home of a user that the image does not know."""
@@ -134,7 +135,10 @@ def container_body(
         "Labels": {**labels},
         "OpenStdin": True,
         "ExposedPorts": {f"{port.container_port}/{port.protocol}": {} for port in spec.ports},
-        "HostConfig": _host_config(spec, options, info, network),
+        "HostConfig": {
+            **_host_config(spec, options, info, network),
+            "Tmpfs": mount_options(*((None, None) if identity.user is None else (identity.uid, identity.gid))),
+        },
     }
     if identity.user is not None:
         body["User"] = identity.user

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
 import aiohttp
+from pydantic import SecretStr
 
 from nexus.abc import Instance, ProcessHandle
 from nexus.errors import NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
@@ -26,6 +27,7 @@ from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.process import DockerProcess
 from nexus.providers.docker.republish import republish
+from nexus.providers.docker.secret_files import FOLDER, write_files
 from nexus.providers.docker.spawning import Place, Site, spawn
 from nexus.providers.docker.usage import Counters, Reading, stats_of
 
@@ -332,6 +334,20 @@ class DockerInstance:
             return await spawn(self._shared.site(place), request)
         except EngineRefused as exc:
             raise await self._explain(exc) from exc
+
+    def secret_path(self, name: str) -> str:
+        """Return where a secret of this name is found inside."""
+        return f"{FOLDER}/{name}"
+
+    async def write_secrets(self, files: Mapping[str, SecretStr]) -> None:
+        """Write secrets into the container's memory; see :mod:`nexus.providers.docker.secret_files`.
+
+        Raises:
+            WorkspaceStopped: When the container does not run, or is paused.
+            Unsupported: When it has no folder in memory, or no shell.
+            SecretError: When one could not be written.
+        """
+        await write_files(self.spawn, files, workspace=self._name)
 
     async def _explain(self, refusal: EngineRefused) -> NexusError:
         stopped = not_running(refusal, self._name)

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import anyio
 from anyio import to_thread
+from pydantic import SecretStr
 
 from nexus.errors import (
     InvalidArgument,
@@ -25,7 +26,7 @@ from nexus.models.execution import SpawnRequest, Started
 from nexus.models.ids import WorkspaceId, new_exec_id
 from nexus.models.instances import Capability, InstanceRef, InstanceState, InstanceStatus, ResourceStats
 from nexus.models.ports import PortMapping
-from nexus.providers.local import environment, lifecycle
+from nexus.providers.local import environment, lifecycle, secret_files
 from nexus.providers.local.channel import Channel
 from nexus.providers.local.contact import Contact, Known, stopped
 from nexus.providers.local.folders import Folders, own_account
@@ -42,7 +43,9 @@ _SPAWN: Final = 30.0
 
 
 class LocalInstance:
-    """Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats`` and ``SupportsPortChange`` with plain processes.
+    """A workspace of plain processes.
+
+    Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange`` and ``SupportsSecretFiles``.
 
     Args:
         ref: Which workspace.
@@ -104,6 +107,25 @@ class LocalInstance:
         if not math.isfinite(grace) or grace < 0:
             raise InvalidArgument(f"the grace must be a number of seconds, not {grace!r}")
         await lifecycle.stop(self._folder, workspace=self._ref.id, grace=grace)
+        await to_thread.run_sync(secret_files.remove, secret_files.place_of(self._folders, self._ref.id))
+
+    def secret_path(self, name: str) -> str:
+        """Return where a secret of this name is found."""
+        return str(secret_files.place_of(self._folders, self._ref.id).path / name)
+
+    async def write_secrets(self, files: Mapping[str, SecretStr]) -> None:
+        """Write secrets into the runtime folder; see :mod:`nexus.providers.local.secret_files`.
+
+        Raises:
+            WorkspaceStopped: When it does not run.
+            Unsupported: When that folder is on a disk.
+            SecretError: When one cannot be written.
+        """
+        _, channel = await self._contact.connect()
+        channel.close()
+        place = secret_files.place_of(self._folders, self._ref.id)
+        content = {name: value.get_secret_value().encode("utf-8", "surrogateescape") for name, value in files.items()}
+        await to_thread.run_sync(secret_files.write, place, content)
 
     async def spawn(self, request: SpawnRequest) -> LocalProcess:
         """Start a command in a session and process group of its own.
@@ -144,6 +166,7 @@ class LocalInstance:
             "size": None if request.pty is None else [request.pty.rows, request.pty.cols],
             "timeout": request.timeout,
             "grace": request.grace,
+            "masked": request.masked,
         }
         payload = json.dumps(content).encode("ascii")
         _check_words(request, cwd)

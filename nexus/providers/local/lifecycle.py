@@ -20,6 +20,7 @@ from nexus.errors import Busy, CleanupError, PortInUse, ProviderError, ProviderU
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import InstanceState
 from nexus.models.ports import PortMapping
+from nexus.providers.local import secret_files
 from nexus.providers.local.channel import KeeperAway, call
 from nexus.providers.local.contact import send_exactly, stopped
 from nexus.providers.local.folders import Folders
@@ -208,6 +209,7 @@ def _clear(folder: Path, run: Run | None) -> None:
 
 def _remove(folders: Folders, folder: Path, workspace: WorkspaceId) -> None:
     folders.socket(workspace).unlink(missing_ok=True)
+    secret_files.remove(secret_files.place_of(folders, workspace))
     if folder.is_dir():
         # Moved first, so that nobody ever sees half a folder.
         aside = Path(tempfile.mkdtemp(prefix=f".gone-{folder.name}-", dir=folder.parent))

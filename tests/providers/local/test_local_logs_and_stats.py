@@ -77,6 +77,22 @@ async def test_following_what_does_not_run_ends_at_once(created: LocalInstance) 
         assert [chunk async for chunk in created.logs(follow=True)] == []
 
 
+async def test_the_log_holds_no_masked_value(
+    run: Run, running: LocalInstance, spec: InstanceSpec, options: dict[str, str], eventually: Eventually
+) -> None:
+    """A background process prints it in two pieces, after its command has ended."""
+    script = (
+        "(read -r _; printf 'key: %s' canary; sleep 0.1; printf -- '-value-%s! %s\\n' 1 ab; echo over) <go & exit 0"
+    )
+    await run("mkfifo", "go")
+    env = {"KEY": "canary-value-1", "SHORT": "ab", "PLAIN": "plain"}
+    await run("sh", "-c", script, env=env, masked=("KEY", "SHORT"))
+    (Path(spec.worktree) / "go").write_text("\n")
+    log = Path(options["state_dir"]) / spec.id / NAME
+    await eventually(lambda: b"over\n" in log.read_bytes())
+    assert b"key: ***! ab\n" in log.read_bytes()
+
+
 def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.dup2", lambda *_args, **_kwargs: 0)  # the keeper's own standard streams, here pytest's
     log = Log(str(tmp_path))

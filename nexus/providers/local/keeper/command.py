@@ -10,10 +10,11 @@ import select
 import signal
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
+from nexus.masking import Masker
 from nexus.providers.local.keeper import child, frames, tree
 from nexus.providers.local.keeper.connection import Connection
 from nexus.providers.local.keeper.log import Log
@@ -35,6 +36,8 @@ class Terms(NamedTuple):
 
     timeout: float | None
     grace: float
+    masked: tuple[bytes, ...] = ()
+    """Values that are kept out of the log."""
 
 
 class Command:
@@ -49,7 +52,7 @@ class Command:
         connection: Who asked.
         made: What was started.
         terms: When and how to end it.
-        on_end: Called once with descriptors that background children still write to.
+        on_end: Called once with descriptors that background children still write to, and what masks each.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Command:
         made: child.Child,
         *,
         terms: Terms,
-        on_end: Callable[[Command, list[int]], None],
+        on_end: Callable[[Command, Mapping[int, Masker]], None],
     ) -> None:
         self.pid = made.pid
         self.terminal = made.terminal
@@ -70,6 +73,7 @@ class Command:
         self._terms = terms
         self._on_end = on_end
         self._sources = dict(made.outputs)
+        self._maskers = {source: Masker(terms.masked) for source in self._sources}
         self._left: dict[int, int] | None = None
         """After the leader's end and a while: how much of each pipe is still to be passed on."""
         self._status: int | None = None
@@ -219,11 +223,13 @@ class Command:
         if size and not data:
             self._loop.forget(source)
             os.close(source)
+            if rest := self._maskers[source].finish():
+                self._log.write(rest)
             del self._sources[source]
             if source == self.terminal:
                 self.terminal = None
         elif self._connection.closed:
-            self._log.write(data)
+            self._log.write(self._maskers[source].feed(data))
         else:
             self._connection.send(self._sources[source], data)
         if self._left is not None:
@@ -274,7 +280,7 @@ class Command:
         self._connection.on_gone = self._connection.on_room = None
         self._connection.send(frames.EXITED, json.dumps(report).encode("ascii"))
         self._connection.finish()
-        self._on_end(self, list(self._sources))
+        self._on_end(self, {source: self._maskers[source] for source in self._sources})
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(self._loop.call_later(seconds, action))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
+from nexus.masking import Masker
 from nexus.providers.local.keeper import child, frames
 from nexus.providers.local.keeper.command import Command, Terms
 from nexus.providers.local.keeper.connection import Connection
@@ -29,6 +30,8 @@ _GRACE: Final = 10.0
 """Seconds between TERM and KILL when the keeper itself gets TERM."""
 _LOOK: Final = 30.0
 """Seconds between looks whether the workspace's folder is still there."""
+_SHORTEST: Final = 4
+"""Bytes that a value must have to be masked."""
 _FAREWELL: Final = 1.0
 """Seconds that those who read slowly still get at the end."""
 
@@ -146,7 +149,11 @@ class Keeper:
             return
         exec_id = str(request["exec_id"])
         timeout = request["timeout"]
-        terms = Terms(timeout=None if timeout is None else _number(timeout), grace=_number(request["grace"]))
+        terms = Terms(
+            timeout=None if timeout is None else _number(timeout),
+            grace=_number(request["grace"]),
+            masked=_masked(request),
+        )
         connection.set_receiver(partial(self._fed, exec_id))
         command = Command(self._loop, self._log, connection, made, terms=terms, on_end=partial(self._ended, exec_id))
         self._commands[exec_id] = self._leaders[made.pid] = command
@@ -161,12 +168,12 @@ class Keeper:
             elif kind == frames.STDIN_END:
                 command.end_input()
 
-    def _ended(self, exec_id: str, _command: Command, sources: list[int]) -> None:
+    def _ended(self, exec_id: str, _command: Command, sources: Mapping[int, Masker]) -> None:
         self._commands.pop(exec_id, None)
-        for source in sources:
-            self._loop.watch(source, select.EPOLLIN, partial(self._drain, source))
+        for source, masker in sources.items():
+            self._loop.watch(source, select.EPOLLIN, partial(self._drain, source, masker))
 
-    def _drain(self, source: int, _mask: int) -> None:
+    def _drain(self, source: int, masker: Masker, _mask: int) -> None:
         """Take what a background child prints once nobody listens, so that it neither blocks nor dies of it."""
         try:
             data = os.read(source, frames.CHUNK)
@@ -174,9 +181,8 @@ class Keeper:
             return
         except OSError:
             data = b""
-        if data:
-            self._log.write(data)
-        else:
+        self._log.write(masker.feed(data) if data else masker.finish())
+        if not data:
             self._loop.forget(source)
             os.close(source)
 
@@ -272,6 +278,15 @@ def _order(request: Mapping[str, Json]) -> child.Order:
         stdin=bool(request["stdin"]),
         size=(int(_number(size[0])), int(_number(size[1]))) if isinstance(size, list) else None,
     )
+
+
+def _masked(request: Mapping[str, Json]) -> tuple[bytes, ...]:
+    """Return the values that are kept out of the log; short ones would mask half of any text and tell themselves by it."""
+    names, env = request["masked"], request["env"]
+    assert isinstance(names, list)  # noqa: S101 - as above
+    assert isinstance(env, dict)  # noqa: S101
+    values = (_bytes(env[str(name)]) for name in names if name in env)
+    return tuple(value for value in values if len(value) >= _SHORTEST)
 
 
 def _bytes(value: Json) -> bytes:

@@ -1,0 +1,16 @@
+"""Secrets: where their values come from, how they are kept encrypted, and how they are kept out of everything else.
+
+::
+
+    store = SecretStore()                                   # the user's own, encrypted at rest
+    await store.set("NPM_TOKEN", SecretStr("…"))            # `source: store` in a configuration file refers to it
+    log = Redactor([SecretStr("…")])                        # masks values in whatever is kept or shown
+"""
+
+from __future__ import annotations
+
+from nexus.secrets.redaction import Redactor
+from nexus.secrets.resolver import SecretResolver
+from nexus.secrets.store import PASSPHRASE_VARIABLE, AskPassphrase, SecretStore, StoredSecret
+
+__all__ = ["PASSPHRASE_VARIABLE", "AskPassphrase", "Redactor", "SecretResolver", "SecretStore", "StoredSecret"]
