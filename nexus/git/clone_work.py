@@ -60,6 +60,14 @@ def rescue_any(
 
     A clone's other branches and stashes get refs of their own beside the one that is returned.
     """
+    try:
+        return _rescue(repository, name, max_file_bytes, stop, precious)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        raise GitError(f"the worktree {name!r} cannot be kept: {error.strerror}{place}") from error
+
+
+def _rescue(repository: Repository, name: str, max_file_bytes: int, stop: Stop, precious: Precious | None) -> str:
     if not _holds_work(repository, name):
         return rescue_worktree(repository, name, max_file_bytes, stop, precious)
     work = bring_work(repository, name, stop)

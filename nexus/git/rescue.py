@@ -63,6 +63,11 @@ def rescue_worktree(
             hint="copy what you need out of it by hand",
             details={"path": str(worktree.path)},
         )
+    if worktree.present and worktree.head is None and worktree.checked_out is None:
+        raise GitError(
+            f"{worktree.path} cannot be kept in a commit: its HEAD cannot be read, so nobody knows what it started from",
+            details={"path": str(worktree.path)},
+        )
     with opened(repository) as repo, ExitStack() as closing:
         if not worktree.present:
             index = read_index(worktree.admin_dir / "index")

@@ -29,6 +29,8 @@ from nexus.git.trees import flatten, shown
 from nexus.models.workspace import Repository
 
 _ATTRIBUTES_LIMIT: Final = 100 << 20
+MAX_COMPARED: Final = 512 << 20
+"""Bytes of the largest file whose content is looked at: a sparse file that claims more would fill the memory."""
 
 
 class Change(StrEnum):
@@ -74,7 +76,7 @@ class Content(NamedTuple):
         """
         if stat.S_ISLNK(status.st_mode):
             return beneath.read_link(self.root, path), PLAIN
-        raw = beneath.read_file(self.root, path)
+        raw = beneath.read_file(self.root, path, limit=MAX_COMPARED)
         return raw, PLAIN if mode == LINK else self.attributes.conversion(path)
 
     def cleaned(self, raw: bytes, how: Conversion, sha: bytes | None) -> bytes:
