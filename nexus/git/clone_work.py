@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from dulwich.objects import ObjectID
@@ -13,6 +14,8 @@ from nexus.errors import GitError
 from nexus.git import layout
 from nexus.git.clone_marker import drop_marker, read_marker
 from nexus.git.history import ahead_behind, looking_in, only_left
+from nexus.git.kept_trees import set_aside
+from nexus.git.lending import lend, let_go
 from nexus.git.listing import get_worktree
 from nexus.git.precious import Precious
 from nexus.git.removing import remove_worktree
@@ -92,15 +95,30 @@ def _keep_beside(repo: Repo, ref: str, tip: bytes) -> None:
 
 
 def remove_any(
-    repository: Repository, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False
+    repository: Repository,
+    name: str,
+    *,
+    expected_tip: str | None,
+    delete_branch: bool,
+    behind: bool = False,
+    aside: str | None = None,
 ) -> bool:
     """Remove a worktree or clone, blocking. See :meth:`nexus.git.Worktrees.remove`."""
+    if aside is not None:
+        set_aside(repository, name, aside)
     try:
         return remove_worktree(repository, name, expected_tip=expected_tip, delete_branch=delete_branch, behind=behind)
     finally:
         # While the tree is in its place the marker says what it is.
         if get_worktree(repository, name) is None:
             drop_marker(repository, name)
+            _end_loan(repository, name)
+
+
+def _end_loan(repository: Repository, name: str) -> None:
+    """Let go of what a clone was lent. What cannot be let go of now is only kept for longer than it is needed."""
+    with suppress(GitError), opened(repository) as repo:
+        let_go(repo, repository, name)
 
 
 def bring_back(repository: Repository, name: str, stop: Stop) -> SyncOutcome:
@@ -116,6 +134,8 @@ def bring_back(repository: Repository, name: str, stop: Stop) -> SyncOutcome:
             branch=branch, remote=None, before=head, after=head, fast_forwarded=False, message=_NOTHING_TO_BRING
         )
     done = return_branch(repository, name, marker, stop)
+    with opened(repository) as repo:
+        lend(repo, repository, name, get_worktree(repository, name))
     before, after = done.before or "", done.after or done.before or ""
     if done.after is None:
         message = f"the clone has no branch {branch}, so nothing was brought back"

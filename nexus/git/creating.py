@@ -23,6 +23,7 @@ from nexus.git.guarding import guard, unguard
 from nexus.git.including import Include, include_files
 from nexus.git.index_file import EMPTY, SUBMODULE, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
+from nexus.git.lending import lend
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
@@ -73,7 +74,7 @@ def create_worktree(
     with opened(repository) as repo, ExitStack() as undo:
         refs = Refs(repository.common_dir)
         tip, made = _tip(repo, refs, order, ref)
-        _require_free(repository, tree, admin)
+        require_free(repository, tree, admin)
         exclude(repository)
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
@@ -107,6 +108,8 @@ def create_worktree(
         found = get_worktree(repository, name)
         if found is None:
             raise GitError(f"the worktree {name!r} vanished while it was made")
+        if order.isolation == "clone":
+            lend(repo, repository, name, found)
         undo.pop_all()
     return Made(found.model_copy(update={"notes": (*done.notes, *_submodules(files), *brought)}), tip, made)
 
@@ -181,7 +184,12 @@ def _tip(repo: Repo, refs: Refs, order: Order, ref: str) -> tuple[str, bool]:
     return resolve(repo, refs, ref), False
 
 
-def _require_free(repository: Repository, tree: Path, admin: Path) -> None:
+def require_free(repository: Repository, tree: Path, admin: Path) -> None:
+    """Refuse to make a worktree where something is already.
+
+    Raises:
+        GitError: With what is in the way.
+    """
     beneath.require_real_folders(repository.root, ".nexus", "worktrees")
     beneath.require_real_folders(repository.root, ".nexus", "trash")
     for path, what in ((tree, "a folder"), (admin, "an entry of git's")):

@@ -15,6 +15,7 @@ from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, r
 from nexus.git.creating import Made, Order, create_worktree
 from nexus.git.excluding import exclude
 from nexus.git.including import DEFAULT_LIMIT, Include
+from nexus.git.kept_trees import pin
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree, list_worktrees
 from nexus.git.precious import Precious
@@ -201,8 +202,25 @@ class Worktrees:
         """
         return await in_thread(lambda stop: rescue_any(self._repository, name, max_file_bytes, stop, self._precious))
 
+    async def pin(self, name: str, reason: str) -> str:
+        """Prepare for setting a tree aside that :meth:`rescue` refuses: note what it is, and keep the commits that it needs.
+
+        Args:
+            name: The workspace's name.
+            reason: Why it cannot be kept in a commit.
+
+        Returns:
+            The full name of a ref under ``refs/nexus/kept/``, for :meth:`remove`. The tree has not been touched.
+
+        Raises:
+            GitError: When the repository cannot be written.
+        """
+        return await in_thread(lambda _: pin(self._repository, name, reason))
+
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
-        """Return what was rescued and not pruned since, the newest first. A ref that leads to nothing readable is left out.
+        """Return what was rescued and not pruned since, the newest first: commits, and trees that were set aside whole.
+
+        A ref that leads to nothing readable is left out.
 
         Args:
             name: Of which workspace; of all when absent.
@@ -213,7 +231,7 @@ class Worktrees:
         """Return the commit that a branch restored from ``ref`` will be at.
 
         Args:
-            ref: The full name of a ref under ``refs/nexus/rescue/`` or ``refs/nexus/destroyed/``.
+            ref: The full name of a ref under ``refs/nexus/rescue/``, ``refs/nexus/kept/`` or ``refs/nexus/destroyed/``.
 
         Raises:
             RefNotFound: When there is no such ref.
@@ -307,7 +325,15 @@ class Worktrees:
         """
         return await in_thread(lambda _: drop_stale_lock(self._repository, name))
 
-    async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False) -> bool:
+    async def remove(
+        self,
+        name: str,
+        *,
+        expected_tip: str | None,
+        delete_branch: bool,
+        behind: bool = False,
+        aside: str | None = None,
+    ) -> bool:
         """Remove the tree, git's entry and, when asked, the branch. Legal at any time, also for half a worktree; idempotent.
 
         Whether work would be lost is not looked at: ask :meth:`report` before.
@@ -318,6 +344,7 @@ class Worktrees:
             delete_branch: Whether to delete the branch. One that is checked out in another worktree stays.
             behind: Whether the tree is only moved to the trash, which takes the same time however many files it has;
                 :func:`nexus.git.empty_trash` deletes it.
+            aside: The ref that :meth:`pin` returned: nothing is deleted then, tree and entry are moved to ``.nexus/kept/``.
 
         Returns:
             Whether the branch was deleted.
@@ -331,7 +358,12 @@ class Worktrees:
         """
         return await in_thread(
             lambda _: remove_any(
-                self._repository, name, expected_tip=expected_tip, delete_branch=delete_branch, behind=behind
+                self._repository,
+                name,
+                expected_tip=expected_tip,
+                delete_branch=delete_branch,
+                behind=behind,
+                aside=aside,
             )
         )
 

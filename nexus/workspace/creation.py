@@ -31,6 +31,7 @@ from nexus.state import Claim, JournalEntry, OpenJournal
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.hook_plan import admit, remembered
+from nexus.workspace.keeping_work import keep_work, tree_to_keep
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
@@ -322,12 +323,13 @@ async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> 
 async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished: bool) -> None:
     """Remove the tree and the branch that was made for it; whatever somebody wrote there meanwhile is kept under a rescue ref."""
     async with context.repository_lock(f"undoing workspace {record.name}"):
+        aside = None
         if finished and not (await context.worktrees.report(record.name)).clean:
-            await context.worktrees.rescue(record.name)
+            aside = tree_to_keep(await keep_work(context, record))
         if not finished:
             await context.worktrees.drop_stale_lock(record.name)
         tip = record.base_commit if record.branch_created else None
-        await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
+        await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created, aside=aside)
 
 
 async def branch_tip(context: Context, record: WorkspaceRecord) -> str | None:
