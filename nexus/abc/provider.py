@@ -17,6 +17,7 @@ from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
 from nexus.models.ports import PortMapping
+from nexus.models.workspace import VolumeMount
 
 
 class ProgressCallback(Protocol):
@@ -129,6 +130,21 @@ class SupportsPortChange(Protocol):
 
     async def change_ports(self, ports: tuple[PortMapping, ...]) -> Instance:
         """Publish these ports instead. Files that programs wrote inside are kept.
+
+        Returns:
+            The instance as it is from now on; its ``ref`` may have another handle.
+
+        Raises:
+            StateConflict: When it is running.
+        """
+
+
+@runtime_checkable
+class SupportsMountChange(Protocol):
+    """What is mounted in one of its folders can be replaced while it is stopped, and nothing else about it changes."""
+
+    async def change_mounts(self, folder: str, mounts: tuple[VolumeMount, ...]) -> Instance:
+        """Mount these in place of everything that is mounted at or below ``folder``. Files that programs wrote inside are kept.
 
         Returns:
             The instance as it is from now on; its ``ref`` may have another handle.

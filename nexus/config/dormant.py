@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from nexus.config.layers import KeyPath
 from nexus.config.sections import Env
+from nexus.config.ssh import Ssh
 from nexus.config.values import PortName, Text, VariableName
 from nexus.models.described import Described
 
@@ -21,7 +22,8 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
-    ("secrets",),
+    ("secrets", "env_files"),
+    ("secrets", "named"),
     ("services",),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
@@ -67,20 +69,11 @@ class SecretSource(Described):
 NamedSecrets = Mapping[VariableName, SecretSource | None]
 
 
-class Ssh(Described):
-    """SSH keys for workspaces."""
-
-    mode: Literal["agent", "keys", "none"] | None = None
-    """agent: forward the agent; keys: these files; none: nothing."""
-    keys: tuple[Text, ...] | None = None
-    """Key files."""
-
-
 class Secrets(Described):
     """A user's secrets, by reference."""
 
     ssh: Ssh | None = None
-    """SSH keys."""
+    """How programs in workspaces log in elsewhere by SSH."""
     env_files: tuple[Text, ...] | None = None
     """Files of variables that every workspace gets."""
     named: NamedSecrets | None = None

@@ -17,6 +17,7 @@ from nexus.config.problems import Problems, quoted
 from nexus.config.scripts import configured
 from nexus.config.sections import Backends, Port
 from nexus.config.sources import expand_home, home_folder
+from nexus.config.ssh import SshAccess, ssh_access
 from nexus.models.base import Model
 from nexus.models.hooks import Hook, HookName
 from nexus.models.ports import PortRange, PortRequest
@@ -83,6 +84,8 @@ class Settings(Model):
     resources: ResourceAllocation = ResourceAllocation()
     isolation: Isolation = "worktree"
     """What a workspace's tree is: a linked worktree, or a private clone."""
+    ssh: SshAccess = SshAccess()
+    """How programs inside log in elsewhere for the user."""
     worktree_include: tuple[str, ...] = ()
     """Patterns of ignored files that come along into a new worktree."""
     worktree_include_max: Size = 1 << 30
@@ -150,6 +153,7 @@ def build_settings(
         "backends": _options(merged),
         "workspace": {"name": root.name or "root", **_map(merged, "workspace")},
         "preferences": _map(merged, "preferences"),
+        "ssh": ssh_access(merged, home, problems),
         "workspaces": _known(merged, home, problems),
         "multi_user": multi_user,
         "private_folders": private_folders(merged),

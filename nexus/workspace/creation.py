@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from nexus.abc import ProgressCallback, Provider
-from nexus.config import Settings
+from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
     BranchInUse,
@@ -36,6 +36,7 @@ from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
+from nexus.workspace.ssh_access import look_up
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Creation:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._step, CreateStep.WORKTREE, lambda: self._check_out(request))
                 group.start_soon(self._step, CreateStep.IMAGE, self._prepare)
-            await self._step(CreateStep.INSTANCE, self._make)
+            await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
@@ -190,8 +191,13 @@ class Creation:
         spec = await provider.prepare(spec, progress=self._report)
         self.record = self.record.model_copy(update={"image": spec.image})
 
-    async def _make(self) -> None:
+    def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
+        """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
+        return self._settings(request).ssh if any(key.startswith("secrets.ssh") for key in request.settings) else None
+
+    async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
+        self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
         spec = self._context.specification(self.record)
         self._report("create", f"making the {self.record.backend} instance")
         instance = await provider.create(spec, progress=self._report)

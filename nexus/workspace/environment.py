@@ -5,6 +5,7 @@ from __future__ import annotations
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
 from nexus.workspace.records import referenced_env
+from nexus.workspace.ssh_grant import ssh_environment
 
 
 async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[str, str]:
@@ -16,4 +17,5 @@ async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[
         ConfigError: When a reference does not resolve.
     """
     references = referenced_env(record.env_vars)
-    return context.stack.resolve_env(references) if references else {}
+    resolved = context.stack.resolve_env(references) if references else {}
+    return {**ssh_environment(record), **resolved}

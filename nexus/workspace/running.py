@@ -13,6 +13,7 @@ from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.records import touched, with_ports
+from nexus.workspace.ssh_access import hand_over, look_up
 
 
 async def start(context: Context, record: WorkspaceRecord, progress: ProgressCallback | None = None) -> WorkspaceRecord:
@@ -26,10 +27,13 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
         record = await thaw(context, record, instance)
         return await _record(context, record, status, "resumed")
     await hooks.check(context, record)
+    before, record = record, await look_up(context, record, report)
     if seen.state is InstanceState.GONE:
         report("create", "its place is gone: making it again around the worktree")
         record, instance = await _make_again(context, record, report)
     else:
+        # First what is taken away: a record says what a container has only once it has it.
+        record, instance = await hand_over(context, before, record, instance)
         record, instance = await _secure_ports(context, record, instance)
     try:
         record = await bring_up(context, record, instance, report)
