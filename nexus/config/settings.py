@@ -84,6 +84,10 @@ class Settings(Model):
     resources: ResourceAllocation = ResourceAllocation()
     isolation: Isolation = "worktree"
     """What a workspace's tree is: a linked worktree, or a private clone."""
+    submodules: bool = False
+    """Whether submodules of new worktrees are filled from what the repository has."""
+    lfs: bool = False
+    """Whether LFS files of new worktrees are filled from what the repository has."""
     ssh: SshAccess = SshAccess()
     """How programs inside log in elsewhere for the user."""
     worktree_include: tuple[str, ...] = ()
@@ -142,7 +146,7 @@ def build_settings(
         "resources": _map(merged, "defaults", "resources"),
         **{
             name: found
-            for name in ("isolation", "worktree_include", "worktree_include_max")
+            for name in ("isolation", "worktree_include", "worktree_include_max", "submodules", "lfs")
             if (found := _value(merged, "defaults", name)) is not None
         },
         "port_range": _range(merged, problems),

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
 from nexus.git.layout import KEPT_PREFIX, Worktree, container_mounts
@@ -22,6 +23,7 @@ from nexus.git.worktrees import Worktrees
 
 __all__ = [
     "KEPT_PREFIX",
+    "Fill",
     "GitIdentity",
     "Stop",
     "Tampering",

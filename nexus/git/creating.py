@@ -21,13 +21,16 @@ from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
 from nexus.git.guarding import guard, unguard
 from nexus.git.including import Include, include_files
-from nexus.git.index_file import EMPTY, SUBMODULE, IndexFile, format_index, read_index
+from nexus.git.index_file import EMPTY, SUBMODULE, IndexEntry, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
 from nexus.git.lending import lend
+from nexus.git.lfs import fill_lfs
+from nexus.git.lfs_pointer import PROGRAM
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
 from nexus.git.restored_content import Content, joined, put_state, set_permissions
+from nexus.git.submodule_checkout import Outer, end_module_loans, fill_submodules
 from nexus.git.threads import Stop
 from nexus.git.trees import TreeFile, flatten, shown
 from nexus.models.workspace import Isolation, Repository
@@ -45,6 +48,13 @@ class Made(NamedTuple):
     branch_made: bool
 
 
+class Fill(NamedTuple):
+    """What is filled where its content is in the repository already."""
+
+    submodules: bool = False
+    lfs: bool = False
+
+
 class Order(NamedTuple):
     """What to make."""
 
@@ -54,6 +64,7 @@ class Order(NamedTuple):
     adopt: bool
     include: Include = Include()
     isolation: Isolation = "worktree"
+    fill: Fill = Fill()
 
 
 def create_worktree(
@@ -102,7 +113,17 @@ def create_worktree(
         if content is not None:
             set_permissions(tree, content.permissions)
         entries = done.entries if content is None else joined(content.entries, done.entries)
+        told: list[str] = []
+        if order.fill.lfs:
+            entries, told = _filled_lfs(repo, repository, tree, entries, stop)
         _write_index(admin, format_index(entries))
+        if order.fill.submodules:
+            outer = Outer(repository.common_dir, admin, tree)
+            copy = order.isolation == "clone"
+            undo.callback(end_module_loans, repository, name)
+            told += fill_submodules(repository, name, outer, files, copy=copy, stop=stop)
+        else:
+            told += _submodules(files)
         brought = include_files(repository, files, tree, include=order.include, config=config, stop=stop)
         stop.check()
         found = get_worktree(repository, name)
@@ -111,7 +132,17 @@ def create_worktree(
         if order.isolation == "clone":
             lend(repo, repository, name, found)
         undo.pop_all()
-    return Made(found.model_copy(update={"notes": (*done.notes, *_submodules(files), *brought)}), tip, made)
+    notes = [note for note in done.notes if not (order.fill.lfs and PROGRAM in note)]
+    return Made(found.model_copy(update={"notes": (*notes, *told, *brought)}), tip, made)
+
+
+def _filled_lfs(
+    repo: Repo, repository: Repository, tree: Path, entries: list[IndexEntry], stop: Stop
+) -> tuple[list[IndexEntry], list[str]]:
+    try:
+        return fill_lfs(repo, repository, tree, entries, stop)
+    except OSError as error:
+        raise GitError(f"large files cannot be put into {tree}: {error.strerror}") from error
 
 
 def _submodules(files: list[TreeFile]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,16 @@ class GuardedObjects(DiskObjectStore):
     """A store of objects that somebody hostile may have written to."""
 
     _borrowed: int = 0
+
+    def borrow_only(self, stores: Sequence[BaseObjectStore]) -> None:
+        """Have it borrow from these, whatever its own files say."""
+        self._alternates = list(stores)
+
+    @override
+    def close(self) -> None:
+        for store in self._alternates or ():
+            store.close()
+        super().close()
 
     @override
     def _get_loose_object(self, sha: ObjectID | RawObjectID) -> ShaFile | None:

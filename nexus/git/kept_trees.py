@@ -36,6 +36,7 @@ from nexus.git.lending import needed
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened
+from nexus.git.submodule_checkout import end_module_loans
 from nexus.git.trash import size_of
 from nexus.models.base import Model
 from nexus.models.ids import parse_name
@@ -230,6 +231,9 @@ def drop_kept(repository: Repository, ref: str, expected: str) -> bool:
         move_away(folder, layout.trash_folder(repository), folder.parent.name)
     with suppress(OSError):
         folder.parent.rmdir()
+    name = folder.parent.name
+    if get_worktree(repository, name) is None and not beneath.exists(folder.parent):
+        end_module_loans(repository, name)
     if current is None:
         return True
     with opened(repository) as repo:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from nexus.git.precious import Precious
 from nexus.git.refs import Refs
 from nexus.git.repository import opened, read_config
 from nexus.git.status import MAX_COMPARED, Change, Content, Place, TreeStatus, content_of, examine
+from nexus.git.submodule_work import look_into, unsaved_commits
 from nexus.git.threads import Stop
 from nexus.git.trees import shown
 from nexus.git.work_report import WorkReport
@@ -65,7 +67,8 @@ def examined(
     closing.callback(os.close, root)
     content = content_of(repo, repository, config, root)
     place = Place(repository, config, worktree.path, worktree.admin_dir, worktree.head, precious)
-    return Examined(worktree, content, examine(content, place, stop))
+    looking = partial(look_into, repository, worktree, stop=stop)
+    return Examined(worktree, content, examine(content, place, stop, looking))
 
 
 def report_work(
@@ -161,6 +164,7 @@ def _in_tree(
         "staged": tuple(shown(path) for path in status.staged),
         "untracked": tuple(shown(path) for path in (*status.untracked.files, *status.untracked.repositories)),
         "precious": tuple(shown(path) for path in _only_there(repository, worktree, status.untracked.precious)),
+        "submodules": (*status.inside, *unsaved_commits(repository, worktree)),
         "operation": operation_in(worktree.admin_dir),
         "unknown": "; ".join(status.problems[:_SUBJECTS]) or None,
     }

@@ -28,6 +28,7 @@ from nexus.git.report import Examined, examined, operation_in, stashes_on
 from nexus.git.repository import opened
 from nexus.git.rescue_state import SUBJECT, Manifest, Stash, State, admin_state, commits_in, quoted, state_files
 from nexus.git.status import Change
+from nexus.git.submodule_work import unsaved_commits
 from nexus.git.threads import Stop
 from nexus.git.trees import is_hostile_name, shown
 from nexus.models.workspace import Repository
@@ -78,7 +79,7 @@ def rescue_worktree(
                 _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes),
             )
         found = examined(repository, worktree, repo, stop, closing, precious=precious)
-        _require_whole(found)
+        _require_whole(found, unsaved_commits(repository, worktree))
         kept = _tree_files(repo, found, max_file_bytes, stop)
         others = [shown(path) for path in found.status.untracked.others]
         commit = _write(
@@ -159,7 +160,7 @@ def _write(
     return make_commit(repo, tree, [*parents, state], message)
 
 
-def _require_whole(found: Examined) -> None:
+def _require_whole(found: Examined, commits: list[str]) -> None:
     """Refuse where something could not be kept: a rescue that drops a file is none."""
     nested = [shown(path) for path in found.status.untracked.repositories]
     unknown = [
@@ -172,6 +173,7 @@ def _require_whole(found: Examined) -> None:
         *(f"the repository {path}" for path in nested),
         *unknown_lines,
         *(f"the folder {line}" for line in found.status.untracked.unreadable),
+        *(f"the submodule {line}" for line in commits),
         *([found.status.index_file.incomplete] if found.status.index_file.incomplete else []),
     ]
     if what:

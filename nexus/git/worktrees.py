@@ -12,7 +12,7 @@ from nexus.abc import ProgressCallback
 from nexus.git import layout
 from nexus.git.checkout import Report
 from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, rescue_any
-from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.creating import Fill, Made, Order, create_worktree
 from nexus.git.excluding import exclude
 from nexus.git.including import DEFAULT_LIMIT, Include
 from nexus.git.kept_trees import pin
@@ -109,15 +109,16 @@ class Worktrees:
         isolation: Isolation = "worktree",
         include: Sequence[str] = (),
         include_max: int = DEFAULT_LIMIT,
+        fill: Fill = Fill(),  # noqa: B008 - frozen
         progress: ProgressCallback | None = None,
     ) -> Worktree:
         """Make the branch ``nexus/<name>`` and a locked worktree in which it is checked out.
 
         Files come from the main checkout where its index proves them unchanged, else from the object database; uncommitted
         changes of the main checkout never come along. Line ends are converted as git would; what a filter program (such as Git
-        LFS) would have to convert is left as stored, and said in ``notes``. Submodules are empty folders. A sparse checkout of the
-        main tree is not taken over: every file is written. Ignored files of the main checkout that ``.worktreeinclude`` or
-        ``include`` name come along; ``notes`` says how many, and what could not.
+        LFS) would have to convert is left as stored, and said in ``notes``. Submodules are empty folders,
+        unless ``fill`` says so. A sparse checkout of the main tree is not taken over: every file is written. Ignored files of the
+        main checkout that ``.worktreeinclude`` or ``include`` name come along; ``notes`` says how many, and what could not.
 
         Args:
             name: The workspace's name.
@@ -128,6 +129,7 @@ class Worktrees:
                 nothing else with it. Its branch comes back by :meth:`bring_back` and :meth:`sync`.
             include: More patterns of ignored files, written as in ``.gitignore``; they rank above ``.worktreeinclude``.
             include_max: Bytes that the files which come along may have together; more is an error.
+            fill: Whether submodules and LFS files get their content, where the repository has it; ``notes`` says what it lacks.
             progress: Told how many files are written.
 
         Returns:
@@ -144,7 +146,7 @@ class Worktrees:
         """
         report = None if progress is None else _reporter(progress, "files")
         coming = None if progress is None else _reporter(progress, "ignored files")
-        order = Order(name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation)
+        order = Order(name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation, fill)
         made = await in_thread(
             lambda stop: create_worktree(self._repository, order, stop, report),
             undo=lambda made: self._undo(name, made),

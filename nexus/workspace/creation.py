@@ -22,7 +22,7 @@ from nexus.errors import (
     RecordDamaged,
     WorkspaceNotFound,
 )
-from nexus.git import GitIdentity, Worktree, read_identity
+from nexus.git import Fill, GitIdentity, Worktree, read_identity
 from nexus.models.events import StatusChanged
 from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
@@ -181,6 +181,7 @@ class Creation:
             isolation=record.isolation,
             include=settings.worktree_include,
             include_max=settings.worktree_include_max,
+            fill=Fill(settings.submodules, settings.lfs),
             progress=self._report,
         )
 
