@@ -90,10 +90,10 @@ def create_worktree(
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
+        base = branch_for(repository.common_dir, refs, order.start) if made else None
         if order.isolation == "clone":
-            admin = _make_clone(repository, order, tip, undo)
+            admin = _make_clone(repository, order, tip, undo, base=base)
         else:
-            base = branch_for(repository.common_dir, refs, order.start) if made else None
             _make_linked(repository, order, tip, base, undo, content=content)
         stop.check()
         files, source = _files_of(repo, repository, tip)
@@ -172,7 +172,7 @@ def _make_linked(
     (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
 
 
-def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack) -> Path:
+def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack, *, base: bytes | None) -> Path:
     """Make the tree with a git directory of its own, and note first that it is ours and what it is."""
     require_lending(repository)
     tree = layout.worktree_path(repository, order.name)
@@ -181,9 +181,12 @@ def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack)
     try:
         tree.mkdir()
         undo.callback(_drop_tree, repository, tree, order.name)
-        return make_git_dir(repository, order.name, tip)
+        git_dir = make_git_dir(repository, order.name, tip)
+        if base is not None:
+            (git_dir / BASE_FILE).write_bytes(base + b"\n")
     except OSError as error:
         raise GitError(f"{tree} cannot be made: {error.strerror}", details={"path": str(tree)}) from error
+    return git_dir
 
 
 def _check_reason(reason: str) -> None:

@@ -11,6 +11,7 @@ import anyio.from_thread
 from nexus.abc import ProgressCallback
 from nexus.git import layout
 from nexus.git.checkout import Report
+from nexus.git.clone_sync import sync_clone
 from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, rescue_any
 from nexus.git.creating import Fill, Made, Order, create_worktree
 from nexus.git.excluding import exclude
@@ -370,7 +371,7 @@ class Worktrees:
         )
 
     async def sync(self, name: str, *, remote: str = "origin", timeout: float | None = SYNC_TIMEOUT) -> SyncOutcome:
-        """Fetch, and fast-forward the worktree's branch from its upstream; of a private clone, :meth:`bring_back`.
+        """Fetch, and fast-forward the worktree's branch from its upstream; of a private clone, :meth:`bring_back` before that.
 
         The upstream is the branch's configured one, else the branch that the worktree started from, else the remote's default.
 
@@ -380,7 +381,8 @@ class Worktrees:
             timeout: Seconds that the fetch may take; ``None`` is no limit.
 
         Returns:
-            What changed. Without such a remote, or without an upstream, nothing did, and ``message`` says why.
+            What changed. Without such a remote, or without an upstream, nothing did, and ``message`` says why. A clone that cannot be
+            fast-forwarded is no error: its work has come back, and ``message`` says the rest.
 
         Raises:
             SyncConflict: When both have moved, local changes are in the way, or the worktree is not on its branch.
@@ -390,7 +392,7 @@ class Worktrees:
         Cancellation: the branch and the tree are as before or wholly moved; refs of the remote may have been updated.
         """
         if await in_thread(lambda _: is_clone(self._repository, name)):
-            return await self.bring_back(name)
+            return await sync_clone(self._repository, name, remote, timeout)
         return await sync_worktree(self._repository, name, remote, timeout)
 
     async def bring_back(self, name: str) -> SyncOutcome:
