@@ -58,9 +58,11 @@ async def hand_over(
         Unsupported: When its backend cannot change what is mounted.
     """
     old, new = ssh_mounts(before), ssh_mounts(record)
-    if old == new:
+    if old == new and not grant_of(before).unknown:
         return record, instance
     if not isinstance(instance, SupportsMountChange):
+        if old == new:
+            return record, instance
         raise Unsupported(
             f"the {record.backend} backend cannot change what SSH access a workspace has",
             hint="destroy the workspace and create it again",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from pydantic import JsonValue
+
 from nexus.config import SshAccess
 from nexus.models.base import Model
 from nexus.models.workspace import VolumeMount, WorkspaceRecord
@@ -32,6 +34,8 @@ class SshGrant(Model):
     """The agent's socket."""
     known_hosts: str | None = None
     keys: tuple[str, ...] = ()
+    unknown: bool = False
+    """Whether nobody knows what it was given: its record was lost."""
 
     def mounts(self) -> tuple[VolumeMount, ...]:
         """Return what has to be mounted, read-only."""
@@ -73,6 +77,11 @@ def grant_of(record: WorkspaceRecord) -> SshGrant:
     """Return what a workspace was given at its last start."""
     stored = record.config.get(CONFIG)
     return SshGrant.model_validate(stored) if isinstance(stored, dict) else SshGrant()
+
+
+def unknown_grant() -> dict[str, JsonValue]:
+    """Return the settings of a record that was made anew: nobody knows what its place was given, so the next start sets it right."""
+    return {CONFIG: SshGrant(unknown=True).model_dump(mode="json")}
 
 
 def ssh_mounts(record: WorkspaceRecord) -> tuple[VolumeMount, ...]:
