@@ -31,6 +31,7 @@ from nexus.errors import GitError
 from nexus.git import beneath, layout
 from nexus.git.clone_marker import drop_marker
 from nexus.git.deleting import make_movable, move_away
+from nexus.git.excluding import exclude
 from nexus.git.keeping import make_ref
 from nexus.git.lending import needed
 from nexus.git.listing import get_worktree
@@ -94,6 +95,7 @@ def pin(repository: Repository, name: str, reason: str) -> str:
     Raises:
         GitError: When the main repository cannot be written.
     """
+    exclude(repository)
     worktree = get_worktree(repository, name)
     tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(name)))
     with opened(repository) as repo:
