@@ -22,8 +22,7 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
-    ("secrets", "env_files"),
-    ("secrets", "named"),
+    ("secrets",),
     ("services",),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
@@ -36,6 +35,7 @@ BECAUSE: Final[Mapping[KeyPath, str]] = {
     ): "is checked, but work trees stay below each project, in .nexus/worktrees, for now",
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
+    ("secrets",): "is read and checked; of it only 'ssh', in your own file, is acted on yet",
 }
 """What is said of some of them; of the others that they are accepted but not acted on yet."""
 
