@@ -82,6 +82,13 @@ def settings(
             "--isolation", metavar="KIND", help="The same as --set defaults.isolation=KIND: worktree or clone."
         ),
     ] = None,
+    *,
+    submodules: Annotated[
+        bool, typer.Option("--submodules", help="Fill submodules, where the main checkout has their content.")
+    ] = False,
+    lfs: Annotated[
+        bool, typer.Option("--lfs", help="Fill Git LFS files, where the main checkout has their content.")
+    ] = False,
     idle_timeout: Annotated[
         str | None,
         typer.Option("--idle-timeout", metavar="DURATION", help="The same as --set defaults.idle_timeout=DURATION."),
@@ -89,6 +96,7 @@ def settings(
 ) -> Shared:
     """Return the settings that have an option of their own, for commands that settings matter to."""
     given = {"image": image, "resources": resources, "port": port, "isolation": isolation, "idle_timeout": idle_timeout}
+    given |= {name: "true" for name, wanted in (("submodules", submodules), ("lfs", lfs)) if wanted}
     return Shared(assignments=tuple(f"{key}={value}" for key, value in given.items() if value is not None))
 
 

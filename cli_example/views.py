@@ -176,6 +176,7 @@ _RESCUES: Mapping[str, Callable[..., str]] = {
     "STASHES": lambda rescue: str(rescue.stashes or ""),
     "IN PROGRESS": _of("operation"),
     "REF": _of("ref"),
+    "SET ASIDE": lambda rescue: rescue.reason or "",
 }
 _PRUNED: Mapping[str, Callable[..., str]] = {
     "ACTION": _of("action"),

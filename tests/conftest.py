@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.engine.fixtures import engine, test_image
 from tests.engine.git_image import git_image, new_git_image
+from tests.engine.ssh_image import ssh_image
 from tests.faults.table import pytest_terminal_summary
 from tests.workbench import git
 
@@ -19,7 +20,16 @@ settings.register_profile("search", deadline=None, suppress_health_check=[Health
 settings.register_profile("judge", settings.get_profile("search"), derandomize=True)
 settings.load_profile("judge" if os.environ.get("CI") else "search")
 
-__all__ = ["engine", "git_image", "home", "new_git_image", "pytest_terminal_summary", "repository", "test_image"]
+__all__ = [
+    "engine",
+    "git_image",
+    "home",
+    "new_git_image",
+    "pytest_terminal_summary",
+    "repository",
+    "ssh_image",
+    "test_image",
+]
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
 from nexus.models.ports import PortMapping
+from nexus.models.workspace import VolumeMount
 
 
 class ProgressCallback(Protocol):
@@ -153,6 +154,21 @@ class SupportsSecretFiles(Protocol):
         Raises:
             WorkspaceStopped: When it does not run.
             Unsupported: When this instance has no such place.
+        """
+
+
+@runtime_checkable
+class SupportsMountChange(Protocol):
+    """What is mounted in one of its folders can be replaced while it is stopped, and nothing else about it changes."""
+
+    async def change_mounts(self, folder: str, mounts: tuple[VolumeMount, ...]) -> Instance:
+        """Mount these in place of everything that is mounted at or below ``folder``. Files that programs wrote inside are kept.
+
+        Returns:
+            The instance as it is from now on; its ``ref`` may have another handle.
+
+        Raises:
+            StateConflict: When it is running.
         """
 
 

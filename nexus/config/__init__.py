@@ -27,6 +27,7 @@ from nexus.config.settings import (
     Settings,
     WorkspaceIdentity,
 )
+from nexus.config.ssh import SshAccess
 from nexus.config.stack import ConfigStack
 from nexus.config.template import WrittenTemplate, project_template, write_project_schema, write_project_template
 
@@ -43,6 +44,7 @@ __all__ = [
     "Problem",
     "ResourceMaxima",
     "Settings",
+    "SshAccess",
     "Telemetry",
     "WorkspaceIdentity",
     "WrittenTemplate",

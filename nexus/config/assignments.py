@@ -22,6 +22,8 @@ SHORT_NAMES: Final[Mapping[str, KeyPath]] = {
     "idle_timeout": ("defaults", "idle_timeout"),
     "image": ("defaults", "image"),
     "isolation": ("defaults", "isolation"),
+    "submodules": ("defaults", "submodules"),
+    "lfs": ("defaults", "lfs"),
     "port": ("ports", "web", "host"),
     "resources": ("defaults", "resources"),
 }

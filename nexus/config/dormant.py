@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -21,7 +21,6 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
-    ("secrets", "ssh"),
     ("services",),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
@@ -36,15 +35,6 @@ BECAUSE: Final[Mapping[KeyPath, str]] = {
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
 }
 """What is said of some of them; of the others that they are accepted but not acted on yet."""
-
-
-class Ssh(Described):
-    """SSH keys for workspaces."""
-
-    mode: Literal["agent", "keys", "none"] | None = None
-    """agent: forward the agent; keys: these files; none: nothing."""
-    keys: tuple[Text, ...] | None = None
-    """Key files."""
 
 
 class Service(Described):

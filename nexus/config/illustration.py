@@ -24,7 +24,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "backends.docker.storage_driver": "overlay2",
     "backends.docker.subnet_pool": "10.213.0.0/16",
     "backends.docker.user": "1000:1000",
-    "backends.local.pass_env": "[SSH_AUTH_SOCK]",
+    "backends.local.pass_env": "[HTTP_PROXY]",
     "backends.local.runtime_dir": "/run/user/1000/nexus",
     "backends.local.state_dir": "/home/me/.local/share/nexus/local",
     "backends.mock": "{}",

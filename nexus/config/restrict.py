@@ -32,6 +32,7 @@ REFUSED: Final[dict[KeyPath, str]] = {
         "keep_destroyed",
     ): "it is for your own file, because a clone must not decide how long your work is kept",
     ("defaults", "git_identity"): _USER_ONLY,
+    ("secrets", "ssh"): _USER_ONLY,
     ("defaults", "port_range"): "it is for your own file, because host ports are yours to give",
     **{
         (

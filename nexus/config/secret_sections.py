@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from nexus.config.dormant import Ssh
+from nexus.config.ssh import Ssh
 from nexus.config.values import Text, VariableName
 from nexus.models.described import Described
 
@@ -81,4 +81,4 @@ class Secrets(OwnSecrets):
     """A user's secrets, by reference."""
 
     ssh: Ssh | None = None
-    """SSH keys."""
+    """How programs in workspaces log in elsewhere by SSH."""

@@ -142,6 +142,10 @@ class Defaults(Described):
     """Time for which a destroyed workspace can be restored before `prune` removes it; `null`: until prune is told otherwise."""
     git_identity: bool | None = None
     """Whether git inside containers is told your name and e-mail, as your git configuration has them."""
+    submodules: bool | None = None
+    """Whether submodules of a new worktree are filled, where the main checkout has their content."""
+    lfs: bool | None = None
+    """Whether Git LFS files of a new worktree are filled, where the main checkout has their content."""
     isolation: WorkspaceIsolation | None = None
     """worktree: a linked worktree; clone: a private clone, so that nothing of the main `.git` can be written inside."""
     worktree_include: tuple[FilePattern, ...] | None = None

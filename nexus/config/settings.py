@@ -18,6 +18,7 @@ from nexus.config.scripts import configured
 from nexus.config.secret_settings import secret_values
 from nexus.config.sections import Backends, Port
 from nexus.config.sources import expand_home, home_folder
+from nexus.config.ssh import SshAccess, ssh_access
 from nexus.models.base import Model
 from nexus.models.hooks import Hook, HookName
 from nexus.models.ports import PortRange, PortRequest
@@ -85,6 +86,12 @@ class Settings(Model):
     resources: ResourceAllocation = ResourceAllocation()
     isolation: Isolation = "worktree"
     """What a workspace's tree is: a linked worktree, or a private clone."""
+    submodules: bool = False
+    """Whether submodules of new worktrees are filled from what the repository has."""
+    lfs: bool = False
+    """Whether LFS files of new worktrees are filled from what the repository has."""
+    ssh: SshAccess = SshAccess()
+    """How programs inside log in elsewhere for the user."""
     worktree_include: tuple[str, ...] = ()
     """Patterns of ignored files that come along into a new worktree."""
     worktree_include_max: Size = 1 << 30
@@ -154,7 +161,7 @@ def build_settings(
         "resources": _map(merged, "defaults", "resources"),
         **{
             name: found
-            for name in ("isolation", "worktree_include", "worktree_include_max")
+            for name in ("isolation", "worktree_include", "worktree_include_max", "submodules", "lfs")
             if (found := _value(merged, "defaults", name)) is not None
         },
         "port_range": _range(merged, problems),
@@ -166,6 +173,7 @@ def build_settings(
         "backends": _options(merged),
         "workspace": {"name": root.name or "root", **_map(merged, "workspace")},
         "preferences": _map(merged, "preferences"),
+        "ssh": ssh_access(merged, home, problems),
         "workspaces": _known(merged, home, problems),
         "multi_user": multi_user,
         "private_folders": private_folders(merged),

@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
-from nexus.git.layout import Worktree, container_mounts
+from nexus.git.layout import KEPT_PREFIX, Worktree, container_mounts
 from nexus.git.listing import protected
 from nexus.git.repository import find_repository
 from nexus.git.threads import Stop
@@ -21,6 +22,8 @@ from nexus.git.work_report import WorkReport
 from nexus.git.worktrees import Worktrees
 
 __all__ = [
+    "KEPT_PREFIX",
+    "Fill",
     "GitIdentity",
     "Stop",
     "Tampering",

@@ -17,6 +17,8 @@ from pathlib import Path
 from nexus.errors import GitError
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+ENTERED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+"""For a folder of ours that is named by a descriptor: ``/proc/self/fd/…`` is a link."""
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _CHUNK = 1 << 20

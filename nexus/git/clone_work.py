@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from dulwich.objects import ObjectID
@@ -13,6 +14,9 @@ from nexus.errors import GitError
 from nexus.git import layout
 from nexus.git.clone_marker import drop_marker, read_marker
 from nexus.git.history import ahead_behind, looking_in, only_left
+from nexus.git.kept_trees import set_aside
+from nexus.git.lending import lend, let_go
+from nexus.git.lfs import own_content
 from nexus.git.listing import get_worktree
 from nexus.git.precious import Precious
 from nexus.git.removing import remove_worktree
@@ -20,6 +24,7 @@ from nexus.git.report import report_work
 from nexus.git.repository import opened
 from nexus.git.rescue import rescue_worktree
 from nexus.git.returning import bring_work, return_branch
+from nexus.git.submodule_checkout import end_module_loans
 from nexus.git.threads import Stop
 from nexus.git.work_report import WorkReport
 from nexus.models.requests import SyncOutcome
@@ -47,6 +52,7 @@ def report_any(repository: Repository, name: str, stop: Stop, precious: Precious
         if not _holds_work(repository, name):
             return report_work(repository, name, stop, precious)
         work = bring_work(repository, name, stop)
+        _require_no_content(repository, name)
     except (GitError, OSError) as error:
         return WorkReport(name=name, branch=branch, unknown=str(error))
     report = report_work(repository, name, stop, precious, tips=work.tips)
@@ -60,9 +66,18 @@ def rescue_any(
 
     A clone's other branches and stashes get refs of their own beside the one that is returned.
     """
+    try:
+        return _rescue(repository, name, max_file_bytes, stop, precious)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        raise GitError(f"the worktree {name!r} cannot be kept: {error.strerror}{place}") from error
+
+
+def _rescue(repository: Repository, name: str, max_file_bytes: int, stop: Stop, precious: Precious | None) -> str:
     if not _holds_work(repository, name):
         return rescue_worktree(repository, name, max_file_bytes, stop, precious)
     work = bring_work(repository, name, stop)
+    _require_no_content(repository, name)
     ref = rescue_worktree(repository, name, max_file_bytes, stop, precious)
     with opened(repository) as repo:
         look = looking_in(repo)
@@ -83,16 +98,45 @@ def _keep_beside(repo: Repo, ref: str, tip: bytes) -> None:
     raise GitError(f"no free name beside {ref} for what else the clone holds")
 
 
+def _require_no_content(repository: Repository, name: str) -> None:
+    """Refuse a clone with large files of its own: commits that come back from it hold only pointers to them."""
+    found = own_content(repository, layout.worktree_path(repository, name) / ".git")
+    if found:
+        raise GitError(
+            f"the clone {name!r} keeps {len(found)} large files of its own, which do not come back with its commits",
+            hint="push them from inside: git lfs push --all <remote>",
+            details={"name": name, "objects": found[:20]},
+        )
+
+
 def remove_any(
-    repository: Repository, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False
+    repository: Repository,
+    name: str,
+    *,
+    expected_tip: str | None,
+    delete_branch: bool,
+    behind: bool = False,
+    aside: str | None = None,
 ) -> bool:
     """Remove a worktree or clone, blocking. See :meth:`nexus.git.Worktrees.remove`."""
+    if aside is not None:
+        set_aside(repository, name, aside)
     try:
         return remove_worktree(repository, name, expected_tip=expected_tip, delete_branch=delete_branch, behind=behind)
     finally:
         # While the tree is in its place the marker says what it is.
         if get_worktree(repository, name) is None:
             drop_marker(repository, name)
+            _end_loan(repository, name, aside=aside)
+
+
+def _end_loan(repository: Repository, name: str, *, aside: str | None) -> None:
+    """Let go of what a workspace was lent. What cannot be let go of now is only kept for longer than it is needed."""
+    with suppress(GitError), opened(repository) as repo:
+        let_go(repo, repository, name)
+        # A tree that was set aside still needs what its submodules borrow; the rest is kept by the ref that goes with it.
+        if aside is None:
+            end_module_loans(repository, name)
 
 
 def bring_back(repository: Repository, name: str, stop: Stop) -> SyncOutcome:
@@ -108,6 +152,8 @@ def bring_back(repository: Repository, name: str, stop: Stop) -> SyncOutcome:
             branch=branch, remote=None, before=head, after=head, fast_forwarded=False, message=_NOTHING_TO_BRING
         )
     done = return_branch(repository, name, marker, stop)
+    with opened(repository) as repo:
+        lend(repo, repository, name, get_worktree(repository, name))
     before, after = done.before or "", done.after or done.before or ""
     if done.after is None:
         message = f"the clone has no branch {branch}, so nothing was brought back"

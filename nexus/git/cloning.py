@@ -80,13 +80,14 @@ def make_git_dir(repository: Repository, name: str, tip: str) -> Path:
     shallow = beneath.read_regular(repository.common_dir / "shallow", limit=_LIMIT)
     if shallow is not None:
         (git_dir / "shallow").write_bytes(shallow)
-    _configuration(repository).write_to_path(str(git_dir / "config"))
+    clone_configuration(repository).write_to_path(str(git_dir / "config"))
     reflog.append(git_dir, "HEAD", None, tip, "clone: from the main repository")
     reflog.append(git_dir, ref, None, tip, "clone: from the main repository")
     return git_dir
 
 
-def _configuration(repository: Repository) -> ConfigFile:
+def clone_configuration(repository: Repository) -> ConfigFile:
+    """Return the configuration of a git directory that is made after another one's. Nothing in it names a program."""
     theirs, ours = read_config(repository), ConfigFile()
     ours.set((b"core",), b"repositoryformatversion", b"0")
     ours.set((b"core",), b"bare", value=False)

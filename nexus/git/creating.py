@@ -21,12 +21,16 @@ from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
 from nexus.git.guarding import guard, unguard
 from nexus.git.including import Include, include_files
-from nexus.git.index_file import EMPTY, SUBMODULE, IndexFile, format_index, read_index
+from nexus.git.index_file import EMPTY, SUBMODULE, IndexEntry, IndexFile, format_index, read_index
 from nexus.git.layout import Worktree
+from nexus.git.lending import lend
+from nexus.git.lfs import fill_lfs
+from nexus.git.lfs_pointer import PROGRAM
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
 from nexus.git.restored_content import Content, joined, put_state, set_permissions
+from nexus.git.submodule_checkout import Outer, end_module_loans, fill_submodules
 from nexus.git.threads import Stop
 from nexus.git.trees import TreeFile, flatten, shown
 from nexus.models.workspace import Isolation, Repository
@@ -44,6 +48,13 @@ class Made(NamedTuple):
     branch_made: bool
 
 
+class Fill(NamedTuple):
+    """What is filled where its content is in the repository already."""
+
+    submodules: bool = False
+    lfs: bool = False
+
+
 class Order(NamedTuple):
     """What to make."""
 
@@ -53,6 +64,7 @@ class Order(NamedTuple):
     adopt: bool
     include: Include = Include()
     isolation: Isolation = "worktree"
+    fill: Fill = Fill()
 
 
 def create_worktree(
@@ -73,15 +85,15 @@ def create_worktree(
     with opened(repository) as repo, ExitStack() as undo:
         refs = Refs(repository.common_dir)
         tip, made = _tip(repo, refs, order, ref)
-        _require_free(repository, tree, admin)
+        require_free(repository, tree, admin)
         exclude(repository)
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
+        base = branch_for(repository.common_dir, refs, order.start) if made else None
         if order.isolation == "clone":
-            admin = _make_clone(repository, order, tip, undo)
+            admin = _make_clone(repository, order, tip, undo, base=base)
         else:
-            base = branch_for(repository.common_dir, refs, order.start) if made else None
             _make_linked(repository, order, tip, base, undo, content=content)
         stop.check()
         files, source = _files_of(repo, repository, tip)
@@ -101,14 +113,36 @@ def create_worktree(
         if content is not None:
             set_permissions(tree, content.permissions)
         entries = done.entries if content is None else joined(content.entries, done.entries)
+        told: list[str] = []
+        if order.fill.lfs:
+            entries, told = _filled_lfs(repo, repository, tree, entries, stop)
         _write_index(admin, format_index(entries))
+        if order.fill.submodules:
+            outer = Outer(repository.common_dir, admin, tree)
+            copy = order.isolation == "clone"
+            undo.callback(end_module_loans, repository, name)
+            told += fill_submodules(repository, name, outer, files, copy=copy, stop=stop)
+        else:
+            told += _submodules(files)
         brought = include_files(repository, files, tree, include=order.include, config=config, stop=stop)
         stop.check()
         found = get_worktree(repository, name)
         if found is None:
             raise GitError(f"the worktree {name!r} vanished while it was made")
+        if order.isolation == "clone":
+            lend(repo, repository, name, found)
         undo.pop_all()
-    return Made(found.model_copy(update={"notes": (*done.notes, *_submodules(files), *brought)}), tip, made)
+    notes = [note for note in done.notes if not (order.fill.lfs and PROGRAM in note)]
+    return Made(found.model_copy(update={"notes": (*notes, *told, *brought)}), tip, made)
+
+
+def _filled_lfs(
+    repo: Repo, repository: Repository, tree: Path, entries: list[IndexEntry], stop: Stop
+) -> tuple[list[IndexEntry], list[str]]:
+    try:
+        return fill_lfs(repo, repository, tree, entries, stop)
+    except OSError as error:
+        raise GitError(f"large files cannot be put into {tree}: {error.strerror}") from error
 
 
 def _submodules(files: list[TreeFile]) -> tuple[str, ...]:
@@ -138,7 +172,7 @@ def _make_linked(
     (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
 
 
-def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack) -> Path:
+def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack, *, base: bytes | None) -> Path:
     """Make the tree with a git directory of its own, and note first that it is ours and what it is."""
     require_lending(repository)
     tree = layout.worktree_path(repository, order.name)
@@ -147,9 +181,12 @@ def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack)
     try:
         tree.mkdir()
         undo.callback(_drop_tree, repository, tree, order.name)
-        return make_git_dir(repository, order.name, tip)
+        git_dir = make_git_dir(repository, order.name, tip)
+        if base is not None:
+            (git_dir / BASE_FILE).write_bytes(base + b"\n")
     except OSError as error:
         raise GitError(f"{tree} cannot be made: {error.strerror}", details={"path": str(tree)}) from error
+    return git_dir
 
 
 def _check_reason(reason: str) -> None:
@@ -181,7 +218,12 @@ def _tip(repo: Repo, refs: Refs, order: Order, ref: str) -> tuple[str, bool]:
     return resolve(repo, refs, ref), False
 
 
-def _require_free(repository: Repository, tree: Path, admin: Path) -> None:
+def require_free(repository: Repository, tree: Path, admin: Path) -> None:
+    """Refuse to make a worktree where something is already.
+
+    Raises:
+        GitError: With what is in the way.
+    """
     beneath.require_real_folders(repository.root, ".nexus", "worktrees")
     beneath.require_real_folders(repository.root, ".nexus", "trash")
     for path, what in ((tree, "a folder"), (admin, "an entry of git's")):

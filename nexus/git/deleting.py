@@ -126,11 +126,16 @@ def move_away(victim: Path, spill: Path, stem: str) -> Path:
         OSError: When it cannot be moved.
     """
     new = spill / f"{stem}.{secrets.token_hex(6)}"
+    make_movable(victim)
+    victim.rename(new)
+    return new
+
+
+def make_movable(victim: Path) -> None:
+    """Give ourselves the right to move a folder, where it is only missing."""
     with suppress(OSError):
         handle = os.open(victim, _HANDLE)
         try:
             _allow(handle)
         finally:
             os.close(handle)
-    victim.rename(new)
-    return new

@@ -87,7 +87,7 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop, precious: Pre
     """
     found = Untracked([], [], [], set(), [], [])
     ignored: list[tuple[bytes, bool]] = []
-    top = os.open(root, beneath.FOLDER)
+    top = os.open(root, beneath.ENTERED if root.is_relative_to("/proc/self/fd") else beneath.FOLDER)
     try:
         waiting: list[tuple[bytes, tuple[_Level, ...]]] = [(b"", ignore.levels)]
         while waiting:

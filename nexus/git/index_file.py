@@ -37,7 +37,7 @@ _KIND: Final = 0o170000
 _SECOND: Final = 1_000_000_000
 _TICK: Final = 50_000_000
 """Longer than a tick of any kernel's clock (at most 10 ms), in nanoseconds."""
-_LIMIT: Final = 1 << 31
+_LIMIT: Final = 512 << 20
 
 
 class IndexEntry(NamedTuple):

@@ -4,6 +4,7 @@
 
     <root>/.nexus/worktrees/<name>/        the tree
     <root>/.nexus/trash/                   trees on their way out
+    <root>/.nexus/kept/<name>/<time>/      trees that could not be kept in a commit: see :mod:`nexus.git.kept_trees`
     <common>/worktrees/nexus@<name>/       git's own entry for it, always locked; a private clone has <tree>/.git instead
     refs/heads/nexus/<name>                its branch
 
@@ -28,8 +29,19 @@ ADMIN_PREFIX: Final = "nexus@"
 BRANCH_FOLDER: Final = "nexus"
 RESCUE_PREFIX: Final = "refs/nexus/rescue/"
 DESTROYED_PREFIX: Final = "refs/nexus/destroyed/"
+KEPT_PREFIX: Final = "refs/nexus/kept/"
+"""Refs that go with trees in ``.nexus/kept/``: they keep the commits that those trees need."""
+LENT_PREFIX: Final = "refs/nexus/lent/"
+"""Refs that keep what private clones borrow; one for each clone."""
 
-EXCLUDED: Final = (".nexus/state/", ".nexus/worktrees/", ".nexus/current", ".nexus/cache/", ".nexus/trash/")
+EXCLUDED: Final = (
+    ".nexus/state/",
+    ".nexus/worktrees/",
+    ".nexus/current",
+    ".nexus/cache/",
+    ".nexus/trash/",
+    ".nexus/kept/",
+)
 """What ``info/exclude`` keeps out of ``git status``; ``.nexus/config.yaml`` stays the user's to commit."""
 
 SHADOWED_FOLDERS: Final = ("branches", "hooks", "info", "modules", "remotes", "worktrees")
@@ -83,6 +95,11 @@ def worktrees_folder(repository: Repository) -> Path:
 def trash_folder(repository: Repository) -> Path:
     """Return the folder that trees are moved to before they are deleted."""
     return repository.root / ".nexus" / "trash"
+
+
+def kept_folder(repository: Repository) -> Path:
+    """Return the folder of the trees that were set aside."""
+    return repository.root / ".nexus" / "kept"
 
 
 def worktree_path(repository: Repository, name: str) -> Path:

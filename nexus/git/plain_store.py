@@ -14,7 +14,14 @@ from typing import Final
 
 from nexus.errors import GitError, NotARepository
 
-_FILES: Final = ("HEAD", "packed-refs", "shallow", "objects/info/alternates", "objects/info/commit-graph")
+_FILES: Final = {
+    "HEAD": 1 << 16,
+    "packed-refs": 256 << 20,
+    "shallow": 64 << 20,
+    "objects/info/alternates": 1 << 20,
+    "objects/info/commit-graph": 1 << 30,
+}
+"""Files, and how many bytes they may have: more is no file of git's, but one that is meant to fill the memory."""
 _FOLDERS: Final = ("objects", "objects/info", "objects/pack", "refs", "refs/heads")
 
 
@@ -30,18 +37,32 @@ def require_plain(common: Path) -> None:
     """
     for entry in _FOLDERS:
         _require(common / entry, stat.S_ISDIR, "folder")
-    for entry in _FILES:
-        _require(common / entry, stat.S_ISREG, "file")
+    for entry, limit in _FILES.items():
+        _require(common / entry, stat.S_ISREG, "file", limit)
     _require_entries(common / "objects", folders=True)
     _require_entries(common / "objects" / "pack", folders=False)
 
 
-def _require(path: Path, expected: Callable[[int], bool], what: str) -> None:
+def require_plain_objects(objects: Path) -> None:
+    """Look at a store that objects are borrowed from.
+
+    Raises:
+        GitError: When something else is in the place of a file or folder of git's.
+    """
+    if not objects.is_dir():
+        return
+    _require(objects / "pack", stat.S_ISDIR, "folder")
+    _require(objects / "info" / "alternates", stat.S_ISREG, "file", _FILES["objects/info/alternates"])
+    _require_entries(objects, folders=True)
+    _require_entries(objects / "pack", folders=False)
+
+
+def _require(path: Path, expected: Callable[[int], bool], what: str, limit: int | None = None) -> None:
     try:
-        mode = path.lstat().st_mode
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
-    if not expected(mode):
+    if not expected(status.st_mode) or (limit is not None and status.st_size > limit):
         raise _strange(path, what)
 
 

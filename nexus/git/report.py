@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,7 +21,8 @@ from nexus.git.listing import get_worktree
 from nexus.git.precious import Precious
 from nexus.git.refs import Refs
 from nexus.git.repository import opened, read_config
-from nexus.git.status import Change, Content, Place, TreeStatus, content_of, examine
+from nexus.git.status import MAX_COMPARED, Change, Content, Place, TreeStatus, content_of, examine
+from nexus.git.submodule_work import look_into, unsaved_commits
 from nexus.git.threads import Stop
 from nexus.git.trees import shown
 from nexus.git.work_report import WorkReport
@@ -65,7 +67,8 @@ def examined(
     closing.callback(os.close, root)
     content = content_of(repo, repository, config, root)
     place = Place(repository, config, worktree.path, worktree.admin_dir, worktree.head, precious)
-    return Examined(worktree, content, examine(content, place, stop))
+    looking = partial(look_into, repository, worktree, stop=stop)
+    return Examined(worktree, content, examine(content, place, stop, looking))
 
 
 def report_work(
@@ -161,6 +164,7 @@ def _in_tree(
         "staged": tuple(shown(path) for path in status.staged),
         "untracked": tuple(shown(path) for path in (*status.untracked.files, *status.untracked.repositories)),
         "precious": tuple(shown(path) for path in _only_there(repository, worktree, status.untracked.precious)),
+        "submodules": (*status.inside, *unsaved_commits(repository, worktree)),
         "operation": operation_in(worktree.admin_dir),
         "unknown": "; ".join(status.problems[:_SUBJECTS]) or None,
     }
@@ -179,7 +183,8 @@ def _only_there(repository: Repository, worktree: Worktree, paths: list[bytes]) 
 
 def _same(tree: int, main: int, path: bytes) -> bool:
     try:
-        return beneath.read_file(main, path) == beneath.read_file(tree, path)
+        limit = MAX_COMPARED
+        return beneath.read_file(main, path, limit=limit) == beneath.read_file(tree, path, limit=limit)
     except OSError:
         return False
 
@@ -212,5 +217,11 @@ def stashes_on(common: Path, branch: str) -> list[tuple[str, bytes]]:
         log = beneath.read_regular(common / "logs" / "refs" / "stash", limit=_STASH_LOG_LIMIT)
     except NotADirectoryError:
         return []
+    except OSError as error:
+        raise GitError(
+            f"the list of stash entries cannot be read: {error.strerror}",
+            hint="git keeps it as a plain file; put the real one back in its place",
+            details={"path": str(common / "logs" / "refs" / "stash")},
+        ) from error
     found = (_STASHED.match(line) for line in (log or b"").splitlines())
     return [(match[1].decode(), match[2]) for match in found if match is not None and match[3] == branch.encode()]

@@ -24,6 +24,7 @@ from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtensio
 
 from nexus.errors import BareRepository, Busy, GitError, NotARepository
 from nexus.git import beneath
+from nexus.git.guarded_objects import GuardedObjects
 from nexus.git.plain_store import require_plain
 from nexus.git.threads import in_thread
 from nexus.models.workspace import Repository
@@ -268,7 +269,14 @@ def read_config(repository: Repository) -> StackedConfig:
 def object_store(repository: Repository) -> DiskObjectStore:
     """Return a store of the repository's objects; one for each thread, it is not safe to share."""
     require_plain(repository.common_dir)
-    return DiskObjectStore.from_config(str(repository.common_dir / "objects"), read_config(repository))
+    return _objects(repository.common_dir, read_config(repository))
+
+
+def _objects(common: Path, config: StackedConfig) -> DiskObjectStore:
+    try:
+        return GuardedObjects.from_config(str(common / "objects"), config)
+    except ValueError as error:
+        raise GitError(f"{common / 'config'} has a setting that is no number: {error}") from error
 
 
 @contextmanager
@@ -283,7 +291,14 @@ def opened(repository: Repository) -> Iterator[Repo]:
     common = str(repository.common_dir)
     require_plain(repository.common_dir)
     try:
-        repo = Repo(str(repository.root), controldir=common, commondir=common, worktree=str(repository.root))
+        store = _objects(repository.common_dir, read_config(repository))
+        repo = Repo(
+            str(repository.root),
+            object_store=store,
+            controldir=common,
+            commondir=common,
+            worktree=str(repository.root),
+        )
     except (NotGitRepository, FileNotFoundError) as error:
         raise NotARepository(f"{common} is no longer a git repository", details={"path": common}) from error
     except (UnsupportedExtension, UnsupportedVersion, InvalidWorktreeConfiguration, OSError, ValueError) as error:

@@ -8,36 +8,33 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from dulwich.objects import Blob, Commit, ObjectID
-from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from nexus.errors import GitError
 from nexus.git import layout
 from nexus.git.eol import smudge
 from nexus.git.index_file import EXECUTABLE, FILE, LINK, SUBMODULE, IndexEntry, IndexFile, read_index
+from nexus.git.keeping import index_files, make_commit, make_ref, store_tree
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
 from nexus.git.precious import Precious
-from nexus.git.reflog import IDENTITY
-from nexus.git.refs import Refs, require_real_path
+from nexus.git.refs import Refs
 from nexus.git.report import Examined, examined, operation_in, stashes_on
 from nexus.git.repository import opened
 from nexus.git.rescue_state import SUBJECT, Manifest, Stash, State, admin_state, commits_in, quoted, state_files
 from nexus.git.status import Change
+from nexus.git.submodule_work import unsaved_commits
 from nexus.git.threads import Stop
-from nexus.git.trees import build, hexadecimal, is_hostile_name, shown
+from nexus.git.trees import is_hostile_name, shown
 from nexus.models.workspace import Repository
 
 _Files = dict[bytes, tuple[int, bytes]]
 _SHOWN: Final = 5
-_TRIES: Final = 100
 
 
 class _Kept(NamedTuple):
@@ -56,25 +53,33 @@ def rescue_worktree(
     """Write a worktree's state to a rescue ref, blocking. See :meth:`nexus.git.Worktrees.rescue`."""
     worktree = get_worktree(repository, name)
     if worktree is None or not (worktree.present or worktree.head):
-        raise GitError(f"there is no worktree {name!r} to rescue", details={"name": name})
+        return _branch_alone(repository, name)
     if worktree.present and not worktree.registered:
         raise GitError(
             f"{worktree.path} cannot be rescued: git's entry for it is gone",
             hint="copy what you need out of it by hand",
             details={"path": str(worktree.path)},
         )
+    if worktree.lock is not None and not worktree.lock.startswith(layout.LOCK_PREFIX):
+        raise GitError(f"{worktree.path} is locked by somebody else: {worktree.lock or 'no reason given'}")
+    if worktree.present and worktree.head is None and worktree.checked_out is None:
+        raise GitError(
+            f"{worktree.path} cannot be kept in a commit: its HEAD cannot be read, so nobody knows what it started from",
+            details={"path": str(worktree.path)},
+        )
     with opened(repository) as repo, ExitStack() as closing:
         if not worktree.present:
             index = read_index(worktree.admin_dir / "index")
-            kept = _Kept(_without_collisions(_index_files(index), ()), [], {}, 0, 0)
-            return _note(
+            kept = _Kept(_without_collisions(index_files(index), ()), [], {}, 0, 0)
+            return make_ref(
                 repo,
                 repository,
+                layout.RESCUE_PREFIX,
                 name,
                 _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes),
             )
         found = examined(repository, worktree, repo, stop, closing, precious=precious)
-        _require_whole(found)
+        _require_whole(found, unsaved_commits(repository, worktree))
         kept = _tree_files(repo, found, max_file_bytes, stop)
         others = [shown(path) for path in found.status.untracked.others]
         commit = _write(
@@ -87,7 +92,16 @@ def rescue_worktree(
             left=others,
             message=_message(found),
         )
-        return _note(repo, repository, name, commit)
+        return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
+
+
+def _branch_alone(repository: Repository, name: str) -> str:
+    """Keep the commits of a branch whose worktree is gone altogether."""
+    tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(name)))
+    if tip is None:
+        raise GitError(f"there is no worktree {name!r} to rescue", details={"name": name})
+    with opened(repository) as repo:
+        return make_ref(repo, repository, layout.RESCUE_PREFIX, name, ObjectID(tip))
 
 
 def _without_tree(
@@ -95,7 +109,7 @@ def _without_tree(
 ) -> ObjectID:
     """Keep the commits of a worktree whose tree is gone, and what was staged in it."""
     heads = _heads(repo, repository, worktree)
-    plain = _store_tree(repo, kept.files) == _tree_of(repo, worktree.head) or not index.entries
+    plain = store_tree(repo, kept.files) == _tree_of(repo, worktree.head) or not index.entries
     stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))
     if (
         plain
@@ -121,9 +135,9 @@ def _write(
 ) -> ObjectID:
     """Write all commits of a rescue and return the last one."""
     parents = _heads(repo, repository, worktree)
-    tree, index_tree = _store_tree(repo, kept.files), _store_tree(repo, _index_files(index))
+    tree, index_tree = store_tree(repo, kept.files), store_tree(repo, index_files(index))
     if index_tree not in {tree, _tree_of(repo, worktree.head)}:
-        parents.append(_commit(repo, index_tree, parents[:1], f"What was staged in the worktree {worktree.name}\n"))
+        parents.append(make_commit(repo, index_tree, parents[:1], f"What was staged in the worktree {worktree.name}\n"))
     admin, strange = admin_state(worktree.admin_dir, limit)
     stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))
     tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(worktree.name)))
@@ -141,12 +155,12 @@ def _write(
         left=(*left, *strange),
     )
     named = commits_in(repo.object_store, [*(sha.encode() for sha, _ in stashes), *admin.values()])
-    state_tree = _store_tree(repo, state_files(repo.object_store, State(manifest, index.entries, admin)))
-    state = _commit(repo, state_tree, named, f"{SUBJECT.decode()} of the worktree {worktree.name}\n")
-    return _commit(repo, tree, [*parents, state], message)
+    state_tree = store_tree(repo, state_files(repo.object_store, State(manifest, index.entries, admin)))
+    state = make_commit(repo, state_tree, named, f"{SUBJECT.decode()} of the worktree {worktree.name}\n")
+    return make_commit(repo, tree, [*parents, state], message)
 
 
-def _require_whole(found: Examined) -> None:
+def _require_whole(found: Examined, commits: list[str]) -> None:
     """Refuse where something could not be kept: a rescue that drops a file is none."""
     nested = [shown(path) for path in found.status.untracked.repositories]
     unknown = [
@@ -159,6 +173,7 @@ def _require_whole(found: Examined) -> None:
         *(f"the repository {path}" for path in nested),
         *unknown_lines,
         *(f"the folder {line}" for line in found.status.untracked.unreadable),
+        *(f"the submodule {line}" for line in commits),
         *([found.status.index_file.incomplete] if found.status.index_file.incomplete else []),
     ]
     if what:
@@ -174,15 +189,9 @@ def _refused(what: list[str], why: str) -> GitError:
     )
 
 
-def _index_files(index: IndexFile) -> _Files:
-    return {
-        entry.path: (entry.mode, entry.sha) for entry in index.entries if entry.stage == 0 and not entry.intent_to_add
-    }
-
-
 def _tree_files(repo: Repo, found: Examined, limit: int, stop: Stop) -> _Kept:
     """Return every file of the tree with its content stored."""
-    kept = _Kept(_index_files(found.status.index_file), [], {}, 0, 0)
+    kept = _Kept(index_files(found.status.index_file), [], {}, 0, 0)
     files, size = kept.files, 0
     entries = {entry.path: entry for entry in found.status.index_file.entries}
     refused: list[str] = []
@@ -275,14 +284,6 @@ def _mode(status: os.stat_result, entry: IndexEntry | None, found: Examined) -> 
     return EXECUTABLE if status.st_mode & 0o100 and found.content.filemode else FILE
 
 
-def _store_tree(repo: Repo, files: _Files) -> bytes:
-    root, trees = build(files)
-    for tree in trees:
-        if tree.id not in repo.object_store:
-            repo.object_store.add_object(tree)
-    return root
-
-
 def _tree_of(repo: Repo, head: str | None) -> bytes | None:
     commit = None if head is None else repo.object_store[ObjectID(head.encode())]
     return bytes.fromhex(commit.tree.decode()) if isinstance(commit, Commit) else None
@@ -295,19 +296,6 @@ def _heads(repo: Repo, repository: Repository, worktree: Worktree) -> list[Objec
     if tip is not None and tip not in found:
         found.append(tip)
     return [ObjectID(sha) for sha in found if ObjectID(sha) in repo.object_store]
-
-
-def _commit(repo: Repo, tree: bytes, parents: list[ObjectID], message: str) -> ObjectID:
-    commit = Commit()
-    commit.tree = hexadecimal(tree)
-    commit.parents = parents
-    commit.author = commit.committer = IDENTITY
-    commit.author_time = commit.commit_time = int(time.time())
-    commit.author_timezone = commit.commit_timezone = 0
-    commit.encoding = b"UTF-8"
-    commit.message = message.encode()
-    repo.object_store.add_object(commit)
-    return commit.id
 
 
 def _message(found: Examined) -> str:
@@ -328,13 +316,3 @@ def _message(found: Examined) -> str:
             f"Not kept, because git has no such thing: {', '.join(map(shown, status.untracked.others[:_SHOWN]))}"
         )
     return "\n".join(lines) + "\n"
-
-
-def _note(repo: Repo, repository: Repository, name: str, commit: ObjectID) -> str:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    for attempt in range(_TRIES):
-        ref = f"{layout.RESCUE_PREFIX}{name}/{stamp}" + (f"-{attempt + 1}" if attempt else "")
-        require_real_path(repository.common_dir, ref)
-        if repo.refs.add_if_new(Ref(ref.encode()), commit):
-            return ref
-    raise GitError(f"no free name for a rescue of {name!r} at {stamp}")

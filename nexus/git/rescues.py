@@ -14,6 +14,7 @@ from dulwich.repo import Repo
 
 from nexus.errors import GitError, InvalidName
 from nexus.git import layout
+from nexus.git.kept_trees import drop_kept, is_kept_tree, list_kept
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened
 from nexus.git.rescue_state import read_manifest
@@ -36,8 +37,15 @@ def list_rescues(repository: Repository, name: str | None) -> tuple[Rescue, ...]
             rescue = _describe(repo, match, sha)
             if rescue is not None:
                 found.append((int(match[3] or 1), rescue))
-    found.sort(key=lambda item: (item[1].time, item[0]), reverse=True)
+    found += [(1, kept) for kept in list_kept(repository, name)]
+    found.sort(key=lambda item: (item[1].time, _rank(*item)), reverse=True)
     return tuple(rescue for _, rescue in found)
+
+
+def _rank(number: int, rescue: Rescue) -> tuple[bool, int]:
+    """Order what was kept within one second: whole rescues by their number, then what else a clone held beside the first of them."""
+    whole = rescue.files is not None or rescue.tree is not None
+    return whole, number if whole else -number
 
 
 def _is_name(text: str) -> bool:
@@ -107,6 +115,8 @@ def keep_commit(repository: Repository, ref: str, commit: str) -> None:
 
 def drop_ref(repository: Repository, ref: str, expected: str) -> bool:
     """Delete one of these refs if it still leads where it did, blocking; say whether it is gone."""
+    if is_kept_tree(ref):
+        return drop_kept(repository, ref, expected)
     _require_ours(ref)
     require_real_path(repository.common_dir, ref)
     current = Refs(repository.common_dir).get(os.fsencode(ref))
@@ -129,4 +139,4 @@ def _require_ours(ref: str) -> None:
 
 def is_kept_ref(ref: str) -> bool:
     """Return whether this is the name of a ref that a workspace can be restored from."""
-    return bool(_RESCUE.fullmatch(ref) or _DESTROYED.fullmatch(ref))
+    return bool(_RESCUE.fullmatch(ref) or _DESTROYED.fullmatch(ref) or is_kept_tree(ref))

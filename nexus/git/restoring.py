@@ -15,6 +15,8 @@ from nexus.git import layout, reflog
 from nexus.git.checkout import Report
 from nexus.git.creating import Made, Order, create_worktree
 from nexus.git.including import Include
+from nexus.git.kept_trees import is_kept_tree
+from nexus.git.putting_back import put_back, tip_of_kept
 from nexus.git.refs import HEADS, Refs, checked_out
 from nexus.git.report import stashes_on
 from nexus.git.repository import opened
@@ -48,6 +50,8 @@ def tip_of(repository: Repository, ref: str) -> str:
         RefNotFound: When there is nothing of this name to restore from.
         GitError: When it is damaged.
     """
+    if is_kept_tree(ref):
+        return tip_of_kept(repository, ref)
     with opened(repository) as repo:
         return _plan(repo, repository, "x", ref).tip
 
@@ -64,6 +68,8 @@ def restore_worktree(
     report: Report | None,
 ) -> Made:
     """Make a worktree as it was kept, blocking. See :meth:`nexus.git.Worktrees.restore`."""
+    if is_kept_tree(ref):
+        return put_back(repository, name, ref, reason, stop)
     branch = layout.branch_ref(name)
     with opened(repository) as repo:
         plan = _plan(repo, repository, name, ref)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from dulwich.config import Config
 from dulwich.objects import Commit, ObjectID
@@ -22,6 +23,7 @@ from nexus.git.attributes import Attributes
 from nexus.git.eol import PLAIN, Conversion, clean
 from nexus.git.ignoring import Ignore, Tracked, Untracked, walk
 from nexus.git.index_file import EXECUTABLE, LINK, SUBMODULE, IndexEntry, IndexFile, proves_unchanged, read_index
+from nexus.git.lfs_pointer import PROGRAM, points_at
 from nexus.git.objects import blob_id, stored
 from nexus.git.precious import Precious
 from nexus.git.threads import Stop
@@ -29,6 +31,8 @@ from nexus.git.trees import flatten, shown
 from nexus.models.workspace import Repository
 
 _ATTRIBUTES_LIMIT: Final = 100 << 20
+MAX_COMPARED: Final = 512 << 20
+"""Bytes of the largest file whose content is looked at: a sparse file that claims more would fill the memory."""
 
 
 class Change(StrEnum):
@@ -40,6 +44,10 @@ class Change(StrEnum):
     """Only a program that is not run here could tell."""
 
 
+LookInside: TypeAlias = "Callable[[bytes, bytes], list[str]]"
+"""Given path and commit of a filled submodule, says what is unsaved in it, one line each."""
+
+
 class TreeStatus(NamedTuple):
     """The whole difference."""
 
@@ -49,6 +57,8 @@ class TreeStatus(NamedTuple):
     untracked: Untracked
     problems: list[str]
     """Why the answer is not complete, where it is not."""
+    inside: list[str]
+    """What is unsaved in submodules, one line each; their ``change`` is ``UNKNOWN`` then."""
 
 
 class Content(NamedTuple):
@@ -74,7 +84,7 @@ class Content(NamedTuple):
         """
         if stat.S_ISLNK(status.st_mode):
             return beneath.read_link(self.root, path), PLAIN
-        raw = beneath.read_file(self.root, path)
+        raw = beneath.read_file(self.root, path, limit=MAX_COMPARED)
         return raw, PLAIN if mode == LINK else self.attributes.conversion(path)
 
     def cleaned(self, raw: bytes, how: Conversion, sha: bytes | None) -> bytes:
@@ -119,13 +129,14 @@ class Place(NamedTuple):
     """Which ignored files count as work."""
 
 
-def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
+def examine(content: Content, place: Place, stop: Stop, inside: LookInside | None = None) -> TreeStatus:
     """Compare a tree with its index and its commit.
 
     Args:
         content: Reader of the tree.
         place: Which tree.
         stop: Asked now and then.
+        inside: Looks into filled submodules; without it they are unknown.
 
     Raises:
         GitError: When the index or an object cannot be read.
@@ -136,7 +147,7 @@ def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
     problems += [f"cannot look into {line}" for line in untracked.unreadable]
     head_files = _head_files(content.repo, index, place.head)
     staged = [] if head_files is None else _staged(index, head_files)
-    comparing = Comparing(content, place.tree, index.written_ns, untracked.folders)
+    comparing = Comparing(content, place.tree, index.written_ns, untracked.folders, inside)
     changed: dict[bytes, Change] = {}
     for number, entry in enumerate(index.entries):
         if number % 1024 == 0:
@@ -144,7 +155,7 @@ def examine(content: Content, place: Place, stop: Stop) -> TreeStatus:
         change = comparing.change(entry)
         if change is not None:
             changed[entry.path] = change
-    return TreeStatus(index, staged, changed, untracked, problems + comparing.problems)
+    return TreeStatus(index, staged, changed, untracked, problems + comparing.problems, comparing.inside)
 
 
 def _tracked(index: IndexFile) -> Tracked:
@@ -215,9 +226,15 @@ class Comparing:
         tree: The tree.
         written_ns: When its index was written.
         folders: Folders that are known to be real ones.
+        inside: Looks into filled submodules.
     """
 
-    def __init__(self, content: Content, tree: Path, written_ns: int, folders: set[bytes]) -> None:
+    def __init__(
+        self, content: Content, tree: Path, written_ns: int, folders: set[bytes], inside: LookInside | None = None
+    ) -> None:
+        self._inside = inside
+        self.inside: list[str] = []
+        """What is unsaved in submodules, one line each."""
         self._content = content
         self._tree = os.fsencode(tree)
         self._written_ns = written_ns
@@ -262,7 +279,11 @@ class Comparing:
                     return None
         except OSError as error:
             return self._unknown(f"the submodule {shown(entry.path)} cannot be looked into: {error.strerror}")
-        return self._unknown(f"the submodule {shown(entry.path)} is filled, and work in it is not looked at")
+        if self._inside is None:
+            return self._unknown(f"the submodule {shown(entry.path)} is filled, and work in it is not looked at")
+        found = self._inside(entry.path, entry.sha)
+        self.inside += found
+        return Change.UNKNOWN if found else None
 
     def _by_content(self, entry: IndexEntry, status: os.stat_result) -> Change | None:
         other_size = entry.size != 0 and status.st_size & 0xFFFFFFFF != entry.size
@@ -276,9 +297,14 @@ class Comparing:
             return self._unknown(f"{shown(entry.path)} cannot be read: {error.strerror}")
         if entry.sha in {blob_id(raw), blob_id(self._content.cleaned(raw, how, entry.sha))}:
             return None
-        if how.program is not None:
-            return self._unknown(f"{shown(entry.path)} may differ: {how.program} would have to run")
-        return Change.MODIFIED
+        return Change.MODIFIED if how.program is None else self._by_program(entry, raw, how.program)
+
+    def _by_program(self, entry: IndexEntry, raw: bytes, program: str) -> Change | None:
+        if program == PROGRAM:
+            same = points_at(stored(self._content.repo.object_store, entry.sha), raw)
+            if same is not None:
+                return None if same else Change.MODIFIED
+        return self._unknown(f"{shown(entry.path)} may differ: {program} would have to run")
 
 
 def _kind_differs(entry: IndexEntry, status: os.stat_result, content: Content) -> bool:

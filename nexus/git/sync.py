@@ -46,7 +46,7 @@ async def sync_worktree(
     worktree, remote = await in_thread(lambda _: _prepare(repository, name, remote_name))
     if remote is None:
         return _outcome(worktree, None, f"there is no remote {remote_name!r}, so there is nothing to bring")
-    theirs = await _fetch(repository, remote, timeout)
+    theirs = await fetch(repository, remote, timeout)
     brought = _Brought(remote, theirs)
     return await in_thread(lambda stop: _advance(repository, name, brought, announce, stop))
 
@@ -58,7 +58,7 @@ def _prepare(repository: Repository, name: str, remote_name: str) -> tuple[Workt
     return worktree, remote_named(read_config(repository), remote_name)
 
 
-async def _fetch(repository: Repository, remote: Remote, timeout: float | None) -> Mapping[bytes, bytes]:
+async def fetch(repository: Repository, remote: Remote, timeout: float | None) -> Mapping[bytes, bytes]:
     """Fetch in a thread that may be left behind at the deadline.
 
     A thread in a network call cannot be stopped, and all it can still do is add objects that nothing refers to.
@@ -82,18 +82,56 @@ class _Brought(NamedTuple):
     theirs: Mapping[bytes, bytes]
 
 
-class _Upstream(NamedTuple):
+class Upstream(NamedTuple):
+    """What a branch follows."""
+
     ref: bytes
     commit: bytes
+
+
+Moving: TypeAlias = "Callable[[Repo, bytes, bytes], bool]"
+"""Moves a branch from one commit to another; says whether it was still at the first one."""
 
 
 def _advance(
     repository: Repository, name: str, brought: _Brought, announce: Announce | None, stop: Stop
 ) -> SyncOutcome:
     remote, theirs = brought
+
+    def moving(repo: Repo, before: bytes, after: bytes) -> bool:
+        ref = Ref(os.fsencode(layout.branch_ref(name)))
+        return bool(repo.refs.set_if_equals(ref, ObjectID(before), ObjectID(after)))
+
+    return advance(
+        repository, get_worktree(repository, name), name, remote, theirs, stop=stop, moving=moving, announce=announce
+    )
+
+
+def advance(
+    repository: Repository,
+    worktree: Worktree | None,
+    name: str,
+    remote: Remote,
+    theirs: Mapping[bytes, bytes],
+    *,
+    stop: Stop,
+    moving: Moving,
+    announce: Announce | None = None,
+) -> SyncOutcome:
+    """Note where a remote's branches are, and fast-forward a worktree; blocking.
+
+    Args:
+        repository: The repository.
+        worktree: The worktree; its entry may be named by a descriptor.
+        name: Its name.
+        remote: The remote.
+        theirs: Its refs, whose objects have been fetched.
+        stop: Asked now and then.
+        moving: Moves the branch, when the files are in place.
+        announce: Told the two commits before a file is touched.
+    """
     with opened(repository) as repo:
         fetched = note_refs(repo, repository, remote, theirs)
-        worktree = get_worktree(repository, name)
         if worktree is None or worktree.head is None:
             raise GitError(f"the worktree {name!r} has no commit to go on from", details={"name": name})
         _require_on_branch(worktree)
@@ -114,7 +152,7 @@ def _advance(
         after = upstream.commit.decode()
         if announce is not None:
             announce(worktree.head, after)
-        _fast_forward(repo, repository, worktree, upstream, stop)
+        _fast_forward(repo, repository, worktree, upstream, stop=stop, moving=moving)
         message = f"{behind} new commit{'s' if behind > 1 else ''} from {place}"
         return _outcome(worktree, remote.name, message, after=after, fetched=fetched.moved)
 
@@ -148,7 +186,7 @@ def _require_on_branch(worktree: Worktree) -> None:
         )
 
 
-def _upstream(repository: Repository, worktree: Worktree, remote: Remote, fetched: Fetched) -> _Upstream | None:
+def _upstream(repository: Repository, worktree: Worktree, remote: Remote, fetched: Fetched) -> Upstream | None:
     """Return what to follow: the branch's configured upstream, the branch it started from, or the remote's default."""
     config = read_config(repository)
     refs = Refs(repository.common_dir)
@@ -156,10 +194,10 @@ def _upstream(repository: Repository, worktree: Worktree, remote: Remote, fetche
         ours = None if theirs is None else theirs if theirs.startswith(b"refs/remotes/") else remote.tracked(theirs)
         commit = refs.get(ours) if ours is not None else None
         if ours is not None and commit is not None:
-            return _Upstream(ours, commit)
+            return Upstream(ours, commit)
     head = refs.target(b"refs/remotes/%s/HEAD" % os.fsencode(remote.name))
     commit = refs.get(head) if head is not None else None
-    return _Upstream(head, commit) if head is not None and commit is not None else None
+    return Upstream(head, commit) if head is not None and commit is not None else None
 
 
 def _configured(config: Config, branch: str, remote: str) -> bytes | None:
@@ -180,7 +218,9 @@ def _base(worktree: Worktree) -> bytes | None:
     return (content or b"").strip() or None
 
 
-def _fast_forward(repo: Repo, repository: Repository, worktree: Worktree, upstream: _Upstream, stop: Stop) -> None:
+def _fast_forward(
+    repo: Repo, repository: Repository, worktree: Worktree, upstream: Upstream, *, stop: Stop, moving: Moving
+) -> None:
     before, after = _head(worktree), upstream.commit
     old, new = files_of(repo, before), files_of(repo, after)
     step = step_between(old, new)
@@ -196,9 +236,7 @@ def _fast_forward(repo: Repo, repository: Repository, worktree: Worktree, upstre
         # From here on nothing stops us but the file system: half a step would look like the user's own changes.
         try:
             entries = tree.take(step)
-            moved = repo.refs.set_if_equals(
-                Ref(os.fsencode(layout.branch_ref(worktree.name))), ObjectID(before), ObjectID(after)
-            )
+            moved = moving(repo, before, after)
         except OSError as error:
             _take_back(tree, step)
             raise GitError(

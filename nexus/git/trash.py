@@ -77,10 +77,11 @@ def _entries(trash: Path) -> list[Path]:
 def list_trash(repository: Repository) -> tuple[Trash, ...]:
     """Return what is in the trash, blocking."""
     trash = layout.trash_folder(repository)
-    return tuple(Trash(path, _size(path)) for path in (_entries(trash) if not trash.is_symlink() else []))
+    return tuple(Trash(path, size_of(path)) for path in (_entries(trash) if not trash.is_symlink() else []))
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return the bytes of everything in a folder, as far as it can be seen."""
     total = 0
     waiting = [path]
     while waiting:

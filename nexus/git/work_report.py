@@ -33,6 +33,8 @@ class WorkReport(Model):
     """Stash entries that were made on the branch. Removing the worktree does not delete them."""
     detached: bool = False
     """Whether ``HEAD`` is on no branch."""
+    submodules: tuple[str, ...] = ()
+    """Work inside submodules: path or name, and what it is."""
     operation: str | None = None
     """What was begun and not ended: ``rebase``, ``merge``, ``cherry-pick``, ``revert``, ``bisect``, ``am``."""
     unknown: str | None = None
@@ -59,6 +61,7 @@ class WorkReport(Model):
             found.append(f"{self.unreachable} {commits} nowhere else")
             found.extend(f"  {subject}" for subject in self.unreachable_subjects)
         found.extend(f"stashed: {entry}" for entry in self.stashes)
+        found.extend(_cut([f"in the submodule {line}" for line in self.submodules], "lines about submodules"))
         if self.operation is not None:
             found.append(f"a {self.operation} is in progress")
         if self.unknown is not None:

@@ -12,11 +12,13 @@ import anyio.from_thread
 from nexus.abc import ProgressCallback
 from nexus.git import layout
 from nexus.git.checkout import Report
+from nexus.git.clone_sync import sync_clone
 from nexus.git.clone_work import bring_back, is_clone, remove_any, report_any, rescue_any
-from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.creating import Fill, Made, Order, create_worktree
 from nexus.git.drafts import drop_drafts
 from nexus.git.excluding import exclude
 from nexus.git.including import DEFAULT_LIMIT, Include
+from nexus.git.kept_trees import pin
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree, list_worktrees
 from nexus.git.precious import Precious
@@ -112,15 +114,16 @@ class Worktrees:
         isolation: Isolation = "worktree",
         include: Sequence[str] = (),
         include_max: int = DEFAULT_LIMIT,
+        fill: Fill = Fill(),  # noqa: B008 - frozen
         progress: ProgressCallback | None = None,
     ) -> Worktree:
         """Make the branch ``nexus/<name>`` and a locked worktree in which it is checked out.
 
         Files come from the main checkout where its index proves them unchanged, else from the object database; uncommitted
         changes of the main checkout never come along. Line ends are converted as git would; what a filter program (such as Git
-        LFS) would have to convert is left as stored, and said in ``notes``. Submodules are empty folders. A sparse checkout of the
-        main tree is not taken over: every file is written. Ignored files of the main checkout that ``.worktreeinclude`` or
-        ``include`` name come along; ``notes`` says how many, and what could not.
+        LFS) would have to convert is left as stored, and said in ``notes``. Submodules are empty folders,
+        unless ``fill`` says so. A sparse checkout of the main tree is not taken over: every file is written. Ignored files of the
+        main checkout that ``.worktreeinclude`` or ``include`` name come along; ``notes`` says how many, and what could not.
 
         Args:
             name: The workspace's name.
@@ -131,6 +134,7 @@ class Worktrees:
                 nothing else with it. Its branch comes back by :meth:`bring_back` and :meth:`sync`.
             include: More patterns of ignored files, written as in ``.gitignore``; they rank above ``.worktreeinclude``.
             include_max: Bytes that the files which come along may have together; more is an error.
+            fill: Whether submodules and LFS files get their content, where the repository has it; ``notes`` says what it lacks.
             progress: Told how many files are written.
 
         Returns:
@@ -147,7 +151,7 @@ class Worktrees:
         """
         report = None if progress is None else _reporter(progress, "files")
         coming = None if progress is None else _reporter(progress, "ignored files")
-        order = Order(name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation)
+        order = Order(name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation, fill)
         made = await in_thread(
             lambda stop: create_worktree(self._repository, order, stop, report),
             undo=lambda made: self._undo(name, made),
@@ -205,8 +209,25 @@ class Worktrees:
         """
         return await in_thread(lambda stop: rescue_any(self._repository, name, max_file_bytes, stop, self._precious))
 
+    async def pin(self, name: str, reason: str) -> str:
+        """Prepare for setting a tree aside that :meth:`rescue` refuses: note what it is, and keep the commits that it needs.
+
+        Args:
+            name: The workspace's name.
+            reason: Why it cannot be kept in a commit.
+
+        Returns:
+            The full name of a ref under ``refs/nexus/kept/``, for :meth:`remove`. The tree has not been touched.
+
+        Raises:
+            GitError: When the repository cannot be written.
+        """
+        return await in_thread(lambda _: pin(self._repository, name, reason))
+
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
-        """Return what was rescued and not pruned since, the newest first. A ref that leads to nothing readable is left out.
+        """Return what was rescued and not pruned since, the newest first: commits, and trees that were set aside whole.
+
+        A ref that leads to nothing readable is left out.
 
         Args:
             name: Of which workspace; of all when absent.
@@ -217,7 +238,7 @@ class Worktrees:
         """Return the commit that a branch restored from ``ref`` will be at.
 
         Args:
-            ref: The full name of a ref under ``refs/nexus/rescue/`` or ``refs/nexus/destroyed/``.
+            ref: The full name of a ref under ``refs/nexus/rescue/``, ``refs/nexus/kept/`` or ``refs/nexus/destroyed/``.
 
         Raises:
             RefNotFound: When there is no such ref.
@@ -311,7 +332,15 @@ class Worktrees:
         """
         return await in_thread(lambda _: drop_stale_lock(self._repository, name))
 
-    async def remove(self, name: str, *, expected_tip: str | None, delete_branch: bool, behind: bool = False) -> bool:
+    async def remove(
+        self,
+        name: str,
+        *,
+        expected_tip: str | None,
+        delete_branch: bool,
+        behind: bool = False,
+        aside: str | None = None,
+    ) -> bool:
         """Remove the tree, git's entry and, when asked, the branch. Legal at any time, also for half a worktree; idempotent.
 
         Whether work would be lost is not looked at: ask :meth:`report` before.
@@ -322,6 +351,7 @@ class Worktrees:
             delete_branch: Whether to delete the branch. One that is checked out in another worktree stays.
             behind: Whether the tree is only moved to the trash, which takes the same time however many files it has;
                 :func:`nexus.git.empty_trash` deletes it.
+            aside: The ref that :meth:`pin` returned: nothing is deleted then, tree and entry are moved to ``.nexus/kept/``.
 
         Returns:
             Whether the branch was deleted.
@@ -335,7 +365,12 @@ class Worktrees:
         """
         return await in_thread(
             lambda _: remove_any(
-                self._repository, name, expected_tip=expected_tip, delete_branch=delete_branch, behind=behind
+                self._repository,
+                name,
+                expected_tip=expected_tip,
+                delete_branch=delete_branch,
+                behind=behind,
+                aside=aside,
             )
         )
 
@@ -388,7 +423,7 @@ class Worktrees:
         timeout: float | None = SYNC_TIMEOUT,
         announce: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> SyncOutcome:
-        """Fetch, and fast-forward the worktree's branch from its upstream; of a private clone, :meth:`bring_back`.
+        """Fetch, and fast-forward the worktree's branch from its upstream; of a private clone, :meth:`bring_back` before that.
 
         The upstream is the branch's configured one, else the branch that the worktree started from, else the remote's default.
 
@@ -400,7 +435,8 @@ class Worktrees:
                 a crash.
 
         Returns:
-            What changed. Without such a remote, or without an upstream, nothing did, and ``message`` says why.
+            What changed. Without such a remote, or without an upstream, nothing did, and ``message`` says why. A clone that cannot be
+            fast-forwarded is no error: its work has come back, and ``message`` says the rest.
 
         Raises:
             SyncConflict: When both have moved, local changes are in the way, or the worktree is not on its branch.
@@ -410,7 +446,7 @@ class Worktrees:
         Cancellation: the branch and the tree are as before or wholly moved; refs of the remote may have been updated.
         """
         if await in_thread(lambda _: is_clone(self._repository, name)):
-            return await self.bring_back(name)
+            return await sync_clone(self._repository, name, remote, timeout)
         told = None if announce is None else _from_thread(announce)
         return await sync_worktree(self._repository, name, remote, timeout, told)
 

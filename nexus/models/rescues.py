@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from nexus.models.base import Model
@@ -14,7 +15,7 @@ class Rescue(Model):
     """Unsaved work of a workspace, kept under a ref of its own until it is pruned."""
 
     ref: str
-    """The full name of the ref: ``refs/nexus/rescue/<name>/<time>``."""
+    """The full name of the ref: ``refs/nexus/rescue/<name>/<time>``, or ``refs/nexus/kept/…`` for a tree that was set aside whole."""
     name: str
     """The workspace's name."""
     time: datetime
@@ -35,6 +36,10 @@ class Rescue(Model):
     """Stash entries that were made on the branch."""
     left: tuple[str, ...] = ()
     """What git has no way to hold, and so was not kept: sockets, pipes, devices."""
+    tree: Path | None = None
+    """The folder of a tree that was set aside whole, because it could not be kept in a commit."""
+    reason: str | None = None
+    """Why it could not."""
 
 
 class DestroyedWorkspace(Model):

@@ -26,6 +26,7 @@ from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
 from nexus.state import ApprovalStore, DestroyedStore, FileStateStore, HookLogs, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
 from nexus.workspace.records import provider_options, reference, specification
+from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -132,7 +133,8 @@ class Context:
             protected=protected(self.repository),
             isolation=record.isolation,
         )
-        return specification(record, self.node, container_mounts(self.repository, tree))
+        mounts = (*container_mounts(self.repository, tree), *ssh_mounts(record))
+        return specification(record, self.node, mounts)
 
     # Locks ----------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from nexus.abc import ProgressCallback, Provider
-from nexus.config import Settings
+from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
     BranchInUse,
@@ -22,7 +22,7 @@ from nexus.errors import (
     RecordDamaged,
     WorkspaceNotFound,
 )
-from nexus.git import GitIdentity, Worktree, read_identity
+from nexus.git import Fill, GitIdentity, Worktree, read_identity
 from nexus.models.events import StatusChanged
 from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
@@ -32,10 +32,12 @@ from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.environment import refuse_own_secrets
 from nexus.workspace.hook_plan import admit, remembered
+from nexus.workspace.keeping_work import keep_work, tree_to_keep
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
+from nexus.workspace.ssh_access import look_up
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class Creation:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._step, CreateStep.WORKTREE, lambda: self._check_out(request))
                 group.start_soon(self._step, CreateStep.IMAGE, self._prepare)
-            await self._step(CreateStep.INSTANCE, self._make)
+            await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
@@ -180,6 +182,7 @@ class Creation:
             isolation=record.isolation,
             include=settings.worktree_include,
             include_max=settings.worktree_include_max,
+            fill=Fill(settings.submodules, settings.lfs),
             progress=self._report,
         )
 
@@ -190,8 +193,13 @@ class Creation:
         spec = await provider.prepare(spec, progress=self._report)
         self.record = self.record.model_copy(update={"image": spec.image})
 
-    async def _make(self) -> None:
+    def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
+        """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
+        return self._settings(request).ssh if any(key.startswith("secrets.ssh") for key in request.settings) else None
+
+    async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
+        self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
         spec = self._context.specification(self.record)
         self._report("create", f"making the {self.record.backend} instance")
         instance = await provider.create(spec, progress=self._report)
@@ -325,12 +333,13 @@ async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> 
 async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished: bool) -> None:
     """Remove the tree and the branch that was made for it; whatever somebody wrote there meanwhile is kept under a rescue ref."""
     async with context.repository_lock(f"undoing workspace {record.name}"):
+        aside = None
         if finished and not (await context.worktrees.report(record.name)).clean:
-            await context.worktrees.rescue(record.name)
+            aside = tree_to_keep(await keep_work(context, record))
         if not finished:
             await context.worktrees.drop_stale_lock(record.name)
         tip = record.base_commit if record.branch_created else None
-        await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created)
+        await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created, aside=aside)
 
 
 async def branch_tip(context: Context, record: WorkspaceRecord) -> str | None:

@@ -17,6 +17,7 @@ from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace.bringup import bring_down
 from nexus.workspace.context import Context
 from nexus.workspace.creation import branch_tip
+from nexus.workspace.keeping_work import keep_work, tree_to_keep
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import DestroyStep, Operation
 from nexus.workspace.records import reference, touched
@@ -80,15 +81,17 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
         await _bring_back(context, record)
         # Before looking: a commit that comes in later leaves the branch elsewhere, and it is not deleted.
         tip = await branch_tip(context, record)
+        ours = await _is_ours(context, record, tip)
         try:
             rescued = await _rescue(context, record, force=force)
         except UnsavedWork:
             await _give_up(context, record, journal)
             raise
-        await journal.done(DestroyStep.RESCUE, {"rescued": rescued, "tip": tip})
+        await journal.done(DestroyStep.RESCUE, {"rescued": rescued, "tip": tip, "ours": ours})
         outcome = outcome.model_copy(update={"rescued": rescued})
     else:
         tip = _text(facts.get("tip"))
+        ours = facts.get("ours") is not False
     await step(DestroyStep.INSTANCE, lambda: _remove_instance(context, record))
     if DestroyStep.REMEMBER not in done:
         await journal.doing(DestroyStep.REMEMBER)
@@ -97,7 +100,7 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
         outcome = outcome.model_copy(update={"restore": entry.restore})
     if DestroyStep.WORKTREE not in done:
         await journal.doing(DestroyStep.WORKTREE)
-        deleted = await _remove_worktree(context, record, tip)
+        deleted = await _remove_worktree(context, record, tip, ours=ours, rescued=outcome.rescued)
         await journal.done(DestroyStep.WORKTREE)
         outcome = outcome.model_copy(update={"branch_deleted": deleted})
     await step(DestroyStep.PORTS, lambda: context.allocator.release(record.id))
@@ -124,7 +127,7 @@ async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> 
     if not force:
         raise _unsaved(record, report)
     try:
-        return await context.worktrees.rescue(record.name)
+        return await keep_work(context, record)
     except GitError as error:
         raise UnsavedWork(
             f"workspace {record.name!r} holds work that could not be kept: {error.message}",
@@ -132,6 +135,13 @@ async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> 
             hint=error.hint or f"save it by hand from {record.worktree_path}, then try again",
             report=report.model_dump(mode="json"),
         ) from error
+
+
+async def _is_ours(context: Context, record: WorkspaceRecord, tip: str | None) -> bool:
+    """Return whether the branch holds only what is this workspace's. Asked while the tree is there, and written down."""
+    tree = await context.worktrees.get(record.name)
+    # Where somebody else moved the branch that a clone's comes back to, it holds what was never the clone's: it stays.
+    return tree is None or tree.isolation != "clone" or tree.returned == tip
 
 
 async def _bring_back(context: Context, record: WorkspaceRecord) -> None:
@@ -159,14 +169,17 @@ async def _remove_instance(context: Context, record: WorkspaceRecord) -> None:
         raise
 
 
-async def _remove_worktree(context: Context, record: WorkspaceRecord, tip: str | None) -> bool:
+async def _remove_worktree(
+    context: Context, record: WorkspaceRecord, tip: str | None, *, ours: bool, rescued: str | None
+) -> bool:
     """Remove the tree and, when we made it and nobody has moved it since we looked, the branch."""
     async with context.repository_lock(f"destroying workspace {record.name}"):
-        tree = await context.worktrees.get(record.name)
-        # Where somebody else moved the branch that a clone's comes back to, it holds what was never the clone's: it stays.
-        ours = tree is None or tree.isolation != "clone" or tree.returned == tip
         deleted = await context.worktrees.remove(
-            record.name, expected_tip=tip, delete_branch=record.branch_created and ours, behind=True
+            record.name,
+            expected_tip=tip,
+            delete_branch=record.branch_created and ours,
+            behind=True,
+            aside=tree_to_keep(rescued),
         )
     context.trash.wake()
     return deleted

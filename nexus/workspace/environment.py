@@ -22,6 +22,7 @@ from nexus.models.secrets import Delivery, EnvFile, SecretReference
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
 from nexus.workspace.records import plain_env, referenced_env
+from nexus.workspace.ssh_grant import ssh_environment
 
 _TAKEN = "NEXUS_"
 _STOPPING = 30.0
@@ -51,7 +52,7 @@ async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[
     variables = {name: value.get_secret_value() for name, value in values.items()}
     if any(reference.delivery == "file" for reference in settings.secrets):
         variables |= _paths(context, await context.instance(record))
-    return variables
+    return {**ssh_environment(record), **variables}
 
 
 async def with_secrets(context: Context, record: WorkspaceRecord, request: SpawnRequest) -> SpawnRequest:

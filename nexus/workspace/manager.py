@@ -118,6 +118,8 @@ class WorkspaceManager(WorkspaceService):
         backend: str | None = None,
         image: str | None = None,
         isolation: Isolation | None = None,
+        submodules: bool | None = None,
+        lfs: bool | None = None,
         start_point: str = "HEAD",
         adopt_branch: bool = False,
         settings: Mapping[str, JsonValue] | None = None,
@@ -139,6 +141,8 @@ class WorkspaceManager(WorkspaceService):
             image: Image for backends that have images.
             isolation: ``worktree`` or ``clone``: a linked worktree, or for work you do not trust a private clone, which can read
                 the repository's objects and nothing else of it; the configured one when absent.
+            submodules: Whether submodules are filled, where the main checkout has their content; as configured when absent.
+            lfs: Whether Git LFS files are filled, where the main checkout has their content; as configured when absent.
             start_point: Branch, tag or commit that ``nexus/<name>`` starts from.
             adopt_branch: Use the branch when it is there already.
             settings: More settings for this workspace alone, by dotted key.
@@ -163,8 +167,8 @@ class WorkspaceManager(WorkspaceService):
             flags["backend"] = backend
         if image is not None:
             flags["image"] = image
-        if isolation is not None:
-            flags["isolation"] = isolation
+        given = {"isolation": isolation, "submodules": submodules, "lfs": lfs}
+        flags.update({key: value for key, value in given.items() if value is not None})
         try:
             request = CreateRequest(
                 name=parse_name(name),

@@ -15,6 +15,7 @@ from nexus.models.workspace import DamagedRecord, WorkspaceRecord, WorkspaceStat
 from nexus.state import Claim
 from nexus.workspace.context import Context
 from nexus.workspace.records import provider_options
+from nexus.workspace.ssh_grant import unknown_grant
 
 _STATUS = {InstanceState.RUNNING: WorkspaceStatus.RUNNING, InstanceState.PAUSED: WorkspaceStatus.PAUSED}
 
@@ -117,6 +118,7 @@ async def _record(
         port_mappings=status.ports if status and status.ports else mappings,
         container_id=status.ref.handle if status else None,
         image=settings.image,
+        config=unknown_grant(),
         env_vars=dict(settings.env),
         created_at=claim.created_at if claim else now,
         updated_at=now,

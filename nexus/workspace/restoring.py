@@ -47,7 +47,8 @@ def points(
         for rescue in there.values()
         if rescue.ref not in known
     ]
-    return sorted(found, key=lambda point: (point.time, point.ref), reverse=True)
+    # Rescues of one second stay in the order in which they came: what a clone held beside is after the workspace itself.
+    return sorted(found, key=lambda point: point.time, reverse=True)
 
 
 def choose(found: Sequence[RestorePoint], name: str, at: str | datetime | None) -> RestorePoint:

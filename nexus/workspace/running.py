@@ -18,6 +18,7 @@ from nexus.workspace.lifecycle import Event
 from nexus.workspace.places import Place, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
 from nexus.workspace.settling import settle_run
+from nexus.workspace.ssh_access import hand_over, look_up
 from nexus.workspace.underway import underway
 
 
@@ -53,12 +54,15 @@ async def wake(
         record = await thaw(context, record, instance)
         return await settled(context, record, status, "resumed")
     await hooks.check(context, record)
+    before, record = record, await look_up(context, record, report)
     if place.lost:
         report("create", "its place is gone: making it again around the worktree")
         await journal.doing(StartStep.PLACE)
         record, instance = await make_again(context, record, report)
         await journal.done(StartStep.PLACE)
     else:
+        # First what is taken away: a record says what a container has only once it has it.
+        record, instance = await hand_over(context, before, record, instance)
         record, instance = await secure_ports(context, record, instance, journal)
     await journal.doing(StartStep.UP)
     try:

@@ -21,6 +21,7 @@ SAMPLES: dict[tuple[str, ...], str] = {
     ("project_overrides",): "project_overrides: {app: {env: {A: b}}}",
     ("defaults", "keep_destroyed"): "defaults: {keep_destroyed: 1s}",
     ("defaults", "git_identity"): "defaults: {git_identity: true}",
+    ("secrets", "ssh"): "secrets: {ssh: {mode: agent}}",
     ("defaults", "port_range"): "defaults: {port_range: {start: 1, end: 2}}",
     **{("backend", "docker", name): f"backend: {{docker: {{{name}: x}}}}" for name in DockerOptions.model_fields},
 }

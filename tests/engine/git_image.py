@@ -54,21 +54,27 @@ class GitImage:
 @pytest.fixture(scope="session")
 def git_image(engine: str) -> GitImage:
     """This machine's git in a small image."""
+    files, links, version = own_git()
+    return import_image(engine, "nexus-test-git", version, files, links)
+
+
+def own_git() -> tuple[dict[str, bytes], dict[str, str], str]:
+    """Return this machine's git as files and links of an image, and its version."""
     git = shutil.which("git")
     assert git is not None, "the tests need git"
     execs = Path(subprocess.run([git, "--exec-path"], check=True, capture_output=True, text=True).stdout.strip())
-    files, links = _exec_path(execs)
+    files, links = exec_path(execs)
     files["usr/bin/git"] = Path(git).read_bytes()
-    files |= _libraries_of(git)
+    files |= libraries_of(git)
     version = subprocess.run([git, "--version"], check=True, capture_output=True, text=True).stdout.split()[2]
-    return _import(engine, "nexus-test-git", version, files, links)
+    return files, links, version
 
 
 @pytest.fixture(scope="session")
 def new_git_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> GitImage:
     """A newer git, with the C library it was built for."""
     unpacked = _unpack(tmp_path_factory.mktemp("newer-git"))
-    files, links = _exec_path(unpacked / "usr/lib/git-core")
+    files, links = exec_path(unpacked / "usr/lib/git-core")
     files["usr/bin/git"] = (unpacked / "usr/bin/git").read_bytes()
     for library in (unpacked / "usr").glob("lib*/**/*.so*"):
         if library.is_file() and "gconv" not in library.parts:
@@ -76,10 +82,11 @@ def new_git_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> GitI
     changelog = next(unpacked.glob("../git_*.deb")).name
     found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", changelog)
     assert found is not None, changelog
-    return _import(engine, "nexus-test-git-new", found[0], files, links)
+    return import_image(engine, "nexus-test-git-new", found[0], files, links)
 
 
-def _import(engine: str, name: str, version: str, files: dict[str, bytes], links: dict[str, str]) -> GitImage:
+def import_image(engine: str, name: str, version: str, files: dict[str, bytes], links: dict[str, str]) -> GitImage:
+    """Make an image of the tiny one with more files in it."""
     archive = _extended(rootfs(), files, links)
     for tag in ("latest", version):
         RawEngine(engine).import_image(archive, f"{name}:{tag}")
@@ -95,7 +102,7 @@ def _extended(archive: bytes, files: dict[str, bytes], links: dict[str, str]) ->
     for program in _MORE_PROGRAMS:
         found = shutil.which(program)
         if f"bin/{program}" not in names and found is not None:
-            more |= {f"bin/{program}": Path(found).read_bytes(), **_libraries_of(found)}
+            more |= {f"bin/{program}": Path(found).read_bytes(), **libraries_of(found)}
     buffer.seek(0)
     with tarfile.open(fileobj=buffer, mode="a") as made:
         for path, content in {**more, **files}.items():
@@ -109,12 +116,13 @@ def _extended(archive: bytes, files: dict[str, bytes], links: dict[str, str]) ->
     return buffer.getvalue()
 
 
-def _libraries_of(program: str) -> dict[str, bytes]:
+def libraries_of(program: str) -> dict[str, bytes]:
+    """Return the libraries that a program of this machine needs, by their paths in an image."""
     needed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     return {path.lstrip("/"): Path(path).resolve().read_bytes() for path in re.findall(r"(/[^\s:]+)", needed)}
 
 
-def _exec_path(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+def exec_path(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return git's own programs as files and links; those in Perl and Python are left out, nothing here interprets them."""
     files: dict[str, bytes] = {}
     links: dict[str, str] = {}

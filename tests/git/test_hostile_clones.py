@@ -67,7 +67,7 @@ async def refused(git: Git, worktrees: Worktrees, match: str) -> None:
     with pytest.raises(GitError):
         await worktrees.rescue("a")
     assert git.run("rev-parse", "nexus/a") == before
-    assert git.run("for-each-ref", "refs/nexus") == ""
+    assert git.run("for-each-ref", "refs/nexus/rescue") == ""
     assert git.run("fsck", "--full", "--strict", "--no-dangling") == ""
 
 
@@ -373,7 +373,11 @@ async def test_refs_with_strange_names_or_values_are_words_or_nothing(
     (tree.path / ".git/packed-refs").write_bytes(b"# \xff\n" + git.head().encode() + b" ../../escape\nnonsense\n")
     done = await worktrees.sync("a")
     assert done.after == tip
-    assert git.run("for-each-ref", "--format=%(refname)").split() == ["refs/heads/main", "refs/heads/nexus/a"]
+    assert git.run("for-each-ref", "--format=%(refname)").split() == [
+        "refs/heads/main",
+        "refs/heads/nexus/a",
+        "refs/nexus/lent/a",
+    ]
     assert (await worktrees.report("a")).unknown is None
     os.mkfifo(tree.path / ".git/fifo")
     (tree.path / ".git/packed-refs").unlink()

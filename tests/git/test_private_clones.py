@@ -322,3 +322,34 @@ async def test_a_merge_with_what_no_ref_of_the_clone_names_is_restored_whole(git
     again = await worktrees.restore("a", ref, reason=REASON)
     assert git.run("log", "-1", "--format=%s", "MERGE_HEAD", cwd=again.path) == "work\n"
     sound(git)
+
+
+async def test_the_users_own_gc_takes_nothing_that_a_clone_borrows(git: Git, worktrees: Worktrees) -> None:
+    git.write("only-there", "borrowed\n")
+    base = git.commit("what the clone starts from")
+    clone = await worktrees.create("a", reason=REASON, isolation="clone")
+    git.run("reset", "-q", "--hard", "HEAD~1")
+    git.run("update-ref", "-d", "refs/heads/nexus/a")
+
+    def collect() -> None:
+        git.run("reflog", "expire", "--expire=now", "--all")
+        git.run("gc", "-q", "--prune=now")
+
+    collect()
+    assert git.run("cat-file", "-t", base).strip() == "commit"
+    assert git.run("fsck", "--no-dangling", cwd=clone.path) == ""
+    assert git.run("show", "HEAD:only-there", cwd=clone.path) == "borrowed\n"
+    # What it has borrowed since is kept from the next sync on.
+    git.run("update-ref", "refs/heads/nexus/a", base)
+    (clone.path / "more").write_text("more\n")
+    tip = git.commit("more", cwd=clone.path)
+    assert (await worktrees.sync("a")).after == tip
+    git.run("gc", "-q", "--prune=now", cwd=clone.path)  # its own copies go: the main repository has them now
+    git.run("update-ref", "-d", "refs/heads/nexus/a")
+    collect()
+    assert git.run("fsck", "--no-dangling", cwd=clone.path) == ""
+    # With the clone goes the loan.
+    await worktrees.remove("a", expected_tip=None, delete_branch=False)
+    assert git.run("for-each-ref", "refs/nexus") == ""
+    collect()
+    assert git.run("cat-file", "-t", base, check=False) == ""

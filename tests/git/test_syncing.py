@@ -402,3 +402,61 @@ async def test_a_step_that_fails_half_way_is_taken_back(
     assert not (made.admin_dir / "index.lock").exists()
     monkeypatch.undo()
     assert (await worktrees.sync("one")).fast_forwarded
+
+
+async def test_a_clone_is_fast_forwarded_from_the_remote_after_its_work_came_back(
+    git: Git, worktrees: Worktrees, tmp_path: Path
+) -> None:
+    git.run("clone", "-q", "--bare", str(git.root), str(tmp_path / "remote.git"))
+    git.run("remote", "add", "origin", str(tmp_path / "remote.git"))
+    git.run("fetch", "-q", "origin")
+    clone = await worktrees.create("a", reason=REASON, isolation="clone")
+    other = Git(tmp_path / "other", git.env)
+    git.run("clone", "-q", str(tmp_path / "remote.git"), str(other.root))
+    other.write("theirs", "theirs\n")
+    theirs = other.commit("theirs")
+    other.run("push", "-q", "origin", "HEAD:main")
+    done = await worktrees.sync("a")
+    assert (done.after, done.fast_forwarded, done.remote) == (theirs, True, "origin")
+    assert (clone.path / "theirs").read_text() == "theirs\n"
+    assert git.run("status", "--porcelain", "--branch", cwd=clone.path).splitlines() == ["## nexus/a"]
+    assert git.head(clone.path) == theirs
+    assert git.run("rev-parse", "nexus/a").strip() == theirs
+    assert git.run("fsck", "--no-dangling", cwd=clone.path) == ""
+    assert (await worktrees.report("a")).clean
+    # Local changes in the way, and work on both sides: what the clone has comes back, and nothing of it is touched.
+    other.write("README.md", "changed there\n")
+    other.commit("more")
+    other.run("push", "-q", "origin", "HEAD:main")
+    (clone.path / "README.md").write_text("changed here\n")
+    said = await worktrees.sync("a")
+    assert "not fast-forwarded: local changes are in the way: README.md" in said.message
+    ours = git.commit("ours", cwd=clone.path)
+    said = await worktrees.sync("a")
+    assert (said.after, git.run("rev-parse", "nexus/a").strip()) == (ours, ours)
+    assert "have both moved" in said.message
+    assert (clone.path / "README.md").read_text() == "changed here\n"
+
+
+async def test_links_in_a_clone_send_a_fast_forward_nowhere(git: Git, worktrees: Worktrees, tmp_path: Path) -> None:
+    git.run("clone", "-q", "--bare", str(git.root), str(tmp_path / "remote.git"))
+    git.run("remote", "add", "origin", str(tmp_path / "remote.git"))
+    clone = await worktrees.create("a", reason=REASON, isolation="clone")
+    base = git.head()
+    git.write("theirs", "theirs\n")
+    git.commit("theirs")
+    git.run("push", "-q", "origin", "HEAD:main")
+    git.run("reset", "-q", "--hard", base)
+    victim = tmp_path / "victim"
+    (victim / "nexus").mkdir(parents=True)
+    (victim / "nexus/a").write_text(base + "\n")
+    heads = clone.path / ".git/refs/heads"
+    (heads / "nexus/a").unlink()
+    (heads / "nexus").rmdir()
+    (heads / "nexus").symlink_to(victim / "nexus")
+    (clone.path / ".git/packed-refs").write_text(f"{base} refs/heads/nexus/a\n")
+    with pytest.raises(GitError):
+        await worktrees.sync("a")
+    assert (victim / "nexus/a").read_text() == base + "\n"
+    assert not (clone.path / "theirs").exists()
+    assert git.run("rev-parse", "nexus/a").strip() == base

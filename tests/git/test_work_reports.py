@@ -234,16 +234,17 @@ async def test_a_nested_repository_is_work(git: Git, worktrees: Worktrees, made:
     assert (await worktrees.report("one")).untracked == ("src/", "vendor/lib/")
 
 
-async def test_a_filled_submodule_is_not_known(git: Git, tmp_path: Path) -> None:
+async def test_a_submodule_that_git_filled_is_looked_into(git: Git, tmp_path: Path) -> None:
     git.run("clone", "-q", str(git.root), str(tmp_path / "library"))
     git.run("submodule", "add", "-q", str(tmp_path / "library"), "lib")
     git.commit("submodule")
     worktrees = await git.worktrees()
     made = await worktrees.create("one", reason=REASON)
     git.run("submodule", "update", "-q", "--init", cwd=made.path)
+    assert (await worktrees.report("one")).clean
+    (made.path / "lib/new").write_text("new\n")
     report = await worktrees.report("one")
-    assert report.unknown is not None
-    assert "lib" in report.unknown
+    assert report.submodules == ("lib: untracked: new",)
     assert not report.clean
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from nexus.errors import InvalidArgument
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceSpec
+from nexus.models.ports import PortMapping
 from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import EngineInfo
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
@@ -165,8 +166,8 @@ def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, n
         "CapDrop": list(DROPPED),
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
-        "PortBindings": _bindings(spec),
-        "Mounts": [_mount(mount, own_labels(spec)) for mount in spec.mounts],
+        "PortBindings": {**port_bindings(spec.ports)},
+        "Mounts": [mount_body(mount, own_labels(spec)) for mount in spec.mounts],
     }
     if memory.bytes < limit:
         body["MemoryReservation"] = memory.bytes
@@ -175,15 +176,21 @@ def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, n
     return body
 
 
-def _bindings(spec: InstanceSpec) -> dict[str, JsonValue]:
+def port_bindings(ports: Iterable[PortMapping]) -> dict[str, list[JsonValue]]:
+    """Return how the engine is told which host ports lead to which ports inside."""
     bindings: dict[str, list[JsonValue]] = {}
-    for port in spec.ports:
+    for port in ports:
         entry: JsonValue = {"HostIp": port.bind_address, "HostPort": str(port.host_port)}
         bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
-    return {**bindings}
+    return bindings
 
 
-def _mount(mount: VolumeMount, labels: Mapping[str, str]) -> dict[str, JsonValue]:
+def mount_body(mount: VolumeMount, labels: Mapping[str, str]) -> dict[str, JsonValue]:
+    """Return how the engine is told what to mount.
+
+    Raises:
+        InvalidArgument: When the mount cannot be made.
+    """
     if not mount.target.startswith("/") or mount.target == "/":
         raise InvalidArgument(f"mount target {mount.target!r} is not an absolute path inside the workspace")
     body: dict[str, JsonValue] = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}

@@ -16,6 +16,7 @@ from nexus.errors import NexusError, ProviderError, ProviderUnavailable, Workspa
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus, ResourceStats
 from nexus.models.ports import PortMapping
+from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Engine, parse
 from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
@@ -26,7 +27,7 @@ from nexus.providers.docker.networks import connect, disconnect, ensure_network
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.process import DockerProcess
-from nexus.providers.docker.republish import republish
+from nexus.providers.docker.republish import Change, make_again
 from nexus.providers.docker.secret_files import FOLDER, write_files
 from nexus.providers.docker.spawning import Place, Site, spawn
 from nexus.providers.docker.usage import Counters, Reading, stats_of
@@ -241,7 +242,7 @@ class DockerInstance:
         await connect(self._engine, chosen.name, number)
 
     async def change_ports(self, ports: tuple[PortMapping, ...]) -> Instance:
-        """Publish these ports instead; see :func:`nexus.providers.docker.republish.republish`.
+        """Publish these ports instead; see :func:`nexus.providers.docker.republish.make_again`.
 
         Cancelled: the container is found by its label, with the old ports or with the new ones.
 
@@ -249,7 +250,19 @@ class DockerInstance:
             StateConflict: When it is running.
             WorkspaceGone: When it was removed.
         """
-        return DockerInstance(self._shared, await republish(self._engine, self._ref, ports))
+        return DockerInstance(self._shared, await make_again(self._engine, self._ref, Change(ports=ports)))
+
+    async def change_mounts(self, folder: str, mounts: tuple[VolumeMount, ...]) -> Instance:
+        """Mount these in place of what is mounted below ``folder``; see :func:`nexus.providers.docker.republish.make_again`.
+
+        Cancelled: the container is found by its label, with the old mounts or with the new ones.
+
+        Raises:
+            StateConflict: When it is running.
+            WorkspaceGone: When it was removed.
+        """
+        change = Change(folder=folder, mounts=mounts)
+        return DockerInstance(self._shared, await make_again(self._engine, self._ref, change))
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds (rounded up to whole ones), KILL. Stopped already: nothing.

@@ -1,4 +1,4 @@
-"""Other host ports for a container that is there: an engine fixes them at creation, so the container is made again.
+"""Other host ports or mounts for a container that is there: an engine fixes them at creation, so the container is made again.
 
 What programs wrote inside is kept: the stopped container is committed to an image of its own and the new one starts from that;
 volumes, also nameless ones, go over. The old container is removed last, so that a crash in between leaves it to be found.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from pathlib import PurePosixPath
+from typing import Any, Final, NamedTuple
 
 from nexus.errors import StateConflict, WorkspaceGone
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_WORKSPACE, InstanceRef
 from nexus.models.ports import PortMapping
+from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Answer, Engine, parse
+from nexus.providers.docker.container_config import mount_body, port_bindings
 from nexus.providers.docker.facts import LABEL_PORTS, ports_label
 from nexus.providers.docker.failures import EngineRefused
 
@@ -29,8 +32,18 @@ class _Image(Answer):
     id: str
 
 
-async def republish(engine: Engine, ref: InstanceRef, ports: tuple[PortMapping, ...]) -> InstanceRef:
-    """Make a stopped container again with these ports, and return how it is found from now on.
+class Change(NamedTuple):
+    """What is to be different. ``None``: as it is."""
+
+    ports: tuple[PortMapping, ...] | None = None
+    folder: str | None = None
+    """The folder inside whose mounts are replaced."""
+    mounts: tuple[VolumeMount, ...] = ()
+    """What is mounted there instead."""
+
+
+async def make_again(engine: Engine, ref: InstanceRef, change: Change) -> InstanceRef:
+    """Make a stopped container again with a change, and return how it is found from now on.
 
     Raises:
         WorkspaceGone: When there is no container.
@@ -39,7 +52,7 @@ async def republish(engine: Engine, ref: InstanceRef, ports: tuple[PortMapping, 
     old = await _newest(engine, ref)
     if old["State"]["Running"] or old["State"]["Paused"]:
         raise StateConflict(
-            f"workspace {ref.name!r} is running, and a container's ports are fixed while it does",
+            f"workspace {ref.name!r} is running, and a container's ports and mounts are fixed while it does",
             hint="stop it first",
             details={"state": "running", "allowed": ["stop"]},
         )
@@ -48,7 +61,7 @@ async def republish(engine: Engine, ref: InstanceRef, ports: tuple[PortMapping, 
     if not name.endswith("-old"):
         await _post(engine, "rename the container", f"containers/{old['Id']}/rename", {"name": f"{name}-old"})
     async with engine.door("create the container", deadline=_DEADLINE) as docker:
-        new = await docker.containers.create(_body(old, image, ports), name=name.removesuffix("-old"))
+        new = await docker.containers.create(_body(old, image, change), name=name.removesuffix("-old"))
     await _delete(engine, f"containers/{old['Id']}")
     return ref.model_copy(update={"handle": new.id})
 
@@ -62,13 +75,19 @@ async def remove_states(engine: Engine, number: WorkspaceId) -> None:
         await _delete(engine, f"images/{image.id}")
 
 
-def _body(old: Mapping[str, Any], image: str, ports: tuple[PortMapping, ...]) -> dict[str, Any]:
-    """Return what the old container was made from, with another image and other ports. Pure."""
-    bindings: dict[str, list[dict[str, str]]] = {}
-    for port in ports:
-        entry = {"HostIp": port.bind_address, "HostPort": str(port.host_port)}
-        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
-    host = {**old["HostConfig"], "PortBindings": bindings}
+def _body(old: Mapping[str, Any], image: str, change: Change) -> dict[str, Any]:
+    """Return what the old container was made from, with another image and what is to be different. Pure."""
+    config = {**old["Config"], "Image": image}
+    host = dict(old["HostConfig"])
+    if change.ports is not None:
+        bindings = port_bindings(change.ports)
+        host["PortBindings"] = bindings
+        config["ExposedPorts"] = {key: {} for key in bindings}
+        config["Labels"] = {**(config.get("Labels") or {}), LABEL_PORTS: ports_label(change.ports)}
+    if change.folder is not None:
+        below = PurePosixPath(change.folder)
+        kept = [mount for mount in host.get("Mounts") or () if not PurePosixPath(mount["Target"]).is_relative_to(below)]
+        host["Mounts"] = [*kept, *(mount_body(mount, {}) for mount in change.mounts)]
     named = {mount.get("Target") for mount in host.get("Mounts") or ()}
     # A nameless volume belongs to its container; by its name it goes over to the next one.
     host["Mounts"] = [
@@ -79,14 +98,7 @@ def _body(old: Mapping[str, Any], image: str, ports: tuple[PortMapping, ...]) ->
             if mount["Type"] == "volume" and mount["Destination"] not in named
         ),
     ]
-    config = old["Config"]
-    return {
-        **config,
-        "Image": image,
-        "ExposedPorts": {key: {} for key in bindings},
-        "Labels": {**(config.get("Labels") or {}), LABEL_PORTS: ports_label(ports)},
-        "HostConfig": host,
-    }
+    return {**config, "HostConfig": host}
 
 
 async def _newest(engine: Engine, ref: InstanceRef) -> Mapping[str, Any]:
