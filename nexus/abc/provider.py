@@ -15,7 +15,14 @@ from typing import Protocol, Self, runtime_checkable
 
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
-from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
+from nexus.models.instances import (
+    InstanceDescription,
+    InstanceRef,
+    InstanceSpec,
+    InstanceStatus,
+    ProviderInfo,
+    ResourceStats,
+)
 from nexus.models.ports import PortMapping
 
 
@@ -135,6 +142,18 @@ class SupportsPortChange(Protocol):
 
         Raises:
             StateConflict: When it is running.
+        """
+
+
+@runtime_checkable
+class SupportsDescription(Protocol):
+    """Its backend remembers what it was made from, so that a record which was lost can be written again."""
+
+    async def describe(self) -> InstanceDescription:
+        """Return what it was made from. Starts nothing.
+
+        Raises:
+            WorkspaceGone: When it was removed.
         """
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 import anyio
 
@@ -15,18 +17,45 @@ from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
 from nexus.ports import ephemeral_overlap, reservation_command
 from nexus.workspace.context import Context
 from nexus.workspace.observing import list_all
-from nexus.workspace.rebuilding import rebuild
+from nexus.workspace.rebuilding import adopt, lost, rebuild
+from nexus.workspace.registry_check import examine_registry
 from nexus.workspace.sweeping import sweep
 
 PROBE_TIMEOUT = 3.0
 LOW_DISK = 1024**3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One examination."""
+
+    context: Context
+    fix: bool
+    backends: tuple[ProviderInfo, ...]
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Backends that do not answer. Nobody waits for them a second time."""
+        return frozenset(info.name for info in self.backends if not info.available)
+
+
 async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
     """Look at everything; with ``fix`` settle, rebuild and remove what can be, never losing work."""
+    about = Round(context=context, fix=fix, backends=await probe_all(context))
     findings: list[Finding] = []
-    for part in (_backends, _repository, _tampering, _records, _leftovers, _workspaces, _ports, _disk):
-        findings += [finding async for finding in part(context, fix)]
+    for part in (
+        _registry,
+        _backends,
+        _repository,
+        _tampering,
+        _records,
+        _lost,
+        _leftovers,
+        _workspaces,
+        _ports,
+        _disk,
+    ):
+        findings += [finding async for finding in part(about)]
     return tuple(findings)
 
 
@@ -50,32 +79,45 @@ async def probe_all(context: Context) -> tuple[ProviderInfo, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-async def _backends(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001 - one shape for all parts
-    records, _ = await context.records()
-    needed = {context.settings.backend, *(record.backend for record in records)}
-    for info in await probe_all(context):
-        level = "ok" if info.available else ("error" if info.name in needed else "warning")
-        yield Finding.model_validate(
-            {"check": f"backend {info.name}", "level": level, "message": info.detail or "available", "hint": info.hint}
-        )
+async def _registry(about: Round) -> AsyncGenerator[Finding, None]:
+    async for finding in examine_registry(about.context, fix=about.fix):
+        yield finding
 
 
-async def _repository(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
+async def _backends(about: Round) -> AsyncGenerator[Finding, None]:
+    """One that is not available is wrong only where somebody uses it."""
+    records, _ = await about.context.records()
+    used = Counter(record.backend for record in records)
+    for info in about.backends:
+        check, chosen = f"backend {info.name}", info.name == about.context.settings.backend
+        if info.available:
+            yield Finding(check=check, level="ok", message=info.detail or "available", hint=info.hint)
+        elif used[info.name] or chosen:
+            whose = f"{used[info.name]} of the workspaces here" if used[info.name] else "new workspaces"
+            message = f"{info.detail}; {whose} would run there"
+            yield Finding(check=check, level="error", message=message, hint=info.hint)
+        else:
+            message = f"not available, and nothing here uses it: {info.detail}"
+            yield Finding(check=check, level="info", message=message, hint=info.hint)
+
+
+async def _repository(about: Round) -> AsyncGenerator[Finding, None]:
+    context = about.context
     root = context.repository.root
     try:
         await context.worktrees.resolve("HEAD")
     except NexusError as error:
         yield Finding(check="git", level="error", message=error.message, hint=error.hint)
         return
-    if fix:
+    if about.fix:
         await context.worktrees.exclude()
     yield Finding(check="git", level="ok", message=f"repository at {root}")
 
 
-async def _tampering(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
+async def _tampering(about: Round) -> AsyncGenerator[Finding, None]:
     """Tell what somebody inside a workspace changed to be obeyed outside. Never put right here: what it was is evidence."""
     try:
-        found = await git.examine(context.repository)
+        found = await git.examine(about.context.repository)
     except NexusError as error:
         yield Finding(check="tampering", level="error", message=error.message, hint=error.hint)
         return
@@ -86,28 +128,49 @@ async def _tampering(context: Context, fix: bool) -> AsyncGenerator[Finding, Non
         yield Finding(check="tampering", level="ok", message="git's own files lead where they should")
 
 
-async def _records(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
-    _, damaged = await context.records()
+async def _records(about: Round) -> AsyncGenerator[Finding, None]:
+    _, damaged = await about.context.records()
     if not damaged:
         yield Finding(check="records", level="ok", message="every record can be read")
     for record in damaged:
-        yield await _damaged(context, record, fix)
+        yield await _damaged(about, record)
 
 
-async def _damaged(context: Context, damaged: DamagedRecord, fix: bool) -> Finding:
+async def _damaged(about: Round, damaged: DamagedRecord) -> Finding:
     sentence = f"the record of {damaged.name!r} is damaged: {damaged.reason}"
-    if not fix:
+    if not about.fix:
         return Finding(check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it")
     try:
-        done = await rebuild(context, damaged)
+        done = await rebuild(about.context, damaged, without=about.silent)
     except NexusError as error:
         return Finding(check="records", level="error", message=f"{sentence}; {error.message}", hint=error.hint)
     return Finding(check="records", level="warning", message=f"{sentence}; {done}", fixed=True)
 
 
-async def _leftovers(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
+async def _lost(about: Round) -> AsyncGenerator[Finding, None]:
+    """Workspaces whose record somebody deleted. Before the leftovers, which what nobody misses belongs to."""
+    context = about.context
     try:
-        actions = [action for action in await sweep(context, dry_run=not fix) if action.kind != "expired" or fix]
+        for found in await lost(context, without=about.silent):
+            sentence = (
+                f"the record of {found.name!r} is gone, and {about.context.worktrees.path(found.name)} is still there"
+            )
+            if not about.fix:
+                yield Finding(
+                    check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it"
+                )
+            elif await adopt(context, found.name, without=about.silent):
+                done = "rebuilt from its worktree, its claim and its instance"
+                yield Finding(check="records", level="warning", message=f"{sentence}; {done}", fixed=True)
+    except NexusError as error:
+        yield Finding(check="records", level="error", message=error.message, hint=error.hint)
+
+
+async def _leftovers(about: Round) -> AsyncGenerator[Finding, None]:
+    context, fix = about.context, about.fix
+    try:
+        swept = await sweep(context, dry_run=not fix, without=about.silent)
+        actions = [action for action in swept if action.kind != "expired" or fix]
     except NexusError as error:
         yield Finding(check="leftovers", level="error", message=error.message, hint=error.hint)
         return
@@ -124,8 +187,8 @@ async def _leftovers(context: Context, fix: bool) -> AsyncGenerator[Finding, Non
         )
 
 
-async def _workspaces(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
-    for entry in await list_all(context):
+async def _workspaces(about: Round) -> AsyncGenerator[Finding, None]:
+    for entry in await list_all(about.context, without=about.silent):
         if not isinstance(entry, WorkspaceInfo):
             continue
         if not await anyio.Path(entry.worktree_path).is_dir():
@@ -147,23 +210,32 @@ async def _workspaces(context: Context, fix: bool) -> AsyncGenerator[Finding, No
             )
 
 
-async def _ports(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
-    overlap = ephemeral_overlap()
+async def _ports(about: Round) -> AsyncGenerator[Finding, None]:
+    """The overlap is no fault: a lease is probed before it is used, and replaced when it is taken. Only a fixed port cannot be."""
+    ours = about.context.settings.port_range
+    overlap = ephemeral_overlap(ours)
     if overlap is None:
         yield Finding(check="ports", level="ok", message="the system's own port range stays clear of the workspaces'")
         return
-    yield Finding(
-        check="ports",
-        level="warning",
-        message=f"the system may hand ports {overlap[0]} to {overlap[1]} to any program, and workspaces use them too; "
-        "a port that is taken is replaced and announced",
-        hint=reservation_command(),
+    records, _ = await about.context.records()
+    fixed = sorted(
+        f"{mapping.host_port} of {record.name!r}"
+        for record in records
+        for mapping in record.port_mappings
+        if mapping.fixed and overlap[0] <= mapping.host_port <= overlap[1]
     )
+    message = f"the system may hand ports {overlap[0]} to {overlap[1]} to any program, and workspaces use them too"
+    if fixed:
+        message += f"; fixed ports among them cannot be replaced when they are taken: {', '.join(fixed)}"
+    else:
+        message += "; a port that is taken is replaced and announced"
+    yield Finding(check="ports", level="warning" if fixed else "info", message=message, hint=reservation_command(ours))
 
 
-async def _disk(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
-    usage = await anyio.to_thread.run_sync(shutil.disk_usage, context.repository.root)
-    free = f"{usage.free / LOW_DISK:.1f} GiB free at {context.repository.root}"
+async def _disk(about: Round) -> AsyncGenerator[Finding, None]:
+    root = about.context.repository.root
+    usage = await anyio.to_thread.run_sync(shutil.disk_usage, root)
+    free = f"{usage.free / LOW_DISK:.1f} GiB free at {root}"
     if usage.free < LOW_DISK:
         yield Finding(check="disk", level="warning", message=free, hint="'boulder ws destroy' what is not needed")
     else:
