@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Literal
 
 import anyio
 
@@ -16,6 +17,7 @@ from nexus.models.instances import ProviderInfo
 from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
 from nexus.ports import ephemeral_overlap, reservation_command
 from nexus.workspace.context import Context
+from nexus.workspace.destruction import revive
 from nexus.workspace.observing import list_all
 from nexus.workspace.rebuilding import adopt, lost, rebuild
 from nexus.workspace.registry_check import examine_registry
@@ -51,6 +53,7 @@ async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
         _records,
         _lost,
         _leftovers,
+        _branches,
         _workspaces,
         _ports,
         _disk,
@@ -152,9 +155,7 @@ async def _lost(about: Round) -> AsyncGenerator[Finding, None]:
     context = about.context
     try:
         for found in await lost(context, without=about.silent):
-            sentence = (
-                f"the record of {found.name!r} is gone, and {about.context.worktrees.path(found.name)} is still there"
-            )
+            sentence = f"the record of {found.name!r} is gone, but not what belongs to it"
             if not about.fix:
                 yield Finding(
                     check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it"
@@ -184,6 +185,30 @@ async def _leftovers(about: Round) -> AsyncGenerator[Finding, None]:
             message=f"{action.kind} {action.name}: {action.reason} ({action.action})",
             hint=None if settled else "'boulder doctor --fix' settles what can be settled without losing work",
             fixed=settled,
+        )
+
+
+async def _branches(about: Round) -> AsyncGenerator[Finding, None]:
+    """Branches that somebody deleted while they were checked out; their commits are safe until git collects its garbage."""
+    context = about.context
+    records, _ = await context.records()
+    lost_ones = await context.worktrees.lost_branches()
+    for record in records:
+        if record.name not in lost_ones:
+            continue
+        sentence = f"branch {record.branch} is gone, and workspace {record.name!r} works on it"
+        hint = f"look for its last commit in {record.worktree_path}: git reflog"
+        try:
+            fixed = about.fix and await revive(context, record)
+        except NexusError as error:
+            fixed, hint = False, error.hint or hint
+        if fixed:
+            sentence += "; it was made again at its last commit"
+        elif not about.fix:
+            hint = "'boulder doctor --fix' makes it again at its last commit"
+        level: Literal["warning", "error"] = "warning" if fixed else "error"
+        yield Finding(
+            check=f"branch {record.name}", level=level, message=sentence, hint=None if fixed else hint, fixed=fixed
         )
 
 

@@ -103,10 +103,10 @@ async def lost(context: Context, *, without: Collection[str] = ()) -> tuple[Rema
 
 
 async def worth_keeping(context: Context, found: Remains) -> bool:
-    """Say whether somebody may miss it: its tree is there, and it holds work that is nowhere else or has a place to run in."""
-    if found.tree is None or not found.tree.present or found.identity is None:
+    """Say whether somebody may miss it: it holds work that is nowhere else, or its tree is there and has a place to run in."""
+    if found.tree is None or found.identity is None:
         return False
-    return found.status is not None or not (await context.worktrees.report(found.name)).clean
+    return (found.tree.present and found.status is not None) or not (await context.worktrees.report(found.name)).clean
 
 
 async def remains(context: Context, name: WorkspaceName, *, without: Collection[str] = ()) -> Remains:

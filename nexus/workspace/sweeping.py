@@ -44,7 +44,7 @@ async def _holding_work(context: Context) -> frozenset[str]:
         [
             tree.name
             for tree in await context.worktrees.list()
-            if tree.name not in recorded and tree.present and not (await context.worktrees.report(tree.name)).clean
+            if tree.name not in recorded and not (await context.worktrees.report(tree.name)).clean
         ]
     )
 
