@@ -14,6 +14,7 @@ from nexus import git
 from nexus.errors import NexusError
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
+from nexus.models.ports import PortRange
 from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
 from nexus.ports import ephemeral_overlap, reservation_command
 from nexus.workspace.context import Context
@@ -220,8 +221,10 @@ async def _workspaces(about: Round) -> AsyncGenerator[Finding, None]:
             yield Finding(
                 check=f"workspace {entry.name}",
                 level="error",
-                message=f"its work tree {entry.worktree_path} is gone; branch {entry.branch} still holds what was committed",
-                hint=f"'boulder ws destroy {entry.name}' removes the rest",
+                message=f"its work tree {entry.worktree_path} is gone, moved or deleted by somebody; "
+                f"branch {entry.branch} still holds what was committed",
+                hint=f"if it was moved, move it back; else 'boulder ws destroy {entry.name} --force' keeps what is left "
+                f"and 'boulder ws restore {entry.name}' makes it again",
             )
         elif entry.missing:
             hint = f"'boulder ws up {entry.name}' makes it again around the worktree"
@@ -237,24 +240,30 @@ async def _workspaces(about: Round) -> AsyncGenerator[Finding, None]:
 
 async def _ports(about: Round) -> AsyncGenerator[Finding, None]:
     """The overlap is no fault: a lease is probed before it is used, and replaced when it is taken. Only a fixed port cannot be."""
+    records, _ = await about.context.records()
+    for record in records:
+        for mapping in record.port_mappings:
+            alone = PortRange(start=mapping.host_port, end=mapping.host_port)
+            if mapping.fixed and ephemeral_overlap(alone) is not None:
+                yield Finding(
+                    check="ports",
+                    level="warning",
+                    message=f"the system may hand fixed port {mapping.host_port} of {record.name!r} to any program, "
+                    "and it cannot be replaced then",
+                    hint=reservation_command(alone),
+                )
     ours = about.context.settings.port_range
     overlap = ephemeral_overlap(ours)
     if overlap is None:
         yield Finding(check="ports", level="ok", message="the system's own port range stays clear of the workspaces'")
         return
-    records, _ = await about.context.records()
-    fixed = sorted(
-        f"{mapping.host_port} of {record.name!r}"
-        for record in records
-        for mapping in record.port_mappings
-        if mapping.fixed and overlap[0] <= mapping.host_port <= overlap[1]
+    yield Finding(
+        check="ports",
+        level="info",
+        message=f"the system may hand ports {overlap[0]} to {overlap[1]} to any program, and workspaces use them too; "
+        "a port that is taken is replaced and announced",
+        hint=reservation_command(ours),
     )
-    message = f"the system may hand ports {overlap[0]} to {overlap[1]} to any program, and workspaces use them too"
-    if fixed:
-        message += f"; fixed ports among them cannot be replaced when they are taken: {', '.join(fixed)}"
-    else:
-        message += "; a port that is taken is replaced and announced"
-    yield Finding(check="ports", level="warning" if fixed else "info", message=message, hint=reservation_command(ours))
 
 
 async def _disk(about: Round) -> AsyncGenerator[Finding, None]:
