@@ -143,14 +143,16 @@ class Context:
     # Locks ----------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def workspace_lock(self, name: str, purpose: str) -> AsyncGenerator[None, None]:
+    async def workspace_lock(
+        self, name: str, purpose: str, *, timeout: float = LOCK_TIMEOUT
+    ) -> AsyncGenerator[None, None]:
         """Hold one workspace against every other process and task.
 
         Raises:
-            Busy: When somebody else holds it for longer than a minute; the error names who.
+            Busy: When somebody else holds it for longer than ``timeout`` seconds; the error names who.
         """
         async with lock(
-            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=LOCK_TIMEOUT
+            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=timeout
         ):
             yield
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import anyio
 
-from nexus.errors import NexusError
+from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
@@ -15,18 +15,37 @@ from nexus.workspace import creation, destruction
 from nexus.workspace.context import Context
 from nexus.workspace.plan import CreateStep, Operation, verdict
 
+_PEEK = 0.05
+"""Seconds that somebody's lock is waited for before he counts as being at work."""
+
 _log = logging.getLogger(__name__)
 
 
-async def recover(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
-    """Settle every journal whose writer is gone. One that cannot be settled now is reported and stays."""
+async def recover(context: Context, *, dry_run: bool = False, given_up: bool = False) -> tuple[GcAction, ...]:
+    """Settle every journal whose writer is gone. One that cannot be settled now is reported and stays.
+
+    Args:
+        context: The repository.
+        dry_run: Only say what would be done.
+        given_up: Settle those of living writers as well that have given up: a long-lived program that could not undo something
+            because the disk was full keeps its journal, but not the workspace's lock.
+    """
     return tuple(
         [
             await _report(context, entry, dry_run=dry_run)
             for entry in await context.journal.unfinished()
-            if not entry.owner_alive
+            if not entry.owner_alive or (given_up and await _given_up(context, entry))
         ]
     )
+
+
+async def _given_up(context: Context, entry: JournalEntry) -> bool:
+    """Whether nobody works on it any more. Whoever does holds the workspace's lock from before the journal's first line."""
+    try:
+        async with context.workspace_lock(entry.name, f"looking after {entry.name}", timeout=_PEEK):
+            return await anyio.Path(entry.path).exists()
+    except Busy:
+        return False
 
 
 async def recover_name(context: Context, name: str) -> None:

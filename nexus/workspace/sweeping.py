@@ -27,7 +27,7 @@ async def sweep(context: Context, *, dry_run: bool = False, without: Collection[
         dry_run: Only say what would be done.
         without: Backends that need not be asked: they do not answer.
     """
-    actions = list(await recover(context, dry_run=dry_run))
+    actions = list(await recover(context, dry_run=dry_run, given_up=True))
     # What belongs to unsaved work stays with it: the place that a lost record is rebuilt from.
     kept = await _holding_work(context)
     actions += [action async for action in _claims(context, dry_run, kept)]

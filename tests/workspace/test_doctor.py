@@ -108,7 +108,9 @@ async def test_an_engine_that_never_answers_is_waited_for_once(
             before = len(counted)
             with anyio.fail_after(20):
                 found = await nx.doctor(fix=fix)
-            assert any(line.startswith("backend docker") and "1 of the workspaces" in line for line in complaints(found))
+            assert any(
+                line.startswith("backend docker") and "1 of the workspaces" in line for line in complaints(found)
+            )
             assert len(counted) - before <= 2
         await nx._open.store.save(record)
         await nx.destroy("a")
