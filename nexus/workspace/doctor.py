@@ -54,6 +54,7 @@ async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
         _records,
         _lost,
         _leftovers,
+        _current,
         _branches,
         _workspaces,
         _ports,
@@ -187,6 +188,25 @@ async def _leftovers(about: Round) -> AsyncGenerator[Finding, None]:
             hint=None if settled else "'boulder doctor --fix' settles what can be settled without losing work",
             fixed=settled,
         )
+
+
+async def _current(about: Round) -> AsyncGenerator[Finding, None]:
+    """The current workspace has to be one that there is."""
+    store = about.context.store
+    name = await store.current()
+    if name is None or name in await store.names():
+        return
+    sentence = f".nexus/current names workspace {name!r}, and there is none"
+    if not about.fix:
+        hint = "'boulder doctor --fix' clears it; 'boulder ws switch NAME' names another"
+        yield Finding(check="current", level="warning", message=sentence, hint=hint)
+        return
+    try:
+        await store.set_current(None)
+    except NexusError as error:
+        yield Finding(check="current", level="error", message=f"{sentence}; {error.message}", hint=error.hint)
+    else:
+        yield Finding(check="current", level="warning", message=f"{sentence}; it was cleared", fixed=True)
 
 
 async def _branches(about: Round) -> AsyncGenerator[Finding, None]:

@@ -3,26 +3,26 @@ every workspace can be used or destroyed, and no work is out of reach."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from nexus.errors import UnsavedWork
-from nexus.models.workspace import WorkspaceStatus
+from nexus.errors import GitError, UnsavedWork
 from tests.workbench import Bench, git, leftovers, make_bench
-
-S = WorkspaceStatus
 
 
 @dataclass(frozen=True)
 class Event:
     """One thing that happens while nobody of ours looks."""
 
-    happen: Callable[[Path, Path], None]
+    happen: Callable[[Path, Path], object]
     """Gets the repository and the home folder."""
     says: str | None
     """What doctor finds, in words; ``None``: there is nothing to find."""
@@ -91,7 +91,7 @@ EVENTS = {
     "state-deleted": Event(
         lambda root, _: shutil.rmtree(root / ".nexus" / "state"), "the record of 'work' is gone", listed=False
     ),
-    "current-names-nothing": Event(name_nothing, None),
+    "current-names-nothing": Event(name_nothing, "names workspace 'nothing', and there is none"),
     "tree-deleted": Event(
         lambda root, _: shutil.rmtree(tree(root)),
         "its work tree .* is gone",
@@ -106,14 +106,14 @@ EVENTS = {
         stays="is gone",
         kept="moved",
     ),
-    "worktree-prune": Event(lambda root, _: git(root, "worktree", "prune", "--expire=now") and None, None),
-    "gc": Event(lambda root, _: git(root, "gc", "-q", "--prune=now") and None, None),
+    "worktree-prune": Event(lambda root, _: git(root, "worktree", "prune", "--expire=now"), None),
+    "gc": Event(lambda root, _: git(root, "gc", "-q", "--prune=now"), None),
     "branch-deleted": Event(
-        lambda root, _: git(root, "update-ref", "-d", "refs/heads/nexus/work") and None, "branch nexus/work is gone"
+        lambda root, _: git(root, "update-ref", "-d", "refs/heads/nexus/work"), "branch nexus/work is gone"
     ),
-    "branch-renamed": Event(lambda root, _: git(root, "branch", "-m", "nexus/work", "mine") and None, None),
+    "branch-renamed": Event(lambda root, _: git(root, "branch", "-m", "nexus/work", "mine"), None),
     "worktree-removed": Event(
-        lambda root, _: git(root, "worktree", "remove", "--force", "--force", str(tree(root))) and None,
+        lambda root, _: git(root, "worktree", "remove", "--force", "--force", str(tree(root))),
         "its work tree .* is gone",
         usable=False,
         stays="is gone",
@@ -164,11 +164,11 @@ async def settle(bench: Bench, event: Event) -> None:
         if event.says is None:
             assert words == []
         else:
-            assert any(re_search(event.says, line) for line in words), words
+            assert any(re.search(event.says, line) for line in words), words
         await nx.doctor(fix=True)
         again = await nx.doctor(fix=False)
         left = [finding.message for finding in again if finding.level in {"warning", "error"}]
-        assert all(event.stays and re_search(event.stays, line) for line in left), left
+        assert all(event.stays and re.search(event.stays, line) for line in left), left
         unsaved_is_reachable(bench, event)
         commit_is_reachable(bench)
         assert {entry.name for entry in await nx.list()} >= {"work"}
@@ -179,12 +179,6 @@ async def settle(bench: Bench, event: Event) -> None:
             await ws.stop()
         with pytest.raises(UnsavedWork):
             await nx.destroy("work")
-
-
-def re_search(pattern: str, text: str) -> bool:
-    import re
-
-    return re.search(pattern, text) is not None
 
 
 async def clear(bench: Bench) -> None:
@@ -229,3 +223,85 @@ async def test_whatever_happens_outside_is_told_and_put_right(
     event.happen(place.repository, home)
     await settle(place, event)
     await clear(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a folder read-only for root takes a mount, and that takes root")
+async def test_a_tree_that_was_made_read_only_goes_when_it_can_be_written_again(
+    repository: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = make_bench("local", repository, tmp_path, request)
+    await prepare(place)
+    folder = str(tree(repository))
+    mounted = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        async with place.open() as nx:
+            assert [entry.name for entry in await nx.list()] == ["other", "work"]
+            ws = await nx.attach("work")
+            assert (await ws.exec("cat", "idea.txt")).stdout == "precious\n"
+            with pytest.raises(UnsavedWork):
+                await nx.destroy("work")
+            with pytest.raises(GitError, match="cannot be moved away"):
+                await nx.destroy("work", force=True)
+            assert [entry.name for entry in await nx.list()] == ["other", "work"]
+            found = await nx.doctor(fix=True)
+            assert any("cannot be moved away" in finding.message for finding in found if finding.level == "error")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+    async with place.open() as nx:
+        (rescue,) = await nx.rescues("work")
+        assert git(repository, "show", f"{rescue.ref}:idea.txt") == "precious\n"
+        await nx.doctor(fix=True)
+        assert [entry.name for entry in await nx.list()] == ["other"]
+    await clear(place)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+async def test_a_record_that_is_written_again_knows_what_its_container_knows(
+    repository: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest, how: str
+) -> None:
+    git(repository, "config", "user.name", "Ada")
+    git(repository, "config", "user.email", "ada@example.com")
+    place = make_bench("docker", repository, tmp_path, request)
+    place.extra = {"ports.web.container": 3000, "env.COLOUR": "red", "env.TOKEN": "env:HOME"}
+    async with place.open() as nx:
+        ws = await nx.create("work", labels={"team": "red"}, start=False)
+        await ws.fs.write_text("idea.txt", "precious\n")
+        before = await nx._open.store.load("work")
+    if how == "damaged":
+        record(repository, "work").write_text("{")
+    else:
+        record(repository, "work").unlink()
+    place.extra = {"env.COLOUR": "blue", "env.TOKEN": "env:HOME", "image": "another:1"}
+    async with place.open() as nx:
+        await nx.doctor(fix=True)
+        after = await nx._open.store.load("work")
+        for known in [
+            "id",
+            "name",
+            "backend",
+            "image",
+            "env_vars",
+            "ports",
+            "port_mappings",
+            "labels",
+            "isolation",
+            "config",
+            "container_id",
+            "created_at",
+            "node",
+        ]:
+            assert getattr(after, known) == getattr(before, known), known
+        ws = await nx.attach("work")
+        await ws.start()
+        assert (await ws.shell("echo $COLOUR")).stdout == "red\n"
+        await ws.destroy(force=True)
+    await clear_branch(place)
+
+
+async def clear_branch(bench: Bench) -> None:
+    git(bench.repository, "update-ref", "-d", "refs/heads/nexus/work")
+    assert await leftovers(bench) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -90,14 +90,14 @@ class Listed(Answer):
     labels: Mapping[str, str] | None = None
 
 
-def described(container: Container, image: Image | None) -> InstanceDescription:
-    """Return what a container was made from.
+def described(container: Container, image: Image | None, added: Collection[str] = ()) -> InstanceDescription:
+    """Return what a container was made from, without the variables that were added to what was asked for.
 
     Nothing where that cannot be told: its image is gone, or holds the container's own files and variables since its ports changed.
     """
     if image is None or image.config is None or LABEL_STATE in (image.config.labels or {}):
         return InstanceDescription()
-    inherited = set(image.config.env or ())
+    inherited = {*(image.config.env or ()), *added}
     own = [entry.partition("=") for entry in container.config.env or () if entry not in inherited]
     return InstanceDescription(image=container.config.image or None, env={name: value for name, _, value in own})
 

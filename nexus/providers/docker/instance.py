@@ -23,6 +23,7 @@ from nexus.models.instances import (
 )
 from nexus.models.ports import PortMapping
 from nexus.providers.docker.client import Engine, parse
+from nexus.providers.docker.container_config import HOME
 from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
 from nexus.providers.docker.facts import LABEL_SHELL, Container, Image, Listed, described, status_of
@@ -182,7 +183,7 @@ class DockerInstance:
             if exc.status != 404:
                 raise
             image = None
-        return described(found, image)
+        return described(found, image, {f"HOME={HOME}"})
 
     async def _container(self) -> str:
         """Return the container's id, proved once to be this workspace's."""
