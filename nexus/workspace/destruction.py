@@ -46,7 +46,8 @@ async def destroy(context: Context, record: WorkspaceRecord, *, force: bool) -> 
             workspace was being stopped, it is stopped.
         CleanupError: When something could not be removed; the workspace stays listed as ``destroying``.
     """
-    await revive(context, record)
+    with suppress(GitError):  # what keeps us from looking shows in the report, which decides
+        await revive(context, record)
     if not force:
         await refuse_unsaved(context, record)
     previous = record.status

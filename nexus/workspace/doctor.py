@@ -60,7 +60,14 @@ async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
         _ports,
         _disk,
     ):
-        findings += [finding async for finding in part(about)]
+        try:
+            async for finding in part(about):
+                findings.append(finding)  # noqa: PERF401 - what was found before a part gave up is kept
+        except NexusError as error:
+            # What keeps one part from looking, a pipe in place of a file for instance, must not hide what the others see.
+            findings.append(
+                Finding(check=part.__name__.strip("_"), level="error", message=error.message, hint=error.hint)
+            )
     return tuple(findings)
 
 
@@ -154,19 +161,18 @@ async def _damaged(about: Round, damaged: DamagedRecord) -> Finding:
 
 async def _lost(about: Round) -> AsyncGenerator[Finding, None]:
     """Workspaces whose record somebody deleted. Before the leftovers, which what nobody misses belongs to."""
-    context = about.context
-    try:
-        for found in await lost(context, without=about.silent):
-            sentence = f"the record of {found.name!r} is gone, but not what belongs to it"
-            if not about.fix:
-                yield Finding(
-                    check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it"
-                )
-            elif await adopt(context, found.name, without=about.silent):
-                done = "rebuilt from its worktree, its claim and its instance"
-                yield Finding(check="records", level="warning", message=f"{sentence}; {done}", fixed=True)
-    except NexusError as error:
-        yield Finding(check="records", level="error", message=error.message, hint=error.hint)
+    for found in await lost(about.context, without=about.silent):
+        sentence = f"the record of {found.name!r} is gone, but not what belongs to it"
+        if not about.fix:
+            yield Finding(check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it")
+            continue
+        try:
+            if await adopt(about.context, found.name, without=about.silent):
+                done = f"{sentence}; rebuilt from its worktree, its claim and its instance"
+                yield Finding(check="records", level="warning", message=done, fixed=True)
+        except NexusError as error:
+            message = f"{sentence}; {error.message}"
+            yield Finding(check="records", level="error", message=message, hint=error.hint)
 
 
 async def _leftovers(about: Round) -> AsyncGenerator[Finding, None]:
