@@ -258,14 +258,20 @@ async def test_a_tree_that_was_made_read_only_goes_when_it_can_be_written_again(
     await clear(place)
 
 
-@pytest.mark.docker
-@pytest.mark.parametrize("how", ["damaged", "lost"])
+@pytest.mark.parametrize(
+    ("backend", "how"),
+    [
+        ("local", "damaged"),
+        pytest.param("docker", "damaged", marks=pytest.mark.docker),
+        pytest.param("docker", "lost", marks=pytest.mark.docker),
+    ],
+)
 async def test_a_record_that_is_written_again_knows_what_its_container_knows(
-    repository: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest, how: str
+    repository: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest, backend: str, how: str
 ) -> None:
     git(repository, "config", "user.name", "Ada")
     git(repository, "config", "user.email", "ada@example.com")
-    place = make_bench("docker", repository, tmp_path, request)
+    place = make_bench(backend, repository, tmp_path, request)
     place.extra = {"ports.web.container": 3000, "env.COLOUR": "red", "env.TOKEN": "env:HOME"}
     async with place.open() as nx:
         ws = await nx.create("work", labels={"team": "red"}, start=False)
