@@ -103,8 +103,15 @@ async def lost(context: Context, *, without: Collection[str] = ()) -> tuple[Rema
 
 
 async def worth_keeping(context: Context, found: Remains) -> bool:
-    """Say whether somebody may miss it: it holds work that is nowhere else, or its tree is there and has a place to run in."""
+    """Say whether somebody may miss it: it holds work that is nowhere else, or its tree is there and has a place to run in.
+
+    Something that no clone can carry along has to vouch for it: git's entry, a claim, an instance. A tree and a note in ``.nexus`` can be
+    files of a hostile repository.
+    """
     if found.tree is None or found.identity is None:
+        return False
+    entry = found.tree.registered and found.tree.isolation == "worktree"
+    if not entry and found.claim is None and found.status is None:
         return False
     return (found.tree.present and found.status is not None) or not (await context.worktrees.report(found.name)).clean
 

@@ -311,3 +311,21 @@ async def test_a_record_that_is_written_again_knows_what_its_container_knows(
 async def clear_branch(bench: Bench) -> None:
     git(bench.repository, "update-ref", "-d", "refs/heads/nexus/work")
     assert await leftovers(bench) == []
+
+
+async def test_trees_that_a_clone_could_have_brought_along_become_no_workspace(
+    repository: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = make_bench("mock", repository, tmp_path, request)
+    async with place.open() as nx:
+        ws = await nx.create("work", isolation="clone", start=False)
+        await ws.fs.write_text("idea.txt", "precious\n")
+    # What is left is a folder and a note below .nexus, which anybody can commit.
+    shutil.rmtree(record(repository, "work").parent)
+    shutil.rmtree(registry(home).parent)
+    elsewhere = make_bench("mock", repository, tmp_path, request)
+    async with elsewhere.open() as nx:
+        found = await nx.doctor(fix=True)
+        assert await nx.list() == ()
+        assert any("holds unsaved work" in finding.message for finding in found)
+    assert (tree(repository) / "idea.txt").read_text() == "precious\n"
