@@ -14,6 +14,7 @@ _GOOD, _BUSY, _RESTING, _QUIET, _BAD = range(5)
 _KINDS: Final = {
     "running": _GOOD,
     "ok": _GOOD,
+    "info": _GOOD,
     "fixed": _GOOD,
     "pending": _BUSY,
     "paused": _RESTING,

@@ -20,6 +20,7 @@ from nexus.workspace.context import Context
 from nexus.workspace.manager import WorkspaceManager
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.recovery import recover
+from nexus.workspace.refilling import refill
 
 
 def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports it bare
@@ -67,13 +68,13 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             repository=repository,
             stack=stack,
             registry=registry,
-            node=await registry.node_id(),
             providers=providers or ProviderRegistry.installed(),
             approve=approve,
             ask_passphrase=ask_passphrase,
         )
         try:
             await close_folders(context)
+            await refill(context)
             await recover(context)
             context.trash.wake()
             yield context

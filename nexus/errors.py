@@ -22,7 +22,8 @@
     │   ├── BranchInUse
     │   └── SyncConflict
     ├── StateError
-    │   └── RecordDamaged
+    │   ├── RecordDamaged
+    │   └── RegistryDamaged
     ├── FsError (OSError)
     │   ├── PathNotFound (FileNotFoundError)
     │   ├── PathExists (FileExistsError)
@@ -286,6 +287,13 @@ class RecordDamaged(StateError):
     """A workspace's record cannot be understood; the file is left where it is."""
 
     code = "RECORD_DAMAGED"
+    retryable: ClassVar[bool | None] = False
+
+
+class RegistryDamaged(StateError):
+    """The node's registry cannot be understood; the file is left where it is."""
+
+    code = "REGISTRY_DAMAGED"
     retryable: ClassVar[bool | None] = False
 
 

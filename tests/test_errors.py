@@ -38,6 +38,7 @@ CODES = {
     "SyncConflict": "GIT_SYNC_CONFLICT",
     "StateError": "STATE_ERROR",
     "RecordDamaged": "RECORD_DAMAGED",
+    "RegistryDamaged": "REGISTRY_DAMAGED",
     "FsError": "FS_ERROR",
     "PathNotFound": "FS_NOT_FOUND",
     "PathExists": "FS_EXISTS",

@@ -17,7 +17,14 @@ from pydantic import SecretStr
 
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
-from nexus.models.instances import InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo, ResourceStats
+from nexus.models.instances import (
+    InstanceDescription,
+    InstanceRef,
+    InstanceSpec,
+    InstanceStatus,
+    ProviderInfo,
+    ResourceStats,
+)
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import VolumeMount
 
@@ -169,6 +176,18 @@ class SupportsMountChange(Protocol):
 
         Raises:
             StateConflict: When it is running.
+        """
+
+
+@runtime_checkable
+class SupportsDescription(Protocol):
+    """Its backend remembers what it was made from, so that a record which was lost can be written again."""
+
+    async def describe(self) -> InstanceDescription:
+        """Return what it was made from. Starts nothing.
+
+        Raises:
+            WorkspaceGone: When it was removed.
         """
 
 

@@ -31,6 +31,7 @@ from nexus.git.status import Change
 from nexus.git.submodule_work import unsaved_commits
 from nexus.git.threads import Stop
 from nexus.git.trees import is_hostile_name, shown
+from nexus.git.trouble import refusals_told
 from nexus.models.workspace import Repository
 
 _Files = dict[bytes, tuple[int, bytes]]
@@ -265,7 +266,8 @@ def _keep(repo: Repo, found: Examined, path: bytes, entry: IndexEntry | None, *,
         stored = raw
         kept.verbatim.append(path)
     blob = Blob.from_string(stored)
-    repo.object_store.add_object(blob)
+    with refusals_told():  # a full disk is no fault of this file
+        repo.object_store.add_object(blob)
     mode = _mode(status, entry, found)
     kept.files[path] = mode, bytes.fromhex(blob.id.decode())
     bits = stat.S_IMODE(status.st_mode) & 0o777

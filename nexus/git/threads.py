@@ -15,6 +15,8 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
+from nexus.git.trouble import refusals_told
+
 T = TypeVar("T")
 
 
@@ -60,7 +62,8 @@ class _Run(Generic[T]):
         if not self._turn.acquire(blocking=False):
             return
         try:
-            self.result.append(self._work(self.stop))
+            with refusals_told():
+                self.result.append(self._work(self.stop))
         except BaseException as error:  # noqa: BLE001  carried over to the caller, whole
             self.error = error
         finally:

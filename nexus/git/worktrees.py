@@ -21,6 +21,7 @@ from nexus.git.including import DEFAULT_LIMIT, Include
 from nexus.git.kept_trees import pin
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree, list_worktrees
+from nexus.git.lost_branches import lost_branches, revive_branch
 from nexus.git.precious import Precious
 from nexus.git.refs import Refs, resolve
 from nexus.git.removing import drop_stale_lock
@@ -312,6 +313,21 @@ class Worktrees:
     async def destroyed_tips(self) -> dict[str, str]:
         """Return the refs that :meth:`keep_tip` made, with their commits."""
         return await in_thread(lambda _: list_destroyed_refs(self._repository))
+
+    async def lost_branches(self) -> tuple[str, ...]:
+        """Return the names of the worktrees whose branch somebody deleted although it is checked out there."""
+        return await in_thread(lambda _: lost_branches(self._repository))
+
+    async def revive_branch(self, name: str) -> str | None:
+        """Make such a branch again at the commit that the worktree was at last, so that its history is not lost.
+
+        Returns:
+            That commit; ``None`` when the branch is there, or when nobody knows where it was.
+
+        Raises:
+            GitError: When the worktree's log is no plain file, or git is changing the branch.
+        """
+        return await in_thread(lambda _: revive_branch(self._repository, name))
 
     async def drop(self, ref: str, *, expected: str) -> bool:
         """Delete the ref of a rescue or of a destroyed workspace, if it still leads to ``expected``.

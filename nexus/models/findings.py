@@ -12,7 +12,9 @@ class Finding(Model):
 
     check: str
     """What was looked at: ``git``, ``docker``, ``journal``, ``ports`` …"""
-    level: Literal["ok", "warning", "error"]
+    level: Literal["ok", "info", "warning", "error"]
+    """``info`` is worth knowing and nothing to worry about; ``warning`` is wrong and harmless for now, or was put right;
+    ``error`` needs somebody."""
     message: str
     """One sentence."""
     hint: str | None = None

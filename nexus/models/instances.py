@@ -19,6 +19,8 @@ LABEL_WORKSPACE = "dev.nexus.workspace"
 LABEL_NAME = "dev.nexus.name"
 LABEL_NODE = "dev.nexus.node"
 LABEL_REPOSITORY = "dev.nexus.repository"
+LABEL_OF_USER = "dev.nexus.label."
+"""What a user's own label starts with on everything a provider makes: a lost record gets them back from there."""
 
 
 class Capability(StrEnum):
@@ -107,6 +109,14 @@ class InstanceStatus(Model):
     ports: tuple[PortMapping, ...] = ()
     labels: Mapping[str, str] = {}
     process: ProcessState | None = None
+
+
+class InstanceDescription(Model):
+    """What an instance was made from, as far as its backend still knows."""
+
+    image: str | None = None
+    env: Mapping[str, str] = {}
+    """The variables that it was given, without those of its image."""
 
 
 class ResourceStats(Model):

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from pydantic import JsonValue
 
 from nexus.models.base import Model
-from nexus.models.ids import Name, WorkspaceId
+from nexus.models.ids import Name, NodeId, WorkspaceId
 from nexus.models.ports import PortMapping
 from nexus.models.rescues import DestroyedWorkspace
 from nexus.models.resources import ResourceAllocation
@@ -118,6 +118,8 @@ class WorkspaceRecord(Model):
     last_active: datetime
     expires_at: datetime | None = None
     process_state: ProcessState | None = None
+    node: NodeId | None = None
+    """The node it was made on: a registry that was lost takes its id again from here."""
 
     degraded: str | None = None
     """What went wrong in its scripts, when something did."""

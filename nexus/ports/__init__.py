@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nexus.ports.allocator import PortAllocator, PortLease
+from nexus.ports.demand import rows_of
 from nexus.ports.ephemeral import ephemeral_overlap, reservation_command
 from nexus.ports.plan import ProposedPort, block_order, propose, regions
 from nexus.ports.probe import is_free, who_listens
@@ -17,5 +18,6 @@ __all__ = [
     "propose",
     "regions",
     "reservation_command",
+    "rows_of",
     "who_listens",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from nexus.models.base import Model
 from nexus.models.ports import PortMapping, PortRange, PortRequest
 from nexus.models.workspace import ProcessState
-from nexus.ports.plan import pick, propose
+from nexus.ports.plan import block_of, pick, propose, regions
 from nexus.state.rows import LeaseRow, PortKey
 
 
@@ -135,6 +135,24 @@ def restored_rows(
         for each in mappings
         if (each.protocol, each.host_port) not in table and (each.protocol, each.host_port) not in stolen
     ]
+
+
+def rows_of(
+    owner: str, backend: str, mappings: Sequence[PortMapping], port_range: PortRange | None = None
+) -> tuple[LeaseRow, ...]:
+    """Return the leases that a workspace with these ports must have had, for a registry that was lost."""
+    places = regions(backend, port_range)
+    return tuple(
+        LeaseRow(
+            port=each.host_port,
+            protocol=each.protocol,
+            owner=owner,
+            purpose=each.name,
+            fixed=each.fixed,
+            base=None if each.fixed else block_of(each.host_port, places),
+        )
+        for each in mappings
+    )
 
 
 def as_request(mapping: PortMapping) -> PortRequest:

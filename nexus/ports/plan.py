@@ -84,6 +84,12 @@ def regions(backend: str, port_range: PortRange | None = None) -> tuple[PortRang
     return narrowed
 
 
+def block_of(port: int, places: Sequence[PortRange]) -> int | None:
+    """Return the first port of the block that a port lies in; ``None`` when it is in none of the places."""
+    place = next((each for each in places if port in each), None)
+    return None if place is None else place.start + (port - place.start) // BLOCK * BLOCK
+
+
 def _blocks_within(region: PortRange, allowed: PortRange) -> PortRange | None:
     """Return the region's whole blocks that lie inside ``allowed``; blocks start at multiples of ten from the region's start."""
     first = region.start + max(0, -(-(allowed.start - region.start) // BLOCK)) * BLOCK

@@ -18,7 +18,7 @@ from nexus.state.journal_entry import JournalEntry
 from nexus.state.locks import LockHolder, lock
 from nexus.state.migrations import MIGRATIONS, Document, Step, UnknownSchema, migrate
 from nexus.state.registry import NodeRegistry
-from nexus.state.rows import Claim, Decision, LeaseRow, PortKey, RestoreReport
+from nexus.state.rows import Claim, Decision, Known, LeaseRow, PortKey, RestoreReport
 from nexus.state.store import FileStateStore
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "HookLogs",
     "Journal",
     "JournalEntry",
+    "Known",
     "LeaseRow",
     "LockHolder",
     "NodeRegistry",

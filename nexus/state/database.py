@@ -5,19 +5,23 @@ Everything here blocks and is called on worker threads.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from nexus.errors import Busy, StateError
+from nexus.errors import Busy, RegistryDamaged, StateError
+from nexus.state import tables
 from nexus.state.files import FILE_MODE, FOLDER_MODE, translated
 from nexus.state.tables import SCHEMA, TABLES
 
@@ -26,7 +30,10 @@ T = TypeVar("T")
 _BUSY_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 0.01
 _BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_MOVE_AWAY: Final = "move it away (mv {path} {path}.damaged); it is made again from the workspaces' records"
+_MOVE_AWAY: Final = (
+    "'boulder doctor --fix' moves it away and makes it again from the workspaces' records; "
+    "by hand: mv {path} {path}.damaged"
+)
 _DAMAGE_CODES: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _INHERITED: Final[list[sqlite3.Connection]] = []
 """Connections of a parent process. SQLite forbids a child to use them, and to close them as well, so they are kept for ever."""
@@ -88,6 +95,25 @@ class Database:
         with self._alone():
             self._drop()
 
+    def move_away(self) -> Path | None:
+        """Move a damaged file aside, so that the next call makes an empty one. A file that is sound, or gone, stays as it is.
+
+        Returns:
+            Where it is now; ``None`` when there was nothing to move.
+
+        Raises:
+            Busy: When somebody else is moving it for more than ten seconds.
+            StateError: When it cannot be moved, or cannot be used for another reason than damage.
+        """
+        with translated("move the node's registry away", self.path), _alone_at(self.path):
+            try:
+                # Under the lock: who came second finds the sound one that the first has made meanwhile.
+                self.transact(tables.check)
+            except RegistryDamaged:
+                self.close()
+                return _aside(self.path)
+        return None
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         if self._guard_process != os.getpid():
@@ -144,7 +170,7 @@ class Database:
         except sqlite3.Error as error:
             raise self._error(error) from error
         except ValidationError as error:
-            raise StateError(
+            raise RegistryDamaged(
                 f"the node's registry {self.path} holds a row that makes no sense: {error.errors()[0]['msg']}",
                 hint=_MOVE_AWAY.format(path=self.path),
                 details={"path": str(self.path)},
@@ -165,7 +191,7 @@ class Database:
                 details={**details, "holder": None},
             )
         if code in _DAMAGE_CODES:
-            return StateError(
+            return RegistryDamaged(
                 f"the node's registry {self.path} is damaged: {error}",
                 hint=_MOVE_AWAY.format(path=self.path),
                 details=details,
@@ -175,6 +201,33 @@ class Database:
             hint="check that the file and its folder belong to you and that the disk is not full",
             details=details,
         )
+
+
+@contextmanager
+def _alone_at(path: Path) -> Iterator[None]:
+    deadline = time.monotonic() + _BUSY_SECONDS
+    handle = os.open(f"{path}.repair", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Busy(f"the node's registry {path} is being repaired by somebody else") from None
+                time.sleep(_RETRY_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _aside(path: Path) -> Path:
+    """Move the file and what SQLite keeps beside it. The log goes first: beside a new file it would be taken for its own."""
+    mark = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.{mark}{suffix}"))
+    return path.with_name(f"{path.name}.{mark}")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

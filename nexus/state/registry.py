@@ -9,7 +9,7 @@ from pathlib import Path
 from nexus.models.ids import NodeId, WorkspaceId
 from nexus.state import tables
 from nexus.state.database import Database
-from nexus.state.rows import Claim, Decision, LeaseRow, PortKey, RestoreReport
+from nexus.state.rows import Claim, Decision, Known, LeaseRow, PortKey, RestoreReport
 from nexus.state.threads import run_whole
 
 
@@ -17,8 +17,8 @@ class NodeRegistry:
     """Names, quotas and port leases of one machine, in one SQLite file that any number of processes share.
 
     The constructor only stores. The file is made on first use, and made again when somebody deletes it: :meth:`restore` puts
-    back what records know. Every method raises ``StateError`` when the file cannot be used or is damaged, and ``Busy``
-    when it stays locked for ten seconds. A cancelled call was either done completely or not at all.
+    back what records know. Every method raises ``StateError`` when the file cannot be used, ``RegistryDamaged`` when it is
+    damaged, and ``Busy`` when it stays locked for ten seconds. A cancelled call was either done completely or not at all.
 
     Args:
         path: The database file, for example ``/var/lib/nexus/state/workspaces.db``.
@@ -28,9 +28,36 @@ class NodeRegistry:
         self.path: Path = path
         self._database = Database(path)
 
-    async def node_id(self) -> NodeId:
-        """Return this node's id, chosen at random once and kept for as long as the registry's file is."""
-        return await run_whole(partial(self._database.transact, tables.node_id))
+    async def node_id(self, *, former: NodeId | None = None) -> NodeId:
+        """Return this node's id, chosen at random once and kept for as long as the registry's file is.
+
+        Args:
+            former: The id that the node had before its registry was lost; taken when there is none now.
+        """
+        return await run_whole(partial(self._database.transact, partial(tables.node_id, former=former)))
+
+    async def known(self, repository: Path) -> Known:
+        """Return the node's id and the names that are claimed in a repository, without making either."""
+        return await run_whole(partial(self._database.transact, partial(tables.known, repository)))
+
+    async def check(self) -> None:
+        """Read every page and every row.
+
+        Raises:
+            RegistryDamaged: When one of them cannot be understood.
+        """
+        await run_whole(partial(self._database.transact, tables.check))
+
+    async def move_away(self) -> Path | None:
+        """Move the file aside when it is damaged; the next call makes an empty one, to be filled by :meth:`restore`.
+
+        Returns:
+            Where it is now; ``None`` when it is sound.
+
+        Raises:
+            StateError: When it cannot be moved.
+        """
+        return await run_whole(self._database.move_away)
 
     async def claim(self, claim: Claim, *, max_per_user: int | None = None, max_total: int | None = None) -> None:
         """Reserve a workspace's name in its repository.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pydantic import Field
 
 from nexus.models.base import Model
-from nexus.models.ids import Name, WorkspaceId
+from nexus.models.ids import Name, NodeId, WorkspaceId
 from nexus.models.ports import PortNumber, PortProtocol
 from nexus.models.workspace import ProcessState
 
@@ -59,6 +59,15 @@ class LeaseRow(Model):
 
 Decision: TypeAlias = Callable[[Mapping[PortKey, str]], Sequence[LeaseRow]]
 """A pure function from the leased ports and their owners to the rows that shall be added."""
+
+
+class Known(NamedTuple):
+    """What the registry knows of one repository."""
+
+    node: NodeId | None
+    """The node's id; ``None`` in a registry that has just been made."""
+    names: frozenset[str]
+    """The workspaces that are claimed."""
 
 
 class RestoreReport(Model):

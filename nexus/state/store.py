@@ -72,6 +72,14 @@ class FileStateStore:
         """
         return await to_thread.run_sync(self._load_all)
 
+    async def names(self) -> frozenset[str]:
+        """Return the names that have a record, readable or not, without reading any.
+
+        Raises:
+            StateError: When the folder is not usable.
+        """
+        return await to_thread.run_sync(self._names)
+
     async def save(self, record: WorkspaceRecord) -> None:
         """Store a record in place of the former one of that name.
 
@@ -137,6 +145,16 @@ class FileStateStore:
                 return self._read_each(folder, names)
         except FileNotFoundError:
             return (), ()
+
+    def _names(self) -> frozenset[str]:
+        try:
+            with open_folder(self.root, *_RECORDS) as folder, translated("list the workspaces", self.root):
+                found = os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(
+            name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX) and not name.startswith(".")
+        )
 
     def _read_each(self, folder: int, names: list[str]) -> Listing:
         records: list[WorkspaceRecord] = []

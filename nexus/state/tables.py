@@ -13,7 +13,7 @@ from nexus.models.ids import NodeId
 from nexus.models.ports import PortProtocol
 from nexus.models.workspace import ProcessState
 from nexus.processes import is_alive
-from nexus.state.rows import Claim, Decision, LeaseRow, PortKey, RestoreReport
+from nexus.state.rows import Claim, Decision, Known, LeaseRow, PortKey, RestoreReport
 
 SCHEMA: Final = 1
 TABLES: Final = (
@@ -46,10 +46,33 @@ _RESTORE_LEASE: Final = """
 _PROTOCOLS: Final[dict[str, PortProtocol]] = {"tcp": "tcp", "udp": "udp"}
 
 
-def node_id(db: sqlite3.Connection) -> NodeId:
-    """Return the node's id; the first caller chooses it."""
-    db.execute("INSERT OR IGNORE INTO meta VALUES ('node_id', ?)", (str(uuid.uuid4()),))
+def node_id(db: sqlite3.Connection, *, former: NodeId | None = None) -> NodeId:
+    """Return the node's id; the first caller chooses it, and chooses the one that the node had before when that is known."""
+    db.execute("INSERT OR IGNORE INTO meta VALUES ('node_id', ?)", (former or str(uuid.uuid4()),))
     return NodeId(db.execute("SELECT value FROM meta WHERE key = 'node_id'").fetchone()[0])
+
+
+def known(repository: Path, db: sqlite3.Connection) -> Known:
+    """Return what there is of one repository, as cheaply as can be: every opening asks."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'node_id'").fetchone()
+    names = db.execute("SELECT name FROM claims WHERE repository = ?", (str(repository),))
+    return Known(None if row is None else NodeId(row[0]), frozenset(name for (name,) in names))
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Read every page and every row.
+
+    Raises:
+        sqlite3.DatabaseError: When a page is damaged.
+        ValidationError: When a row makes no sense.
+    """
+    found: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        damage = sqlite3.DatabaseError(found)
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
+    all_claims(None, db)
+    all_leases(None, db)
 
 
 def add_claim(claim: Claim, max_per_user: int | None, max_total: int | None, db: sqlite3.Connection) -> None:

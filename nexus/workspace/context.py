@@ -13,7 +13,7 @@ import anyio
 
 from nexus.abc import Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
-from nexus.errors import NexusError, RecordDamaged, WorkspaceNotFound
+from nexus.errors import NexusError, RecordDamaged, StateError, WorkspaceNotFound
 from nexus.git import Worktree, Worktrees, container_mounts, protected
 from nexus.models.events import Progress
 from nexus.models.ids import NodeId, WorkspaceId
@@ -29,7 +29,8 @@ from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+"""What a workspace's id looks like."""
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
@@ -42,12 +43,15 @@ class Context:
     repository: Repository
     stack: ConfigStack
     registry: NodeRegistry
-    node: NodeId
     providers: ProviderRegistry
     ask_passphrase: AskPassphrase | None = None
     bus: EventBus = field(default_factory=EventBus)
     approve: Approve | None = None
     """Asked for what is not approved yet."""
+    known_node: NodeId | None = None
+    """This node's id, once the registry has said it."""
+    registry_problem: NexusError | None = None
+    """Why the registry could not be used when it was asked last. What does not need it goes on without."""
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
@@ -67,6 +71,17 @@ class Context:
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._opening = anyio.Lock()
         self._closing = AsyncExitStack()
+
+    @property
+    def node(self) -> NodeId:
+        """This node's id.
+
+        Raises:
+            StateError: When the registry, which keeps it, cannot be used.
+        """
+        if self.known_node is None:
+            raise self.registry_problem or StateError("the node's registry has not been asked for this node's id yet")
+        return self.known_node
 
     async def aclose(self) -> None:
         """Close the providers' connections. Workspaces go on running."""
@@ -139,14 +154,16 @@ class Context:
     # Locks ----------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def workspace_lock(self, name: str, purpose: str) -> AsyncGenerator[None, None]:
+    async def workspace_lock(
+        self, name: str, purpose: str, *, timeout: float = LOCK_TIMEOUT
+    ) -> AsyncGenerator[None, None]:
         """Hold one workspace against every other process and task.
 
         Raises:
-            Busy: When somebody else holds it for longer than a minute; the error names who.
+            Busy: When somebody else holds it for longer than ``timeout`` seconds; the error names who.
         """
         async with lock(
-            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=LOCK_TIMEOUT
+            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=timeout
         ):
             yield
 
@@ -165,7 +182,7 @@ class Context:
             WorkspaceNotFound: When there is none.
             RecordDamaged: When its file cannot be understood.
         """
-        if not _ID.fullmatch(name):
+        if not ID.fullmatch(name):
             return self._own(await self.store.load(name))
         # Handles ask by id for every command: the name it had last time is right nearly always, and one file is read, not all.
         known = self._names.get(name)

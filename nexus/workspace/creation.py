@@ -37,6 +37,7 @@ from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
+from nexus.workspace.refilling import refill
 from nexus.workspace.ssh_access import look_up
 
 _log = logging.getLogger(__name__)
@@ -241,6 +242,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await close_folders(context, make=True)
     await _refuse_existing(context, request.name)
     await drop_stale_claim(context, request.name)
+    await refill(context)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     refuse_own_secrets(context, stack.settings)
     provider = await context.provider(stack.settings.backend)
@@ -255,8 +257,8 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         branch=worktrees.branch(request.name),
         base_commit=base,
         worktree=worktrees.path(request.name),
-        identity=await _identity(context, provider, told=stack.settings.git_identity),
-    )
+        identity=await told_identity(context, provider, told=stack.settings.git_identity),
+    ).model_copy(update={"node": context.node})
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)
@@ -274,7 +276,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     return Creation(context, record, journal, context.reporter(record, progress))
 
 
-async def _identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
+async def told_identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
     """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
     info = await provider.probe()
     if info.available and Capability.ISOLATION not in info.capabilities:

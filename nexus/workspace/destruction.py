@@ -31,6 +31,14 @@ async def refuse_unsaved(context: Context, record: WorkspaceRecord) -> None:
         raise _unsaved(record, report)
 
 
+async def revive(context: Context, record: WorkspaceRecord) -> bool:
+    """Make the branch again that somebody deleted under the worktree: what it led to is work, and would be seen as none."""
+    if record.name not in await context.worktrees.lost_branches():
+        return False
+    async with context.repository_lock(f"reviving {record.branch}"):
+        return await context.worktrees.revive_branch(record.name) is not None
+
+
 async def destroy(context: Context, record: WorkspaceRecord, *, force: bool) -> DestroyOutcome:
     """Destroy a workspace. The caller holds its lock.
 
@@ -39,6 +47,8 @@ async def destroy(context: Context, record: WorkspaceRecord, *, force: bool) -> 
             workspace was being stopped, it is stopped.
         CleanupError: When something could not be removed; the workspace stays listed as ``destroying``.
     """
+    with suppress(GitError):  # what keeps us from looking shows in the report, which decides
+        await revive(context, record)
     if not force:
         await refuse_unsaved(context, record)
     previous = record.status
@@ -126,6 +136,8 @@ async def _rescue(context: Context, record: WorkspaceRecord, *, force: bool) -> 
         return None
     if not force:
         raise _unsaved(record, report)
+    if await context.worktrees.get(record.name) is None:
+        return None  # Tree and entry are gone: what is left are the branch's commits, and its tip is kept in the next step.
     try:
         return await keep_work(context, record)
     except GitError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal
 
 import anyio
 
@@ -11,22 +14,60 @@ from nexus import git
 from nexus.errors import NexusError
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
+from nexus.models.ports import PortRange
 from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
 from nexus.ports import ephemeral_overlap, reservation_command
 from nexus.workspace.context import Context
+from nexus.workspace.destruction import revive
 from nexus.workspace.observing import list_all
-from nexus.workspace.rebuilding import rebuild
+from nexus.workspace.rebuilding import adopt, lost, rebuild
+from nexus.workspace.registry_check import examine_registry
 from nexus.workspace.sweeping import sweep
 
 PROBE_TIMEOUT = 3.0
 LOW_DISK = 1024**3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One examination."""
+
+    context: Context
+    fix: bool
+    backends: tuple[ProviderInfo, ...]
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Backends that do not answer. Nobody waits for them a second time."""
+        return frozenset(info.name for info in self.backends if not info.available)
+
+
 async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
     """Look at everything; with ``fix`` settle, rebuild and remove what can be, never losing work."""
+    about = Round(context=context, fix=fix, backends=await probe_all(context))
     findings: list[Finding] = []
-    for part in (_backends, _repository, _tampering, _records, _leftovers, _workspaces, _ports, _disk):
-        findings += [finding async for finding in part(context, fix)]
+    for part in (
+        _registry,
+        _backends,
+        _repository,
+        _tampering,
+        _records,
+        _lost,
+        _leftovers,
+        _current,
+        _branches,
+        _workspaces,
+        _ports,
+        _disk,
+    ):
+        try:
+            async for finding in part(about):
+                findings.append(finding)  # noqa: PERF401 - what was found before a part gave up is kept
+        except NexusError as error:
+            # What keeps one part from looking, a pipe in place of a file for instance, must not hide what the others see.
+            findings.append(
+                Finding(check=part.__name__.strip("_"), level="error", message=error.message, hint=error.hint)
+            )
     return tuple(findings)
 
 
@@ -50,32 +91,45 @@ async def probe_all(context: Context) -> tuple[ProviderInfo, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-async def _backends(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001 - one shape for all parts
-    records, _ = await context.records()
-    needed = {context.settings.backend, *(record.backend for record in records)}
-    for info in await probe_all(context):
-        level = "ok" if info.available else ("error" if info.name in needed else "warning")
-        yield Finding.model_validate(
-            {"check": f"backend {info.name}", "level": level, "message": info.detail or "available", "hint": info.hint}
-        )
+async def _registry(about: Round) -> AsyncGenerator[Finding, None]:
+    async for finding in examine_registry(about.context, fix=about.fix):
+        yield finding
 
 
-async def _repository(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
+async def _backends(about: Round) -> AsyncGenerator[Finding, None]:
+    """One that is not available is wrong only where somebody uses it."""
+    records, _ = await about.context.records()
+    used = Counter(record.backend for record in records)
+    for info in about.backends:
+        check, chosen = f"backend {info.name}", info.name == about.context.settings.backend
+        if info.available:
+            yield Finding(check=check, level="ok", message=info.detail or "available", hint=info.hint)
+        elif used[info.name] or chosen:
+            whose = f"{used[info.name]} of the workspaces here" if used[info.name] else "new workspaces"
+            message = f"{info.detail}; {whose} would run there"
+            yield Finding(check=check, level="error", message=message, hint=info.hint)
+        else:
+            message = f"not available, and nothing here uses it: {info.detail}"
+            yield Finding(check=check, level="info", message=message, hint=info.hint)
+
+
+async def _repository(about: Round) -> AsyncGenerator[Finding, None]:
+    context = about.context
     root = context.repository.root
     try:
         await context.worktrees.resolve("HEAD")
     except NexusError as error:
         yield Finding(check="git", level="error", message=error.message, hint=error.hint)
         return
-    if fix:
+    if about.fix:
         await context.worktrees.exclude()
     yield Finding(check="git", level="ok", message=f"repository at {root}")
 
 
-async def _tampering(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
+async def _tampering(about: Round) -> AsyncGenerator[Finding, None]:
     """Tell what somebody inside a workspace changed to be obeyed outside. Never put right here: what it was is evidence."""
     try:
-        found = await git.examine(context.repository)
+        found = await git.examine(about.context.repository)
     except NexusError as error:
         yield Finding(check="tampering", level="error", message=error.message, hint=error.hint)
         return
@@ -86,28 +140,46 @@ async def _tampering(context: Context, fix: bool) -> AsyncGenerator[Finding, Non
         yield Finding(check="tampering", level="ok", message="git's own files lead where they should")
 
 
-async def _records(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
-    _, damaged = await context.records()
+async def _records(about: Round) -> AsyncGenerator[Finding, None]:
+    _, damaged = await about.context.records()
     if not damaged:
         yield Finding(check="records", level="ok", message="every record can be read")
     for record in damaged:
-        yield await _damaged(context, record, fix)
+        yield await _damaged(about, record)
 
 
-async def _damaged(context: Context, damaged: DamagedRecord, fix: bool) -> Finding:
+async def _damaged(about: Round, damaged: DamagedRecord) -> Finding:
     sentence = f"the record of {damaged.name!r} is damaged: {damaged.reason}"
-    if not fix:
+    if not about.fix:
         return Finding(check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it")
     try:
-        done = await rebuild(context, damaged)
+        done = await rebuild(about.context, damaged, without=about.silent)
     except NexusError as error:
         return Finding(check="records", level="error", message=f"{sentence}; {error.message}", hint=error.hint)
     return Finding(check="records", level="warning", message=f"{sentence}; {done}", fixed=True)
 
 
-async def _leftovers(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:
+async def _lost(about: Round) -> AsyncGenerator[Finding, None]:
+    """Workspaces whose record somebody deleted. Before the leftovers, which what nobody misses belongs to."""
+    for found in await lost(about.context, without=about.silent):
+        sentence = f"the record of {found.name!r} is gone, but not what belongs to it"
+        if not about.fix:
+            yield Finding(check="records", level="error", message=sentence, hint="'boulder doctor --fix' rebuilds it")
+            continue
+        try:
+            if await adopt(about.context, found.name, without=about.silent):
+                done = f"{sentence}; rebuilt from its worktree, its claim and its instance"
+                yield Finding(check="records", level="warning", message=done, fixed=True)
+        except NexusError as error:
+            message = f"{sentence}; {error.message}"
+            yield Finding(check="records", level="error", message=message, hint=error.hint)
+
+
+async def _leftovers(about: Round) -> AsyncGenerator[Finding, None]:
+    context, fix = about.context, about.fix
     try:
-        actions = [action for action in await sweep(context, dry_run=not fix) if action.kind != "expired" or fix]
+        swept = await sweep(context, dry_run=not fix, without=about.silent)
+        actions = [action for action in swept if action.kind != "expired" or fix]
     except NexusError as error:
         yield Finding(check="leftovers", level="error", message=error.message, hint=error.hint)
         return
@@ -124,16 +196,61 @@ async def _leftovers(context: Context, fix: bool) -> AsyncGenerator[Finding, Non
         )
 
 
-async def _workspaces(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
-    for entry in await list_all(context):
+async def _current(about: Round) -> AsyncGenerator[Finding, None]:
+    """The current workspace has to be one that there is."""
+    store = about.context.store
+    name = await store.current()
+    if name is None or name in await store.names():
+        return
+    sentence = f".nexus/current names workspace {name!r}, and there is none"
+    if not about.fix:
+        hint = "'boulder doctor --fix' clears it; 'boulder ws switch NAME' names another"
+        yield Finding(check="current", level="warning", message=sentence, hint=hint)
+        return
+    try:
+        await store.set_current(None)
+    except NexusError as error:
+        yield Finding(check="current", level="error", message=f"{sentence}; {error.message}", hint=error.hint)
+    else:
+        yield Finding(check="current", level="warning", message=f"{sentence}; it was cleared", fixed=True)
+
+
+async def _branches(about: Round) -> AsyncGenerator[Finding, None]:
+    """Branches that somebody deleted while they were checked out; their commits are safe until git collects its garbage."""
+    context = about.context
+    records, _ = await context.records()
+    lost_ones = await context.worktrees.lost_branches()
+    for record in records:
+        if record.name not in lost_ones:
+            continue
+        sentence = f"branch {record.branch} is gone, and workspace {record.name!r} works on it"
+        hint = f"look for its last commit in {record.worktree_path}: git reflog"
+        try:
+            fixed = about.fix and await revive(context, record)
+        except NexusError as error:
+            fixed, hint = False, error.hint or hint
+        if fixed:
+            sentence += "; it was made again at its last commit"
+        elif not about.fix:
+            hint = "'boulder doctor --fix' makes it again at its last commit"
+        level: Literal["warning", "error"] = "warning" if fixed else "error"
+        yield Finding(
+            check=f"branch {record.name}", level=level, message=sentence, hint=None if fixed else hint, fixed=fixed
+        )
+
+
+async def _workspaces(about: Round) -> AsyncGenerator[Finding, None]:
+    for entry in await list_all(about.context, without=about.silent):
         if not isinstance(entry, WorkspaceInfo):
             continue
         if not await anyio.Path(entry.worktree_path).is_dir():
             yield Finding(
                 check=f"workspace {entry.name}",
                 level="error",
-                message=f"its work tree {entry.worktree_path} is gone; branch {entry.branch} still holds what was committed",
-                hint=f"'boulder ws destroy {entry.name}' removes the rest",
+                message=f"its work tree {entry.worktree_path} is gone, moved or deleted by somebody; "
+                f"branch {entry.branch} still holds what was committed",
+                hint=f"if it was moved, move it back; else 'boulder ws destroy {entry.name} --force' keeps what is left "
+                f"and 'boulder ws restore {entry.name}' makes it again",
             )
         elif entry.missing:
             hint = f"'boulder ws up {entry.name}' makes it again around the worktree"
@@ -147,23 +264,38 @@ async def _workspaces(context: Context, fix: bool) -> AsyncGenerator[Finding, No
             )
 
 
-async def _ports(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
-    overlap = ephemeral_overlap()
+async def _ports(about: Round) -> AsyncGenerator[Finding, None]:
+    """The overlap is no fault: a lease is probed before it is used, and replaced when it is taken. Only a fixed port cannot be."""
+    records, _ = await about.context.records()
+    for record in records:
+        for mapping in record.port_mappings:
+            alone = PortRange(start=mapping.host_port, end=mapping.host_port)
+            if mapping.fixed and ephemeral_overlap(alone) is not None:
+                yield Finding(
+                    check="ports",
+                    level="warning",
+                    message=f"the system may hand fixed port {mapping.host_port} of {record.name!r} to any program, "
+                    "and it cannot be replaced then",
+                    hint=reservation_command(alone),
+                )
+    ours = about.context.settings.port_range
+    overlap = ephemeral_overlap(ours)
     if overlap is None:
         yield Finding(check="ports", level="ok", message="the system's own port range stays clear of the workspaces'")
         return
     yield Finding(
         check="ports",
-        level="warning",
+        level="info",
         message=f"the system may hand ports {overlap[0]} to {overlap[1]} to any program, and workspaces use them too; "
         "a port that is taken is replaced and announced",
-        hint=reservation_command(),
+        hint=reservation_command(ours),
     )
 
 
-async def _disk(context: Context, fix: bool) -> AsyncGenerator[Finding, None]:  # noqa: ARG001
-    usage = await anyio.to_thread.run_sync(shutil.disk_usage, context.repository.root)
-    free = f"{usage.free / LOW_DISK:.1f} GiB free at {context.repository.root}"
+async def _disk(about: Round) -> AsyncGenerator[Finding, None]:
+    root = about.context.repository.root
+    usage = await anyio.to_thread.run_sync(shutil.disk_usage, root)
+    free = f"{usage.free / LOW_DISK:.1f} GiB free at {root}"
     if usage.free < LOW_DISK:
         yield Finding(check="disk", level="warning", message=free, hint="'boulder ws destroy' what is not needed")
     else:

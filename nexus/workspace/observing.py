@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import anyio
 
 from nexus.errors import NexusError
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_NODE, LABEL_REPOSITORY, InstanceState, InstanceStatus
+from nexus.models.instances import LABEL_REPOSITORY, InstanceState, InstanceStatus
 from nexus.models.requests import ListFilter
 from nexus.models.rescues import DestroyedWorkspace
 from nexus.models.workspace import ListEntry, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
@@ -26,12 +26,20 @@ async def look(context: Context, record: WorkspaceRecord) -> WorkspaceInfo:
     return view(record, seen, current=await context.store.current(), last_active=context.last_active(record.id))
 
 
-async def list_all(context: Context, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
-    """Return every workspace by name, each backend asked once; damaged records at the end."""
+async def list_all(
+    context: Context, where: ListFilter | None = None, *, without: Collection[str] = ()
+) -> tuple[ListEntry, ...]:
+    """Return every workspace by name, each backend asked once; damaged records at the end.
+
+    Args:
+        context: The repository.
+        where: Which; all when absent.
+        without: Backends that need not be asked: they do not answer.
+    """
     records, damaged = await context.records()
     current = await context.store.current()
     wanted = [record for record in records if where is None or _may_match(record, where)]
-    seen = await _seen(context, wanted)
+    seen = await _seen(context, wanted, without)
     infos = [
         view(record, seen[record.id], current=current, last_active=context.last_active(record.id)) for record in wanted
     ]
@@ -61,14 +69,20 @@ def _may_match(record: WorkspaceRecord, where: ListFilter) -> bool:
     return all(record.labels.get(key) == value for key, value in where.labels.items())
 
 
-async def _seen(context: Context, records: Sequence[WorkspaceRecord]) -> Mapping[WorkspaceId, InstanceStatus]:
+async def _seen(
+    context: Context, records: Sequence[WorkspaceRecord], without: Collection[str]
+) -> Mapping[WorkspaceId, InstanceStatus]:
     by_backend: dict[str, list[WorkspaceRecord]] = defaultdict(list)
     for record in records:
         by_backend[record.backend].append(record)
     seen: dict[WorkspaceId, InstanceStatus] = {}
 
     async def ask(backend: str, owned: list[WorkspaceRecord]) -> None:
-        seen.update(await _ask(context, backend, owned))
+        if backend in without:
+            silence = f"the {backend} backend does not answer"
+            seen.update({record.id: _absent(record, InstanceState.UNKNOWN, silence) for record in owned})
+        else:
+            seen.update(await _ask(context, backend, owned))
 
     async with anyio.create_task_group() as group:
         for backend, owned in by_backend.items():
@@ -80,7 +94,8 @@ async def _ask(
     context: Context, backend: str, records: Sequence[WorkspaceRecord]
 ) -> Mapping[WorkspaceId, InstanceStatus]:
     """Ask one backend for all its workspaces of this repository; what it does not name is gone."""
-    labels = {LABEL_NODE: context.node, LABEL_REPOSITORY: str(context.repository.root)}
+    # Not by the node's label: the registry that keeps the node's id may have been lost, and ids are unique without it.
+    labels = {LABEL_REPOSITORY: str(context.repository.root)}
     try:
         with anyio.fail_after(LIST_TIMEOUT):
             provider = await context.provider(backend)

@@ -123,7 +123,14 @@ async def _change_ports(
 
 
 async def _verified(context: Context, record: WorkspaceRecord) -> tuple[tuple[PortMapping, ...], bool]:
-    mappings, changes = await context.allocator.verify(record.id, record.port_mappings)
+    if not record.port_mappings:
+        return (), False  # nothing that the registry would have to be asked about
+    mappings, changes = await context.allocator.verify(
+        record.id,
+        record.port_mappings,
+        key=f"{record.repository.root}:{record.name}",
+        backend=record.backend,
+    )
     for change in changes:
         context.bus.publish(PortChanged(workspace=record.id, name=record.name, change=change))
     return mappings, bool(changes)

@@ -14,6 +14,7 @@ from nexus.models.ids import NodeId, new_workspace_id
 from nexus.models.instances import (
     LABEL_NAME,
     LABEL_NODE,
+    LABEL_OF_USER,
     LABEL_REPOSITORY,
     LABEL_WORKSPACE,
     InstanceRef,
@@ -124,7 +125,13 @@ def own_labels(record: WorkspaceRecord, node: NodeId) -> dict[str, str]:
         LABEL_NAME: record.name,
         LABEL_NODE: node,
         LABEL_REPOSITORY: str(record.repository.root),
+        **{f"{LABEL_OF_USER}{key}": value for key, value in record.labels.items()},
     }
+
+
+def users_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the user's own labels among those that something of ours carries."""
+    return {key.removeprefix(LABEL_OF_USER): value for key, value in labels.items() if key.startswith(LABEL_OF_USER)}
 
 
 def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMount, ...]) -> InstanceSpec:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import anyio
 
-from nexus.errors import NexusError
+from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
@@ -18,16 +18,26 @@ from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
 from nexus.workspace.settling import settle_run
 
+_PEEK = 0.05
+"""Seconds that somebody's lock is waited for before he counts as being at work."""
+
 _log = logging.getLogger(__name__)
 
 
-async def recover(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
-    """Settle every journal whose writer is gone. One that cannot be settled now is reported and stays."""
+async def recover(context: Context, *, dry_run: bool = False, given_up: bool = False) -> tuple[GcAction, ...]:
+    """Settle every journal whose writer is gone. One that cannot be settled now is reported and stays.
+
+    Args:
+        context: The repository.
+        dry_run: Only say what would be done.
+        given_up: Settle those of living writers as well that have given up: a long-lived program that could not undo something
+            because the disk was full keeps its journal, but not the workspace's lock.
+    """
     return tuple(
         [
             await _report(context, entry, dry_run=dry_run)
             for entry in await context.journal.unfinished()
-            if not entry.owner_alive
+            if not entry.owner_alive or (given_up and await _given_up(context, entry))
         ]
     )
 
@@ -74,6 +84,15 @@ async def _settle_held(context: Context, names: frozenset[str], tried: Container
         elif entry.id not in tried:
             return entry
     return None
+
+
+async def _given_up(context: Context, entry: JournalEntry) -> bool:
+    """Whether nobody works on it any more. Whoever does holds the workspace's lock from before the journal's first line."""
+    try:
+        async with context.workspace_lock(entry.name, f"looking after {entry.name}", timeout=_PEEK):
+            return await anyio.Path(entry.path).exists()
+    except Busy:
+        return False
 
 
 async def _try_to_settle(context: Context, entry: JournalEntry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 
 import anyio
@@ -10,26 +10,49 @@ import anyio
 from nexus.errors import NexusError, UnsavedWork, WorkspaceNotFound
 from nexus.git import list_trash
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, InstanceStatus
+from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY
 from nexus.models.requests import GcAction
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace import destruction
 from nexus.workspace.context import Context
+from nexus.workspace.observing import LIST_TIMEOUT
 from nexus.workspace.recovery import holding, recover
 
 
-async def sweep(context: Context, *, dry_run: bool = False) -> tuple[GcAction, ...]:
-    """Settle journals, then remove claims, instances, leases and worktrees without a record, then what has expired."""
-    actions = list(await recover(context, dry_run=dry_run))
-    for part in (_claims, _instances, _worktrees, _leases, _expired, _trash):
+async def sweep(context: Context, *, dry_run: bool = False, without: Collection[str] = ()) -> tuple[GcAction, ...]:
+    """Settle journals, then remove claims, instances, leases and worktrees without a record, then what has expired.
+
+    Args:
+        context: The repository.
+        dry_run: Only say what would be done.
+        without: Backends that need not be asked: they do not answer.
+    """
+    actions = list(await recover(context, dry_run=dry_run, given_up=True))
+    # What belongs to unsaved work stays with it: the place that a lost record is rebuilt from.
+    kept = await _holding_work(context)
+    actions += [action async for action in _claims(context, dry_run, kept)]
+    actions += [action async for action in _instances(context, dry_run, kept, without)]
+    for part in (_worktrees, _leases, _expired, _trash):
         actions += [action async for action in part(context, dry_run)]
     return tuple(actions)
 
 
-async def _claims(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+async def _holding_work(context: Context) -> frozenset[str]:
+    """Return the names of trees without a record that hold unsaved work."""
+    recorded = await context.store.names()
+    return frozenset(
+        [
+            tree.name
+            for tree in await context.worktrees.list()
+            if tree.name not in recorded and not (await context.worktrees.report(tree.name)).clean
+        ]
+    )
+
+
+async def _claims(context: Context, dry_run: bool, kept: Collection[str]) -> AsyncIterator[GcAction]:
     """Reservations of this repository whose record is gone."""
     for claim in await context.registry.claims(repository=context.repository.root):
-        if await _has_record(context, claim.name):
+        if claim.name in kept or await _has_record(context, claim.name):
             continue
         async with context.workspace_lock(claim.name, f"sweeping {claim.name}"):
             # Asked again under the lock: a creation may have been between its claim and its record.
@@ -41,22 +64,35 @@ async def _claims(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
         yield _action("claim", claim.name, dry_run, "reserved, but there is no such workspace")
 
 
-async def _instances(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
-    """Containers and process groups that carry this node's label and belong to nobody."""
+async def _instances(
+    context: Context, dry_run: bool, kept: Collection[str], without: Collection[str]
+) -> AsyncIterator[GcAction]:
+    """Containers and process groups of this repository and node that belong to nobody.
+
+    Another repository's are not ours to judge: its folder may just not be mounted.
+    """
     claimed = {claim.id for claim in await context.registry.claims()}
+    records, _ = await context.records()
+    # A registry that was lost and could not be filled again may have another id since; what was made before says the old one.
+    nodes = {context.node, *(record.node for record in records if record.node is not None)}
     for name in context.providers.names():
+        if name in without:
+            continue
         try:
-            provider = await context.provider(name)
-            found = await provider.list({LABEL_NODE: context.node})
-        except NexusError:
+            with anyio.fail_after(LIST_TIMEOUT):
+                provider = await context.provider(name)
+                found = await provider.list({LABEL_REPOSITORY: str(context.repository.root)})
+        except (NexusError, TimeoutError):
             continue  # a backend that cannot be asked now has orphans another time
         for status in found:
-            if status.ref.id in claimed or await _recorded(context, status):
+            owner = status.labels.get(LABEL_NAME, "")
+            if status.labels.get(LABEL_NODE) not in nodes or owner in kept:
+                continue
+            if status.ref.id in claimed or await _has_record(context, owner, status.ref.id):
                 continue
             if not dry_run:
                 await provider.destroy(status.ref)
-            label = status.labels.get(LABEL_NAME, status.ref.id)
-            yield _action("orphan", label, dry_run, f"{name} instance without a workspace")
+            yield _action("orphan", owner or status.ref.id, dry_run, f"{name} instance without a workspace")
 
 
 async def _worktrees(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
@@ -123,22 +159,15 @@ async def _trash(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
         yield GcAction(kind="trash", name=item.path.name, action="kept", reason=reason)
 
 
-async def _has_record(context: Context, name: str) -> bool:
-    """Whether there is a record of this name, readable or not: a damaged one still owns what it names."""
+async def _has_record(context: Context, name: str, identifier: WorkspaceId | None = None) -> bool:
+    """Whether there is a record of this name (and id), readable or not: a damaged one still owns what it names."""
     try:
-        await context.record(name)
+        record = await context.record(name)
     except WorkspaceNotFound:
         return False
     except NexusError:
         return True
-    return True
-
-
-async def _recorded(context: Context, status: InstanceStatus) -> bool:
-    """Whether a record knows the instance. Another repository's is not ours to judge: its folder may just not be mounted."""
-    if status.labels.get(LABEL_REPOSITORY) != str(context.repository.root):
-        return True
-    return await _has_record(context, status.labels.get(LABEL_NAME, ""))
+    return identifier in {None, record.id}
 
 
 def _action(kind: str, name: str, dry_run: bool, reason: str) -> GcAction:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nexus.errors import InvalidArgument, PortsExhausted
 from nexus.models.ports import RESERVED_PORTS, PortRange, PortRequest
-from nexus.ports.plan import BLOCK, DOCKER, FALLBACK, SPRITE, block_order, pick, propose, regions
+from nexus.ports.plan import BLOCK, DOCKER, FALLBACK, SPRITE, block_of, block_order, pick, propose, regions
 from nexus.state import PortKey
 
 PLACES = (DOCKER, PortRange(start=40000, end=65529))
@@ -223,3 +223,12 @@ def test_programs_can_run_out_of_ports() -> None:
     assert caught.value.details == {"wanted": 20, "free": 19}
     with pytest.raises(InvalidArgument, match="reserved"):
         pick(1, taken=(), key="k", preferred=32799)
+
+
+def test_the_block_of_a_port_is_the_one_it_was_chosen_from() -> None:
+    places = regions("docker")
+    assert block_of(32801, places) == 32800
+    assert block_of(34999, places) == 34990
+    assert block_of(40007, places) == 40000
+    assert block_of(8080, places) is None
+    assert block_of(35001, regions("sprite")) == 35000

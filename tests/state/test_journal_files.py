@@ -220,6 +220,20 @@ async def test_a_killed_owner_is_seen_and_its_journal_taken_over(journal: Journa
     assert await journal.unfinished() == ()
 
 
+@pytest.mark.parametrize("what", ["start_time", "boot_id"])
+async def test_an_owner_whose_process_id_was_used_again_is_gone(journal: Journal, what: str) -> None:
+    work = await begin(journal)
+    path = work.entry.path
+    header = json.loads(path.read_text().splitlines()[0])
+    header["owner"][what] = header["owner"][what] - 1 if what == "start_time" else "before"
+    path.write_text(json.dumps(header) + "\n")
+    (entry,) = await journal.unfinished()
+    me = identify()
+    assert me is not None
+    assert entry.owner is not None
+    assert (entry.owner.pid, entry.owner_alive) == (me.pid, False)
+
+
 async def test_a_journal_that_was_settled_meanwhile_cannot_be_reopened(journal: Journal) -> None:
     work = await begin(journal)
     entry = work.entry

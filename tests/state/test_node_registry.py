@@ -13,8 +13,8 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from nexus.errors import AlreadyExists, Busy, PortInUse, QuotaExceeded, StateError
-from nexus.models.ids import new_workspace_id, parse_name
+from nexus.errors import AlreadyExists, Busy, PortInUse, QuotaExceeded, RegistryDamaged, StateError
+from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.workspace import ProcessState
 from nexus.processes import identify
 from nexus.state import Claim, Decision, LeaseRow, NodeRegistry, PortKey, database
@@ -226,6 +226,39 @@ async def test_garbage_is_an_error_with_the_next_step(path: Path, registry: Node
     assert await registry.claims() == ()
 
 
+async def test_a_damaged_file_is_moved_away_by_the_first_and_left_alone_by_the_rest(
+    path: Path, registry: NodeRegistry
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(RegistryDamaged):
+        await registry.check()
+    others = [NodeRegistry(path) for _ in range(5)]
+    moved = []
+
+    async def move(each: NodeRegistry) -> None:
+        moved.append(await each.move_away())
+
+    async with anyio.create_task_group() as group:
+        for each in others:
+            group.start_soon(move, each)
+    (away,) = [where for where in moved if where is not None]
+    assert away.read_bytes() == b"this is no database" * 100
+    claim = new_claim()
+    await registry.claim(claim)
+    assert await registry.move_away() is None
+    assert await registry.claims() == (claim,)
+    for each in others:
+        await each.aclose()
+
+
+async def test_a_node_that_lost_its_registry_keeps_its_id(path: Path, registry: NodeRegistry) -> None:
+    assert (await registry.known(path)).node is None
+    assert await registry.node_id(former=NodeId("before")) == "before"
+    assert await registry.node_id(former=NodeId("other")) == "before"
+    assert (await registry.known(path)).node == "before"
+
+
 async def test_damage_in_the_middle_is_an_error(path: Path, registry: NodeRegistry) -> None:
     await registry.lease("w", take(*(row(port, purpose="x" * 500) for port in range(1000, 1200))))
     await registry.aclose()
@@ -233,8 +266,10 @@ async def test_damage_in_the_middle_is_an_error(path: Path, registry: NodeRegist
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xab" * (size - 4096))
-    with pytest.raises(StateError, match="is damaged"):
+    with pytest.raises(RegistryDamaged, match="is damaged"):
         await registry.leases()
+    with pytest.raises(RegistryDamaged):
+        await registry.check()
 
 
 async def test_a_row_that_makes_no_sense_is_an_error(path: Path, registry: NodeRegistry) -> None:
@@ -242,7 +277,7 @@ async def test_a_row_that_makes_no_sense_is_an_error(path: Path, registry: NodeR
     with sqlite3.connect(path) as db:
         db.execute("UPDATE claims SET name = 'Not A Name'")
     db.close()
-    with pytest.raises(StateError, match="holds a row that makes no sense"):
+    with pytest.raises(RegistryDamaged, match="holds a row that makes no sense"):
         await registry.claims()
 
 

@@ -221,3 +221,32 @@ async def test_processes_exclude_each_other(path: Path, tmp_path: Path, spawn: S
         await to_thread.run_sync(child.communicate)
     assert [child.returncode for child in children] == [0] * 8
     assert counter.read_text() == "80"
+
+
+@pytest.mark.parametrize("what", ["start_time", "boot_id"])
+async def test_a_process_id_that_was_used_again_is_not_taken_for_the_holder(path: Path, what: str) -> None:
+    """A note of our own id, but of another start or another boot: its writer is gone, whoever has the number now."""
+    me = identify()
+    assert me is not None
+    other = me.model_copy(update={"start_time": me.start_time - 1} if what == "start_time" else {"boot_id": "before"})
+    note = {"process": other.model_dump(), "purpose": "creating workspace a", "since": "2026-01-01T00:00:00Z"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    path.with_name("a.lock.holder").write_text(json.dumps(note))
+    async with lock(path, purpose="first", timeout=5):  # what it left is no lock
+        path.with_name("a.lock.holder").write_text(json.dumps(note))
+        with pytest.raises(
+            Busy, match="did not leave its name"
+        ):  # the lock that is held is one, whatever the note says
+            async with lock(path, purpose="second", timeout=0.01):
+                pytest.fail("two holders")
+
+
+async def test_a_note_of_a_living_process_is_no_lock(path: Path) -> None:
+    me = identify()
+    assert me is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note = {"process": me.model_dump(), "purpose": "creating workspace a", "since": "2026-01-01T00:00:00Z"}
+    path.with_name("a.lock.holder").write_text(json.dumps(note))
+    async with lock(path, purpose="first", timeout=5):
+        pass

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_NAME, LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus
+from nexus.models.instances import (
+    LABEL_NAME,
+    LABEL_WORKSPACE,
+    InstanceDescription,
+    InstanceRef,
+    InstanceState,
+    InstanceStatus,
+)
 from nexus.models.ports import PortMapping
 from nexus.providers.docker.client import Answer
 
@@ -18,6 +25,9 @@ LABEL_PORTS: Final = "dev.nexus.docker.ports"
 """Label that keeps the names of the published ports, which the engine has no place for."""
 LABEL_SHELL: Final = "dev.nexus.docker.shell"
 """Label with ``none`` for an image without ``/bin/sh``."""
+
+LABEL_STATE: Final = "dev.nexus.state"
+"""On images that hold one workspace's files and go with it; its id."""
 
 _ORDERLY: Final = frozenset({0, 130, 137, 143, 255})
 """Statuses of a container that was stopped: by itself on TERM, by INT, by KILL, by TERM, by the end of its engine."""
@@ -39,8 +49,15 @@ class Config(Answer):
 
     labels: Mapping[str, str] | None = None
     env: tuple[str, ...] | None = None
+    image: str = ""
     working_dir: str = ""
     user: str = ""
+
+
+class Image(Answer):
+    """An image, as ``GET /images/{name}/json`` describes it."""
+
+    config: Config | None = None
 
 
 class Container(Answer):
@@ -48,6 +65,8 @@ class Container(Answer):
 
     id: str
     name: str = ""
+    image: str = ""
+    """The image's id."""
     state: State = State()
     config: Config = Config()
 
@@ -69,6 +88,18 @@ class Listed(Answer):
     state: str = ""
     status: str = ""
     labels: Mapping[str, str] | None = None
+
+
+def described(container: Container, image: Image | None, added: Collection[str] = ()) -> InstanceDescription:
+    """Return what a container was made from, without the variables that were added to what was asked for.
+
+    Nothing where that cannot be told: its image is gone, or holds the container's own files and variables since its ports changed.
+    """
+    if image is None or image.config is None or LABEL_STATE in (image.config.labels or {}):
+        return InstanceDescription()
+    inherited = {*(image.config.env or ()), *added}
+    own = [entry.partition("=") for entry in container.config.env or () if entry not in inherited]
+    return InstanceDescription(image=container.config.image or None, env={name: value for name, _, value in own})
 
 
 def status_of(container: Container) -> InstanceStatus:

@@ -14,13 +14,21 @@ from pydantic import SecretStr
 from nexus.abc import Instance, ProcessHandle
 from nexus.errors import NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
 from nexus.models.execution import SpawnRequest
-from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.models.instances import (
+    LABEL_WORKSPACE,
+    InstanceDescription,
+    InstanceRef,
+    InstanceState,
+    InstanceStatus,
+    ResourceStats,
+)
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Engine, parse
+from nexus.providers.docker.container_config import HOME
 from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
-from nexus.providers.docker.facts import LABEL_SHELL, Container, Listed, status_of
+from nexus.providers.docker.facts import LABEL_SHELL, Container, Image, Listed, described, status_of
 from nexus.providers.docker.failures import EngineRefused, network_missing, not_running, taken_port
 from nexus.providers.docker.freezing import StartGate
 from nexus.providers.docker.networks import connect, disconnect, ensure_network
@@ -161,6 +169,24 @@ class DockerInstance:
             self._place = None
             return InstanceStatus(ref=self._ref, state=InstanceState.GONE, detail="its container was removed")
         return status_of(found)
+
+    async def describe(self) -> InstanceDescription:
+        """Return image and variables.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+        """
+        found = await find_container(self._engine, self._ref)
+        if found is None:
+            raise self._gone()
+        try:
+            async with self._engine.door("look at an image") as docker:
+                image = parse(Image, await docker.images.inspect(found.image))
+        except EngineRefused as exc:
+            if exc.status != 404:
+                raise
+            image = None
+        return described(found, image, {f"HOME={HOME}"})
 
     async def _container(self) -> str:
         """Return the container's id, proved once to be this workspace's."""

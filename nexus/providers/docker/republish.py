@@ -18,11 +18,8 @@ from nexus.models.ports import PortMapping
 from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import mount_body, port_bindings
-from nexus.providers.docker.facts import LABEL_PORTS, ports_label
+from nexus.providers.docker.facts import LABEL_PORTS, LABEL_STATE, ports_label
 from nexus.providers.docker.failures import EngineRefused
-
-LABEL_STATE: Final = "dev.nexus.state"
-"""On images that hold one workspace's files and go with it; its id."""
 
 _REPOSITORY: Final = "nexus-state"
 _DEADLINE: Final = 300.0

@@ -24,7 +24,14 @@ from nexus.errors import (
 )
 from nexus.models.execution import SpawnRequest, Started
 from nexus.models.ids import WorkspaceId, new_exec_id
-from nexus.models.instances import Capability, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.models.instances import (
+    Capability,
+    InstanceDescription,
+    InstanceRef,
+    InstanceState,
+    InstanceStatus,
+    ResourceStats,
+)
 from nexus.models.ports import PortMapping
 from nexus.providers.local import environment, lifecycle, secret_files
 from nexus.providers.local.channel import Channel
@@ -249,6 +256,18 @@ class LocalInstance:
         stats, reading = await to_thread.run_sync(measure, sight.run.pid, self._readings.get(self._ref.id))
         self._readings[self._ref.id] = reading
         return stats
+
+    async def describe(self) -> InstanceDescription:
+        """Return its variables; there is no image.
+
+        Raises:
+            WorkspaceGone: When its folder was removed.
+            RecordDamaged: When its description cannot be understood.
+        """
+        description = await to_thread.run_sync(read_description, self._folder)
+        if description is None:
+            raise WorkspaceGone("the workspace's place is gone", hint="start the workspace to have it made again")
+        return InstanceDescription(env=description.env)
 
     async def change_ports(self, ports: tuple[PortMapping, ...]) -> Self:
         """Tell programs these ports from the next start on.

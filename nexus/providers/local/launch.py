@@ -84,7 +84,10 @@ def _start(
         str(ready),
     ]
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    log = os.open(folder / LOG_NAME, flags, 0o600)
+    try:
+        log = os.open(folder / LOG_NAME, flags, 0o600)
+    except OSError as exc:
+        raise _failed(folder, exc.strerror or str(exc)) from exc
     try:
         return subprocess.Popen(  # noqa: S603 - our own program, by path
             argv,

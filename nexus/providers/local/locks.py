@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
 from anyio import to_thread
 
-from nexus.errors import Busy, WorkspaceGone
+from nexus.errors import Busy, StateError, WorkspaceGone
 
 if sys.platform != "win32":
     import fcntl
@@ -33,6 +33,7 @@ async def locked(folder: Path, *, timeout: float = _TIMEOUT) -> AsyncGenerator[N
     Raises:
         Busy: When somebody else held it all the time; names the process.
         WorkspaceGone: When the folder is not there, or was removed while waiting.
+        StateError: When the lock's file cannot be made.
 
     Cancellation: leaves it free.
     """
@@ -73,15 +74,22 @@ def _try(folder: Path) -> _Hold | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise WorkspaceGone(f"{folder} is not there", hint="start the workspace again to have it made") from exc
+    except OSError as exc:
+        raise StateError(f"{path} cannot be made: {exc.strerror or exc}", hint="free some disk space") from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The folder may have been removed, and made again, while this file was opened.
         if os.fstat(descriptor).st_ino == path.stat().st_ino:
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode("ascii"))
-            return _Hold(descriptor)
+            held = _Hold(descriptor)
+            with suppress(OSError):  # a full disk must not keep anybody from it: the note is for people
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, str(os.getpid()).encode("ascii"))
+            return held
     except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError as exc:
+        os.close(descriptor)
+        raise StateError(f"{path} cannot be locked: {exc.strerror or exc}") from exc
     os.close(descriptor)
     return None
 

@@ -13,7 +13,14 @@ import anyio
 from nexus.errors import ExecStartError, PortInUse, StateConflict, Unsupported, WorkspaceGone, WorkspaceStopped
 from nexus.models.execution import SpawnRequest, Stream
 from nexus.models.ids import new_exec_id
-from nexus.models.instances import Capability, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.models.instances import (
+    Capability,
+    InstanceDescription,
+    InstanceRef,
+    InstanceState,
+    InstanceStatus,
+    ResourceStats,
+)
 from nexus.models.ports import PortMapping
 from nexus.providers.mock.handle import MockProcess
 from nexus.providers.mock.pipes import Null, Outlet, Pipe
@@ -76,6 +83,15 @@ class MockInstance:
             if machine is None:
                 return InstanceStatus(ref=self._ref, state=InstanceState.GONE, detail="there is no such instance")
             return machine.status
+
+    async def describe(self) -> InstanceDescription:
+        """Return its image and variables.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+        """
+        spec = self._machine().spec
+        return InstanceDescription(image=spec.image, env=spec.env)
 
     async def start(self) -> None:
         """Make it run. Running already: nothing. Paused: it is resumed.
