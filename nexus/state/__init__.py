@@ -2,6 +2,7 @@
 
 - :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
 - :class:`DestroyedStore` remembers what was destroyed, so that it can be listed and restored.
+- :class:`HoldStore` keeps what somebody holds a workspace awake for.
 - :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
 - :func:`lock` excludes other tasks and processes, and tells those who wait whom they wait for.
 - :class:`NodeRegistry` hands out names and ports between all processes of the machine.
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 from nexus.state.destroyed import DestroyedStore
+from nexus.state.holds import HoldStore
 from nexus.state.journal import Journal, OpenJournal
 from nexus.state.journal_entry import JournalEntry
 from nexus.state.locks import LockHolder, lock
@@ -25,6 +27,7 @@ __all__ = [
     "DestroyedStore",
     "Document",
     "FileStateStore",
+    "HoldStore",
     "Journal",
     "JournalEntry",
     "LeaseRow",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import pwd
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -25,13 +23,17 @@ from nexus.models.events import StatusChanged
 from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
-from nexus.state import Claim, JournalEntry, OpenJournal
+from nexus.state import JournalEntry, OpenJournal
+from nexus.workspace import quota
+from nexus.workspace.activity import chosen_patience
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
+from nexus.workspace.resizing import chosen_resources
+from nexus.workspace.visibility import bound
 
 _log = logging.getLogger(__name__)
 
@@ -98,18 +100,7 @@ class Creation:
             await self.journal.done(step, {"record": self.record.model_dump(mode="json")})
 
     async def _claim(self) -> None:
-        record, limits = self.record, self._context.settings.limits
-        claim = Claim(
-            id=record.id,
-            name=record.name,
-            repository=record.repository.root,
-            user=user_name(),
-            backend=record.backend,
-            created_at=record.created_at,
-        )
-        await self._context.registry.claim(
-            claim, max_per_user=limits.max_workspaces_per_user, max_total=limits.max_workspaces_total
-        )
+        await quota.claim(self._context, self.record)
 
     async def _save(self) -> None:
         await self._context.store.save(self.record)
@@ -126,7 +117,7 @@ class Creation:
             backend=self.record.backend,
             requests=settings.ports,
         )
-        self.record = with_ports(self.record, mappings)
+        self.record = with_ports(self.record, await bound(self._context, mappings))
 
     async def _check_out(self, request: CreateRequest) -> None:
         record, worktrees = self.record, self._context.worktrees
@@ -229,6 +220,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         base_commit=base,
         worktree=worktrees.path(request.name),
         identity=await _identity(context, provider, told=stack.settings.git_identity),
+        chosen={**chosen_patience(stack), **chosen_resources(stack)},
     )
     there = await branch_tip(context, record)
     if there is not None:
@@ -356,17 +348,6 @@ async def _refuse_existing(context: Context, name: str) -> None:
         hint=f"use it with 'boulder ws up {name}', or choose another name",
         details={"name": name, "id": existing.id},
     )
-
-
-def user_name() -> str:
-    """Return the name of the user who runs this process; the number where the system knows no name.
-
-    The system is asked, not the environment: limits count by user, and anybody may set ``USER``.
-    """
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _single(error: BaseException) -> BaseException:

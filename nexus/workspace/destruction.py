@@ -176,6 +176,7 @@ async def _forget(context: Context, record: WorkspaceRecord) -> None:
     if await context.store.current() == record.name:
         await context.store.set_current(None)
     await context.forget_activity(record.id)
+    await context.holds.clear(record.id)
     context.forget(record)
     await context.store.delete(record.name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from nexus.abc import Instance, ProgressCallback, SupportsPortChange
 from nexus.errors import NexusError, ProviderUnavailable
 from nexus.models.events import PortChanged, StatusChanged
@@ -12,6 +14,8 @@ from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.records import touched, with_ports
+from nexus.workspace.resizing import resized
+from nexus.workspace.visibility import bound
 
 
 async def start(context: Context, record: WorkspaceRecord, progress: ProgressCallback | None = None) -> WorkspaceRecord:
@@ -29,6 +33,7 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
         record, instance = await _make_again(context, record, report)
     else:
         record, instance = await _secure_ports(context, record, instance)
+        record = await resized(context, record, instance, report)
     try:
         record = await bring_up(context, record, instance, report)
     except NexusError as error:
@@ -37,17 +42,26 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
     return await _record(context, record, status, "started")
 
 
-async def stop(context: Context, record: WorkspaceRecord, *, grace: float) -> WorkspaceRecord:
-    """End a workspace's processes. The caller holds its lock."""
+async def stop(
+    context: Context,
+    record: WorkspaceRecord,
+    *,
+    grace: float,
+    reason: str = "stopped",
+    asleep_since: datetime | None = None,
+) -> WorkspaceRecord:
+    """End a workspace's processes. The caller holds its lock, and says since when it sleeps when nobody has asked for this."""
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.STOP)
     if seen.state not in {InstanceState.STOPPED, InstanceState.GONE}:
         await bring_down(context, record, instance, grace=grace)
-    return await _record(context, record.model_copy(update={"process_state": None}), status, "stopped")
+    return await _record(context, record.model_copy(update={"process_state": None}), status, reason, asleep_since)
 
 
-async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
-    """Freeze a workspace's processes. The caller holds its lock.
+async def pause(
+    context: Context, record: WorkspaceRecord, *, reason: str = "paused", asleep_since: datetime | None = None
+) -> WorkspaceRecord:
+    """Freeze a workspace's processes. The caller holds its lock, and says since when it sleeps when nobody has asked for this.
 
     Raises:
         Unsupported: When its backend cannot freeze.
@@ -56,7 +70,7 @@ async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     status = _expect(record, seen, Event.PAUSE)
     if seen.state is not InstanceState.PAUSED:
         await freeze(context, record, instance)
-    return await _record(context, record, status, "paused")
+    return await _record(context, record, status, reason, asleep_since)
 
 
 async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
@@ -120,7 +134,8 @@ async def _verified(context: Context, record: WorkspaceRecord) -> tuple[tuple[Po
     mappings, changes = await context.allocator.verify(record.id, record.port_mappings)
     for change in changes:
         context.bus.publish(PortChanged(workspace=record.id, name=record.name, change=change))
-    return mappings, bool(changes)
+    mappings = await bound(context, mappings)
+    return mappings, mappings != record.port_mappings
 
 
 async def _fail(context: Context, record: WorkspaceRecord, error: NexusError) -> None:
@@ -129,10 +144,18 @@ async def _fail(context: Context, record: WorkspaceRecord, error: NexusError) ->
     _announce(context, failed, record.status, error.message)
 
 
-async def _record(context: Context, record: WorkspaceRecord, status: WorkspaceStatus, reason: str) -> WorkspaceRecord:
+async def _record(
+    context: Context,
+    record: WorkspaceRecord,
+    status: WorkspaceStatus,
+    reason: str,
+    asleep_since: datetime | None = None,
+) -> WorkspaceRecord:
     previous = record.status
-    record = touched(record, status)
+    record = touched(record, status, asleep_since=asleep_since)
     await context.store.save(record)
+    if status is WorkspaceStatus.RUNNING:
+        await context.mark_active(record.id)
     if status is not previous:
         _announce(context, record, previous, reason)
     return record

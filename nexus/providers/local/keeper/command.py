@@ -35,6 +35,10 @@ class Terms(NamedTuple):
 
     timeout: float | None
     grace: float
+    program: str = ""
+    """Its name, for those who ask what runs."""
+    keeps_awake: bool = True
+    """Whether it counts as work."""
 
 
 class Command:
@@ -67,7 +71,7 @@ class Command:
         self._loop = loop
         self._log = log
         self._connection = connection
-        self._terms = terms
+        self.terms = terms
         self._on_end = on_end
         self._sources = dict(made.outputs)
         self._left: dict[int, int] | None = None
@@ -132,7 +136,7 @@ class Command:
             self._hang_up()
         if not self._paused:
             self.signal(signal.SIGCONT)
-        self._later(self._terms.grace, self._kill)
+        self._later(self.terms.grace, self._kill)
 
     def pause(self) -> None:
         """Stop the clock of its time limit."""
