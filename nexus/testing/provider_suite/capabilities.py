@@ -230,14 +230,12 @@ async def stats_tell_the_use(check: Check) -> None:
 
 
 async def _with_port(check: Check) -> tuple[InstanceSpec, PortMapping]:
-    port = await free_port()
+    port = await _free_port()
     mapping = PortMapping(name="web", container_port=port, host_port=port, url=f"http://127.0.0.1:{port}")
     return check.spec(ports=(mapping,)), mapping
 
 
-async def free_port() -> int:
-    """Return a host port that nobody has now."""
-
+async def _free_port() -> int:
     def find() -> int:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -296,7 +294,7 @@ async def ports_can_be_changed_while_stopped(check: Check) -> None:
     instance = await check.running(spec)
     if not isinstance(instance, SupportsPortChange):
         raise NotApplicable("its instances have no change_ports")
-    other = mapping.model_copy(update={"host_port": await free_port()})
+    other = mapping.model_copy(update={"host_port": await _free_port()})
     await expect_error(StateConflict, lambda: instance.change_ports((other,)), "a change while it runs")
     await check.sh(instance, "echo kept > kept.txt")
     await instance.stop(grace=1.0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from nexus.abc import SupportsActivity, SupportsListening
 from nexus.models.execution import Pty, SpawnRequest
 from nexus.models.instances import Capability
-from nexus.models.ports import PortMapping
-from nexus.testing.provider_suite.capabilities import free_port
 from nexus.testing.provider_suite.case import Check, NotApplicable, case, eventually, expect_equal, finish
 
 
@@ -52,8 +50,7 @@ async def programs_that_listen_are_seen(check: Check) -> None:
     """``listeners`` names the port inside that a program listens on, and no longer when that has ended."""
     if check.subject.listener is None:
         raise NotApplicable("the subject has no program that listens")
-    mapping = PortMapping(name="web", container_port=8080, host_port=await free_port())
-    instance = await check.running(check.spec(ports=(mapping,)))
+    instance = await check.running()
     if not isinstance(instance, SupportsListening):
         raise NotApplicable("its instances have no listeners()")
     expect_equal(await _ports(instance), set(), "what listens before anything runs")
