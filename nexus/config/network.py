@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from nexus.config.layers import Branch, join_key, placed
 from nexus.config.problems import Problems, quoted
-from nexus.models.base import Described
+from nexus.models.described import Described
 from nexus.models.ports import PortRequest
 
 ORG_KEY: Final = "network.org_address"
