@@ -121,6 +121,13 @@ class Cli:
         """Tell people something on standard error that is no error."""
         sys.stderr.writelines(f"note: {clean(line)}\n" for line in lines)
 
+    def tell(self, event: WorkspaceEvent) -> None:
+        """Print what happened, one line each; with ``--json`` one document a line."""
+        text = event.model_dump_json() if self.shared.json else words(event)
+        if text:
+            sys.stdout.write(f"{text if self.shared.json else clean(text)}\n")
+            sys.stdout.flush()
+
     def _told(self, event: WorkspaceEvent) -> None:
         if event.kind == "port_changed":
             change = event.change
@@ -161,6 +168,19 @@ def run(shared: Shared, act: Callable[[Cli], Awaitable[int | None]]) -> int:
     if not result and signals.ended_by is not None:
         return say(errors.interrupted(signals.ended_by, signals.ended_by.name), shared)
     return (result[0] if result else None) or errors.OK
+
+
+def words(event: WorkspaceEvent) -> str:
+    """Return an event in words; nothing for those that people need not see."""
+    match event.kind:
+        case "status_changed":
+            return f"{event.name} is {event.status}: {event.reason}"
+        case "port_opened":
+            return f"{event.name} listens on {event.port_name or event.port}: {event.url or 'inside only'}"
+        case "port_closed":
+            return f"{event.name} no longer listens on {event.port_name or event.port}"
+        case _:
+            return ""
 
 
 def report(error: BaseException, shared: Shared) -> int:

@@ -14,6 +14,8 @@ from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
 from nexus import PortMapping, WorkspaceInfo
 from nexus.config import Explanation
+from nexus.models.activity import Hold, PortView
+from nexus.models.discovery import RepositoryListing
 from nexus.models.findings import Finding
 from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
@@ -72,6 +74,8 @@ def _(value: WorkspaceInfo) -> View:
         ("labels", _labels(value.labels)),
         ("created", _when(value.created_at)),
         ("expires", _when(value.expires_at)),
+        ("awake", "; ".join(value.awake_because)),
+        ("asleep", f"since {_when(value.asleep_since)}; the next command wakes it" if value.asleep_since else ""),
     ]
     return Facts([(name, text) for name, text in pairs if text])
 
@@ -96,10 +100,29 @@ def _(value: SyncOutcome) -> View:
     return Lines([f"{value.branch}: {moved}" + (f"; {value.message}" if value.message else "")])
 
 
+def _everywhere(values: Sequence[RepositoryListing]) -> View:
+    """Return the workspaces of several repositories in one table; one that cannot be listed has a row of its own."""
+    columns = list(_WORKSPACES)
+    rows: list[list[str]] = []
+    for listing in values:
+        known = listing.repository
+        where = f"{known.root} ({', '.join(known.names)})" if known.names else str(known.root)
+        rows += [[where, *(cell(entry) for cell in _WORKSPACES.values())] for entry in listing.workspaces]
+        if not listing.workspaces:
+            remark = known.problem or "no workspaces"
+            rows.append([where, *("" for _ in columns[:-1]), remark])
+    kept = [index for index in range(len(columns) + 1) if index < 1 or any(row[index] for row in rows)]
+    headings = ["REPOSITORY", *columns]
+    return Table(headings=[headings[index] for index in kept], rows=[[row[index] for index in kept] for row in rows])
+
+
 def _rows(values: Sequence[object]) -> View:
     """Return a table of values of one kind; which kind shows in the first."""
     if values and isinstance(values[0], TrustReview):
         return Lines(reviewed([value for value in values if isinstance(value, TrustReview)]))
+    listings = [value for value in values if isinstance(value, RepositoryListing)]
+    if listings:
+        return _everywhere(listings)
     columns = next((columns for kind, columns in _COLUMNS.items() if values and isinstance(values[0], kind)), None)
     return Table(headings=(), rows=()) if columns is None else _table(values, columns)
 
@@ -154,6 +177,22 @@ _PORTS: Mapping[str, Callable[..., str]] = {
     "VISIBILITY": _of("visibility"),
     "FIXED": lambda port: "yes" if port.fixed else "",
 }
+_VIEWED: Mapping[str, Callable[..., str]] = {
+    "NAME": _of("name"),
+    "INSIDE": lambda port: f"{port.container_port}/{port.protocol}",
+    "HOST": _of("host_port"),
+    "URL": _of("url"),
+    "VISIBILITY": _of("visibility"),
+    "FIXED": lambda port: "yes" if port.fixed else "",
+    "LISTENING": lambda port: {True: "yes", False: "no", None: ""}[port.listening],
+    "REMARK": _of("note"),
+}
+_HOLDS: Mapping[str, Callable[..., str]] = {
+    "NAME": _of("name"),
+    "UNTIL": lambda hold: _when(hold.expires_at),
+    "HOLDER": _of("holder"),
+    "REASON": _of("reason"),
+}
 _FINDINGS: Mapping[str, Callable[..., str]] = {
     "LEVEL": lambda finding: "fixed" if finding.fixed else str(finding.level),
     "CHECK": _of("check"),
@@ -198,6 +237,8 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     DamagedRecord: _WORKSPACES,
     DestroyedWorkspace: _WORKSPACES,
     PortMapping: _PORTS,
+    PortView: _VIEWED,
+    Hold: _HOLDS,
     Finding: _FINDINGS,
     GcAction: _ACTIONS,
     Rescue: _RESCUES,

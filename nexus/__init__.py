@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nexus.abc import Instance, ProcessHandle, Provider
     from nexus.abc.service import WorkspaceService
-    from nexus.app import open  # noqa: A004
+    from nexus.app import discover, list_everywhere, open  # noqa: A004
     from nexus.config import ConfigStack
     from nexus.errors import NexusError
     from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
@@ -68,6 +68,8 @@ _HOMES = {
     "WorkspaceManager": "nexus.workspace.manager",
     "WorkspaceService": "nexus.abc.service",
     "WorkspaceStatus": "nexus.models.workspace",
+    "discover": "nexus.app",
+    "list_everywhere": "nexus.app",
     "open": "nexus.app",
     "slugify": "nexus.models.ids",
 }
@@ -91,6 +93,8 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     # Open a repository
     "WorkspaceManager",
     "WorkspaceService",
+    "discover",
+    "list_everywhere",
     "open",
     # Work in a workspace
     "FileSystem",

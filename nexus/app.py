@@ -6,21 +6,31 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import anyio
 from pydantic import JsonValue
 
+from nexus.abc import Clock
 from nexus.config import ConfigStack
+from nexus.errors import NexusError
 from nexus.git import find_repository
+from nexus.models.discovery import KnownRepository, RepositoryListing
+from nexus.models.requests import ListFilter
 from nexus.models.trust import Approve
 from nexus.providers.registry import ProviderRegistry
 from nexus.secrets import AskPassphrase
 from nexus.state import NodeRegistry
+from nexus.workspace.clock import SystemClock
 from nexus.workspace.context import Context
+from nexus.workspace.discovery import known_repositories
 from nexus.workspace.manager import WorkspaceManager
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.recovery import recover
 from nexus.workspace.refilling import refill
+
+_AT_ONCE: Final = 4
+"""Repositories that are opened at the same time."""
 
 
 def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports it bare
@@ -32,6 +42,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
     providers: ProviderRegistry | None = None,
     approve: Approve | None = None,
     ask_passphrase: AskPassphrase | None = None,
+    clock: Clock | None = None,
 ) -> WorkspaceManager:
     """Return the manager of the repository that ``path`` is in. Nothing is read or connected before ``async with``.
 
@@ -49,6 +60,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             was not approved with ``boulder trust`` raises ``NotTrusted``.
         ask_passphrase: Asked, on a worker thread, for the passphrase of the encrypted store of secrets, where it has one and
             ``NEXUS_SECRETS_PASSPHRASE`` is not set.
+        clock: The time that idleness, holds and expiry are judged by; the machine's own when absent.
 
     Returns:
         A manager, to be entered.
@@ -71,6 +83,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             providers=providers or ProviderRegistry.installed(),
             approve=approve,
             ask_passphrase=ask_passphrase,
+            clock=clock or SystemClock(),
         )
         try:
             await close_folders(context)
@@ -92,3 +105,77 @@ def _stack(
     if config is None:
         return ConfigStack.load(root, flags=flags, env=env)
     return config.with_flags(flags) if flags else config
+
+
+async def discover(*, env: Mapping[str, str] | None = None) -> tuple[KnownRepository, ...]:
+    """Return this user's repositories: those named under ``workspaces`` in ``~/.nexus/config.yaml``, and those with workspaces.
+
+    Args:
+        env: The environment that ``HOME`` and ``NEXUS_*`` settings come from; this process's when absent.
+
+    Returns:
+        One entry for each, by path; one that is not there any more says so.
+
+    Raises:
+        ConfigError: When the user's or the node's file is wrong.
+        StateError: When the node's registry cannot be read.
+    """
+    environment = dict(os.environ if env is None else env)
+    # No project's file has a say in what its user has elsewhere.
+    stack = await anyio.to_thread.run_sync(_stack, Path(environment.get("HOME") or "/"), None, None, environment)
+    return await known_repositories(stack.settings)
+
+
+async def list_everywhere(
+    where: ListFilter | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    providers: ProviderRegistry | None = None,
+    timeout: float = 30.0,
+) -> tuple[RepositoryListing, ...]:
+    """List the workspaces of all of this user's repositories.
+
+    Args:
+        where: Which workspaces; all when absent.
+        env: As for :func:`discover`.
+        providers: As for :func:`open`.
+        timeout: Seconds that one repository may take.
+
+    Returns:
+        One entry for each repository, by path. One that cannot be opened, or does not answer in time, says why and hides no other.
+
+    Raises:
+        ConfigError, StateError: As :func:`discover`.
+    """
+    known = await discover(env=env)
+    listings: dict[Path, RepositoryListing] = {}
+    turn = anyio.Semaphore(_AT_ONCE)
+
+    async def look(repository: KnownRepository) -> None:
+        async with turn:
+            listings[repository.root] = await _listing(repository, where, env, providers, timeout)
+
+    async with anyio.create_task_group() as group:
+        for repository in known:
+            group.start_soon(look, repository)
+    return tuple(listings[repository.root] for repository in known)
+
+
+async def _listing(
+    repository: KnownRepository,
+    where: ListFilter | None,
+    env: Mapping[str, str] | None,
+    providers: ProviderRegistry | None,
+    timeout: float,
+) -> RepositoryListing:
+    if repository.problem is not None:
+        return RepositoryListing(repository=repository)
+    try:
+        with anyio.fail_after(timeout):
+            async with open(repository.root, env=env, providers=providers) as nx:
+                return RepositoryListing(repository=repository, workspaces=await nx.list(where))
+    except NexusError as error:
+        problem, hint = error.message, error.hint
+    except TimeoutError:
+        problem, hint = f"it did not answer within {timeout:g} s", None
+    return RepositoryListing(repository=repository.model_copy(update={"problem": problem, "hint": hint}))

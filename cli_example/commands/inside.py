@@ -32,6 +32,7 @@ async def execute(
         str | None, typer.Option("--timeout", metavar="DURATION", help="After which it is killed.")
     ] = None,
     tty: Annotated[bool, typer.Option("--tty", "-t", help="Run it on a terminal.")] = False,
+    wake: Annotated[bool, typer.Option("--wake/--no-wake", help="Wake one that sleeps for want of use.")] = True,
 ) -> int:
     """Run a command in a workspace. Input, output, signals and status are the command's own."""
     from cli_example.passthrough import has_stdin, passthrough, terminal
@@ -43,7 +44,9 @@ async def execute(
     )
     async with cli.open() as nx:
         ws = await nx.attach(name)
-        process = ws.spawn(*argv, cwd=cwd, env=variables, user=user, stdin=has_stdin(), pty=pty, timeout=limit)
+        process = ws.spawn(
+            *argv, cwd=cwd, env=variables, user=user, stdin=has_stdin(), pty=pty, timeout=limit, wake=wake
+        )
         return await passthrough(process, cli.signals, on_terminal=tty)
 
 

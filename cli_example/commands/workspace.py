@@ -110,12 +110,17 @@ async def list_all(
     label: Labels = None,
     status: Statuses = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Also those that can be restored.")] = False,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Of all your repositories.")] = False,
 ) -> None:
     """List the workspaces. With --backend, --label or --status only those that match."""
+    import nexus
     from nexus.models.requests import ListFilter
 
     labels, wanted, backend = options.pairs(label, "--label"), options.statuses(status), cli.shared.backend
     where = ListFilter(labels=labels, statuses=wanted, backend=backend, destroyed=everything)
+    if everywhere:
+        cli.show(await nexus.list_everywhere(where if where != ListFilter() else None), empty="no repositories")
+        return
     async with cli.open() as nx:
         cli.show(
             await nx.list(where if where != ListFilter() else None), empty="no workspaces; make one: boulder ws up NAME"
@@ -131,9 +136,42 @@ async def show(cli: Cli, name: NameOrCurrent = None) -> None:
 
 @command(commands, "ports")
 async def ports(cli: Cli, name: NameOrCurrent = None) -> None:
-    """Show a workspace's ports and their addresses."""
+    """Show a workspace's ports. Their addresses, and whether a program listens, declared or not."""
     async with cli.open() as nx:
-        cli.show((await nx.get(await cli.name(nx, name))).ports, empty="no ports; name some in .nexus/config.yaml")
+        cli.show(await nx.list_ports(await cli.name(nx, name)), empty="no ports; name some in .nexus/config.yaml")
+
+
+@command(commands, "hold")
+async def hold(
+    cli: Cli,
+    name: Name,
+    *,
+    duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long; 1h when absent.")] = "1h",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for people.")] = "",
+    hold_name: Annotated[str, typer.Option("--as", metavar="HOLD", help="Its name; 'manual' when absent.")] = "manual",
+    release: Annotated[bool, typer.Option("--release", help="End the hold now.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Only list the holds.")] = False,
+) -> None:
+    """Keep a workspace awake for a while. The hold ends by itself; taking it again renews it."""
+    async with cli.open() as nx:
+        if release:
+            await nx.release(name, hold_name)
+        elif not listing:
+            await nx.hold(name, hold_name, ttl=options.seconds(duration) or 0.0, reason=reason)
+        cli.show(await nx.holds(name), empty="no holds")
+
+
+@command(commands, "watch")
+async def watch(cli: Cli) -> None:
+    """Put idle workspaces to sleep until interrupted. Those past their time are destroyed, never unsaved work."""
+    import anyio
+
+    async with cli.open() as nx, anyio.create_task_group() as group:
+        group.start_soon(nx.watch_idle)
+        group.start_soon(nx.watch_ports)
+        async with nx.events() as events:
+            async for event in events:
+                cli.tell(event)
 
 
 @command(commands, "sync")

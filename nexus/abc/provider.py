@@ -15,6 +15,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from pydantic import SecretStr
 
+from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
 from nexus.models.instances import (
@@ -26,6 +27,7 @@ from nexus.models.instances import (
     ResourceStats,
 )
 from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
 from nexus.models.workspace import VolumeMount
 
 
@@ -189,6 +191,30 @@ class SupportsDescription(Protocol):
         Raises:
             WorkspaceGone: When it was removed.
         """
+
+
+@runtime_checkable
+class SupportsActivity(Protocol):
+    """It knows which commands run, whoever started them: also those of a program that has ended since."""
+
+    async def commands(self) -> tuple[RunningCommand, ...]:
+        """Return the commands that run now; none while it does not run."""
+
+
+@runtime_checkable
+class SupportsListening(Protocol):
+    """It can tell where programs inside listen."""
+
+    async def listeners(self) -> tuple[Listener, ...] | None:
+        """Return where programs listen now, TCP only; ``None`` when this cannot be found out here."""
+
+
+@runtime_checkable
+class SupportsResize(Protocol):
+    """What it is given can be changed later."""
+
+    async def resize(self, resources: ResourceAllocation) -> None:
+        """Apply these limits instead, from now on or from the next start on."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from nexus.abc.files import FileAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
+from nexus.models.activity import Hold, PortView
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import ResourceStats
 from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
@@ -93,7 +94,33 @@ class WorkspaceService(Protocol):
         """Finish or undo what crashes left, remove what is ours and has no record, destroy what has expired (never unsaved work)."""
 
     async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
-        """Start a command inside."""
+        """Start a command inside. A workspace that was put to sleep because nothing happened in it is woken for it."""
+
+    async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
+        """Keep it awake for a while, or renew the hold of this name. The node's ``limits.max_hold`` caps the time.
+
+        Args:
+            name: The workspace.
+            hold: What the hold is called.
+            ttl: Seconds, or a span.
+            reason: Why, for people.
+
+        Raises:
+            InvalidArgument: When the hold's name or its time cannot be used.
+        """
+
+    async def release(self, name: str, hold: str) -> None:
+        """End a hold now.
+
+        Raises:
+            NotFound: When there is none of this name.
+        """
+
+    async def holds(self, name: str) -> tuple[Hold, ...]:
+        """Return the holds that keep it awake now, by name."""
+
+    async def list_ports(self, name: str) -> tuple[PortView, ...]:
+        """Return its ports with what listens on them now, those that programs opened unasked at the end."""
 
     def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give the log of its main process in chunks."""

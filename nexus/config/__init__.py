@@ -15,6 +15,7 @@ from nexus.config.assignments import parse_assignment
 from nexus.config.daemon import DaemonSettings
 from nexus.config.explain import Explanation, LayerValue
 from nexus.config.layers import LayerKind
+from nexus.config.network import ORG_KEY
 from nexus.config.preferences import Preferences, Telemetry
 from nexus.config.problems import Problem
 from nexus.config.reference import configuration_reference
@@ -32,6 +33,7 @@ from nexus.config.stack import ConfigStack
 from nexus.config.template import WrittenTemplate, project_template, write_project_schema, write_project_template
 
 __all__ = [
+    "ORG_KEY",
     "ConfigStack",
     "DaemonSettings",
     "Explanation",

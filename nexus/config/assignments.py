@@ -37,7 +37,7 @@ NOT_SETTINGS: Final = frozenset(
 NOT_SETTINGS_PREFIX: Final = "NEXUS_WORKSPACE"
 """Variables that begin so tell a program inside a workspace where it is; only ``NEXUS_WORKSPACE__NAME`` and the like are keys."""
 
-NODE_ONLY: Final = frozenset({"limits", "multi_user"})
+NODE_ONLY: Final = frozenset({"limits", "multi_user", "network"})
 """Sections that neither flags nor the environment can set: they bind whoever starts the program."""
 
 

@@ -22,6 +22,7 @@ def built_in() -> Layer:
             "defaults": {
                 "backend": "docker",
                 "idle_timeout": "30m",
+                "stop_after": "4h",
                 "git_identity": True,
                 "image": "nexus-workspace:latest",
                 "keep_destroyed": "14d",
@@ -35,6 +36,7 @@ def built_in() -> Layer:
                 "sprite": {"api_endpoint": "https://api.sprites.dev"},
             },
             "daemon": {"host": "127.0.0.1", "port": 8080},
+            "limits": {"max_hold": "24h"},
             "multi_user": {"enabled": False, "auth": {"method": "unix"}},
             "scripts": {"timeout": "10m"},
             "hooks": {"timeout": "1m"},

@@ -11,6 +11,7 @@ from nexus.config.daemon import check_daemon, daemon_warnings
 from nexus.config.dormant import BECAUSE, DORMANT
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, Place, child, join_key, key_place, leaves, placed
 from nexus.config.multi_user import sudo_notes
+from nexus.config.network import check_org_ports
 from nexus.config.preferences import telemetry_notes
 from nexus.config.problems import Problems, perhaps, quoted
 from nexus.config.redact import reference_name
@@ -37,6 +38,7 @@ def check(settings: Settings, merged: Branch, layers: Sequence[Layer], problems:
     """
     _check_resources(settings, merged, problems)
     _check_ports(settings, merged, problems)
+    check_org_ports(settings.ports, settings.org_address, merged, problems)
     _check_dockerfile(settings, layers, problems)
     check_daemon(settings.daemon, merged, problems)
     if settings.backend == _LOCAL:

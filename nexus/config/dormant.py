@@ -17,7 +17,6 @@ from nexus.models.described import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
-    ("defaults", "idle_timeout"),
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),

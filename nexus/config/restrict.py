@@ -22,6 +22,7 @@ _USER_ONLY: Final = "it is for your own file, because a clone must not change wh
 REFUSED: Final[dict[KeyPath, str]] = {
     ("daemon",): _NODE_ONLY,
     ("limits",): _NODE_ONLY,
+    ("network",): _NODE_ONLY,
     ("multi_user",): _NODE_ONLY,
     ("backends",): "it is for the node's or your own file, because a clone must not choose sockets, addresses or keys",
     ("preferences",): _USER_ONLY,

@@ -12,6 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from nexus.config.daemon import DaemonSection
 from nexus.config.dormant import Services
 from nexus.config.multi_user import MultiUser
+from nexus.config.network import NetworkSection
 from nexus.config.preferences import UserPreferences
 from nexus.config.scripts import Hooks, Scripts
 from nexus.config.secret_sections import EnvFiles, NamedSecrets, OwnSecrets, Secrets
@@ -41,6 +42,8 @@ class NodeFile(Described):
     """The daemon."""
     limits: NodeLimits | None = None
     """Limits of the node."""
+    network: NetworkSection | None = None
+    """The node's network."""
     backends: Backends | None = None
     """Each backend's own settings."""
     multi_user: MultiUser | None = None
@@ -123,6 +126,8 @@ class Effective(Described):
     """Each backend's own settings."""
     limits: NodeLimits | None = None
     """Limits of the node."""
+    network: NetworkSection | None = None
+    """The node's network."""
     multi_user: MultiUser | None = None
     """A node that several users share."""
     daemon: DaemonSection | None = None

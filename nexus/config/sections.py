@@ -114,6 +114,8 @@ class NodeLimits(Described):
     """What a workspace is given when nothing else says; the node file's `defaults.resources` ranks before it."""
     max_resources: Maxima | None = None
     """The most that one workspace may be given."""
+    max_hold: PositiveDuration | None = None
+    """The longest that a hold may keep a workspace awake without being renewed; `null`: any time."""
 
 
 class Range(Described):
@@ -131,7 +133,9 @@ class Defaults(Described):
     backend: BackendName | None = None
     """Where workspaces run: docker, local, or another provider's name."""
     idle_timeout: PositiveDuration | None = None
-    """Time without work after which a workspace may be put to sleep; `null`: never."""
+    """Time without work after which a workspace is paused, or stopped where its backend cannot pause; `null`: never."""
+    stop_after: PositiveDuration | None = None
+    """Time after which a workspace that was put to sleep is stopped, which frees its memory; `null`: never."""
     image: Text | None = None
     """Image that containers start from."""
     resources: AnyResources | None = None
@@ -237,7 +241,7 @@ class Port(Described):
     protocol: PortProtocol | None = None
     """tcp or udp."""
     visibility: Visibility | None = None
-    """private: this machine only; public and org: other machines too."""
+    """private: this machine only; org: who reaches the node's `network.org_address`; public: whoever reaches this machine."""
 
 
 AnyPort = Annotated[Port, BeforeValidator(short_form("container"), json_schema_input_type=Port | int)]

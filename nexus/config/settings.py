@@ -50,6 +50,8 @@ class Limits(Model):
     default_resources: ResourceAllocation | None = None
     """What a workspace is given when nothing else says; already part of ``Settings.resources``."""
     max_resources: ResourceMaxima = ResourceMaxima()
+    max_hold: Duration | None = None
+    """The longest that a hold lasts without being renewed."""
 
 
 class WorkspaceIdentity(Model):
@@ -77,6 +79,8 @@ class Settings(Model):
     """Absolute; ``None`` where a layer above the one that names it names an image instead."""
     idle_timeout: Duration | None = timedelta(minutes=30)
     """``None``: never put to sleep."""
+    stop_after: Duration | None = timedelta(hours=4)
+    """``None``: one that sleeps is never stopped."""
     precious: tuple[str, ...] = ()
     """Patterns of ignored files that count as work all the same."""
     keep_destroyed: Duration | None = timedelta(days=14)
@@ -98,6 +102,8 @@ class Settings(Model):
     """The most that they may take together, in bytes."""
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
+    org_address: str | None = None
+    """Address or interface of this node that ports with the visibility ``org`` are bound to."""
     env: Mapping[str, str] = {}
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
     hooks: tuple[Hook, ...] = ()
@@ -155,6 +161,7 @@ def build_settings(
         "image": _value(merged, "defaults", "image"),
         "dockerfile": _dockerfile(merged, root, home),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
+        "stop_after": _value(merged, "defaults", "stop_after"),
         "precious": _value(merged, "defaults", "precious") or (),
         "keep_destroyed": _value(merged, "defaults", "keep_destroyed"),
         "git_identity": _value(merged, "defaults", "git_identity") is not False,
@@ -166,6 +173,7 @@ def build_settings(
         },
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
+        "org_address": _value(merged, "network", "org_address"),
         "env": _map(merged, "env"),
         "hooks": configured(merged),
         **secret_values(layers, root=root, home=home, problems=problems),

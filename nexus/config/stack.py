@@ -15,6 +15,7 @@ from nexus.config import checks
 from nexus.config.alone import check_alone
 from nexus.config.assignments import SHORT_NAMES, environment_layer, flag_layer
 from nexus.config.builtin import built_in
+from nexus.config.capping import capped
 from nexus.config.catalogue import catalogue
 from nexus.config.effective import RENAMED
 from nexus.config.explain import Explanation, explain
@@ -155,6 +156,7 @@ class ConfigStack:
             layers.append(Layer(LayerKind.ENVIRONMENT, whole_entries(variables)))
         if problems:
             return None
+        layers = capped(layers)
         merged = merge_layers(layers)
         settings = build_settings(merged, layers=layers, root=files.root, env=env, home=files.home, problems=problems)
         if settings is None:
@@ -200,6 +202,19 @@ class ConfigStack:
         """
         node = child(self._merged, *self._path(key))
         return None if node is None else plain(node)
+
+    def is_passing(self, key: str) -> bool:
+        """Return whether a key's value is for this run alone: a flag or a variable set it, no file.
+
+        Args:
+            key: As for :meth:`get`.
+
+        Raises:
+            ConfigError: When there is no such key.
+        """
+        path = self._path(key)
+        passing = (layer for layer in self.layers if layer.kind in {LayerKind.FLAGS, LayerKind.ENVIRONMENT})
+        return any(child(layer.root, *path) is not None for layer in passing)
 
     def explain(self, key: str) -> Explanation:
         """Return why a key has its value: every layer's value with its place, and the winner.

@@ -12,7 +12,7 @@ from nexus.models.base import Model
 from nexus.models.execution import Stream
 from nexus.models.hooks import HookName, HookResult
 from nexus.models.ids import WorkspaceId
-from nexus.models.ports import PortChange
+from nexus.models.ports import PortChange, PortNumber, PortProtocol
 from nexus.models.workspace import WorkspaceStatus
 
 
@@ -95,7 +95,38 @@ class HookFinished(_Event):
     result: HookResult
 
 
+class PortOpened(_Event):
+    """A program in the workspace has begun to listen."""
+
+    kind: Literal["port_opened"] = "port_opened"
+    port: PortNumber
+    """The number inside."""
+    protocol: PortProtocol = "tcp"
+    port_name: str | None = None
+    """The name it was declared by; ``None`` when nobody did."""
+    url: str | None = None
+    """Where it is reached from this host, when it is."""
+
+
+class PortClosed(_Event):
+    """Nothing listens there any more."""
+
+    kind: Literal["port_closed"] = "port_closed"
+    port: PortNumber
+    protocol: PortProtocol = "tcp"
+    port_name: str | None = None
+
+
 WorkspaceEvent: TypeAlias = Annotated[
-    StatusChanged | PortChanged | Switched | Progress | Recovered | HookStarted | HookOutput | HookFinished,
+    StatusChanged
+    | PortChanged
+    | PortOpened
+    | PortClosed
+    | Switched
+    | Progress
+    | Recovered
+    | HookStarted
+    | HookOutput
+    | HookFinished,
     Field(discriminator="kind"),
 ]

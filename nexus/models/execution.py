@@ -54,6 +54,10 @@ class SpawnRequest:
     """Seconds until the whole process group is killed."""
     grace: float = 5.0
     """Seconds between TERM and KILL when the group is ended."""
+    wake: bool = True
+    """Whether a workspace that was put to sleep because nothing happened in it is woken for this command."""
+    keeps_awake: bool = True
+    """Whether the workspace counts as in use while this command runs; a server that only waits does not use it."""
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:

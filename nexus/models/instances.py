@@ -129,3 +129,7 @@ class ResourceStats(Model):
     memory_bytes: int
     memory_limit: int | None = None
     processes: int
+    cpu_limit: float | None = None
+    """Cores that it may use at most, as the backend enforces it; ``None``: no limit."""
+    processes_limit: int | None = None
+    """How many processes it may have; ``None``: no limit."""

@@ -57,13 +57,17 @@ class PortMapping(Model):
     visibility: Visibility = "private"
     fixed: bool = False
     """Whether the configuration named the host port, so that it may never be replaced by another."""
+    address: str | None = None
+    """The host address it is bound to, where that is the node's choice (``org``)."""
     url: str | None = None
     """``http://127.0.0.1:32801`` for a TCP port; ``None`` where a URL makes no sense."""
 
     @property
     def bind_address(self) -> str:
-        """The host address to listen on: everywhere for ``public`` and ``org``, this machine only otherwise."""
-        return "127.0.0.1" if self.visibility == "private" else "0.0.0.0"  # noqa: S104 - asked for by name
+        """The host address to listen on: every one for ``public``, the node's own choice for ``org``, else this machine only."""
+        if self.address is not None:
+            return self.address
+        return "0.0.0.0" if self.visibility == "public" else "127.0.0.1"  # noqa: S104 - asked for by name
 
 
 class PortChange(Model):

@@ -117,6 +117,8 @@ class WorkspaceRecord(Model):
     updated_at: datetime
     last_active: datetime
     expires_at: datetime | None = None
+    asleep_since: datetime | None = None
+    """When it was put to sleep because nothing happened in it; ``None`` when it is awake or was stopped by hand."""
     process_state: ProcessState | None = None
     node: NodeId | None = None
     """The node it was made on: a registry that was lost takes its id again from here."""
@@ -160,6 +162,10 @@ class WorkspaceInfo(Model):
     updated_at: datetime
     last_active_at: datetime
     expires_at: datetime | None = None
+    asleep_since: datetime | None = None
+    """When it was put to sleep because nothing happened in it: the next command wakes it."""
+    awake_because: tuple[str, ...] = ()
+    """What keeps it awake, in words. Told by ``get``; a list leaves it out, since it takes a question to each workspace."""
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
 

@@ -2,6 +2,7 @@
 
 - :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
 - :class:`DestroyedStore` remembers what was destroyed, so that it can be listed and restored.
+- :class:`HoldStore` keeps what somebody holds a workspace awake for.
 - :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
 - :class:`ApprovalStore` remembers what its user has approved, :class:`HookLogs` what scripts printed.
 - :func:`lock` excludes other tasks and processes, and tells those who wait whom they wait for.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from nexus.state.approvals import ApprovalStore
 from nexus.state.destroyed import DestroyedStore
+from nexus.state.holds import HoldStore
 from nexus.state.hook_logs import HookLog, HookLogs
 from nexus.state.journal import Journal, OpenJournal
 from nexus.state.journal_entry import JournalEntry
@@ -29,6 +31,7 @@ __all__ = [
     "DestroyedStore",
     "Document",
     "FileStateStore",
+    "HoldStore",
     "HookLog",
     "HookLogs",
     "Journal",

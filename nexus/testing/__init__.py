@@ -3,11 +3,13 @@
 - :func:`check_provider` — the conformance suite of providers; :data:`PROVIDER_CASES` and :func:`run_provider_case` for those who want
   each case as a test of their own.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
+- :class:`ManualClock` — a clock that a test moves by hand.
 - :mod:`nexus.providers.mock` is the backend to test against.
 """
 
 from __future__ import annotations
 
+from nexus.testing.clock import ManualClock
 from nexus.testing.git import commit_files, make_repository
 from nexus.testing.provider_suite import (
     PROVIDER_CASES,
@@ -23,6 +25,7 @@ __all__ = [
     "PROVIDER_CASES",
     "CaseResult",
     "MakeSubject",
+    "ManualClock",
     "Outcome",
     "ProviderCase",
     "ProviderSubject",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,26 +13,30 @@ from pathlib import Path
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider
+from nexus.abc import Clock, Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
 from nexus.errors import NexusError, RecordDamaged, StateError, WorkspaceNotFound
 from nexus.git import Worktree, Worktrees, container_mounts, protected
+from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
-from nexus.models.ids import NodeId, WorkspaceId
+from nexus.models.ids import ExecId, NodeId, WorkspaceId
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
 from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
 from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
-from nexus.state import ApprovalStore, DestroyedStore, FileStateStore, HookLogs, Journal, NodeRegistry, lock
+from nexus.state import ApprovalStore, DestroyedStore, FileStateStore, HoldStore, HookLogs, Journal, NodeRegistry, lock
 from nexus.telemetry import EventBus
+from nexus.workspace.clock import SystemClock
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """What a workspace's id looks like."""
+
+_log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
@@ -52,6 +58,7 @@ class Context:
     """This node's id, once the registry has said it."""
     registry_problem: NexusError | None = None
     """Why the registry could not be used when it was asked last. What does not need it goes on without."""
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
@@ -60,6 +67,7 @@ class Context:
         self.secrets = SecretResolver(environment, SecretStore(environment=environment, ask=self.ask_passphrase))
         self.store = FileStateStore(self.home)
         self.destroyed = DestroyedStore(self.home)
+        self.holds = HoldStore(self.home)
         self.journal = Journal(self.home)
         self.approvals = ApprovalStore(self.settings.state_dir)
         self.hook_logs = HookLogs(self.home)
@@ -69,6 +77,7 @@ class Context:
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
+        self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         self._opening = anyio.Lock()
         self._closing = AsyncExitStack()
 
@@ -129,6 +138,7 @@ class Context:
         """Let go of what is kept of a workspace that is destroyed."""
         self._instances.pop(record.id, None)
         self._names.pop(record.id, None)
+        self._attended.pop(record.id, None)
 
     async def seen(self, record: WorkspaceRecord) -> InstanceStatus:
         """Return what the provider sees of a record's instance; ``UNKNOWN`` where it cannot be asked."""
@@ -242,13 +252,27 @@ class Context:
             return None
 
     async def mark_active(self, identifier: WorkspaceId) -> None:
-        """Note that a command is started now. A file's time, not the record: no lock, no fsync on the path of a command."""
-        path = anyio.Path(self._activity(identifier))
+        """Note that it is in use now. A file's time, not the record: no lock, no fsync on the path of a command.
+
+        One that cannot be written is logged: nobody's command fails for it.
+        """
+        moment = self.clock.now().timestamp()
         try:
-            await path.touch()
-        except FileNotFoundError:
-            await path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            await path.touch()
+            await anyio.to_thread.run_sync(_touch, self._activity(identifier), moment)
+        except OSError as error:
+            _log.warning("cannot note that workspace %s is in use: %s", identifier, error)
+
+    def attend(self, identifier: WorkspaceId, exec_id: ExecId, command: RunningCommand | None) -> None:
+        """Remember a command that this process has started; ``None`` when it has ended."""
+        known = self._attended.setdefault(identifier, {})
+        if command is not None:
+            known[exec_id] = command
+        else:
+            known.pop(exec_id, None)
+
+    def attended(self, identifier: WorkspaceId) -> tuple[RunningCommand, ...]:
+        """Return the commands that this process has started in a workspace and that have not ended."""
+        return tuple(self._attended.get(identifier, {}).values())
 
     async def forget_activity(self, identifier: WorkspaceId) -> None:
         """Remove the note."""
@@ -270,3 +294,12 @@ class Context:
             )
 
         return report
+
+
+def _touch(path: Path, moment: float) -> None:
+    try:
+        os.utime(path, (moment, moment), follow_symlinks=False)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.utime(path, (moment, moment), follow_symlinks=False)

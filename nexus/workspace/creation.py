@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import pwd
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -27,7 +25,9 @@ from nexus.models.events import StatusChanged
 from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
-from nexus.state import Claim, JournalEntry, OpenJournal
+from nexus.state import JournalEntry, OpenJournal
+from nexus.workspace import quota
+from nexus.workspace.activity import chosen_patience
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.environment import refuse_own_secrets
@@ -38,7 +38,9 @@ from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
 from nexus.workspace.refilling import refill
+from nexus.workspace.resizing import chosen_resources
 from nexus.workspace.ssh_access import look_up
+from nexus.workspace.visibility import bound
 
 _log = logging.getLogger(__name__)
 
@@ -110,18 +112,7 @@ class Creation:
             await self.journal.done(step, {"record": self.record.model_dump(mode="json")})
 
     async def _claim(self) -> None:
-        record, limits = self.record, self._context.settings.limits
-        claim = Claim(
-            id=record.id,
-            name=record.name,
-            repository=record.repository.root,
-            user=user_name(),
-            backend=record.backend,
-            created_at=record.created_at,
-        )
-        await self._context.registry.claim(
-            claim, max_per_user=limits.max_workspaces_per_user, max_total=limits.max_workspaces_total
-        )
+        await quota.claim(self._context, self.record)
 
     async def _save(self) -> None:
         await self._context.store.save(self.record)
@@ -138,7 +129,7 @@ class Creation:
             backend=self.record.backend,
             requests=settings.ports,
         )
-        self.record = with_ports(self.record, mappings)
+        self.record = with_ports(self.record, await bound(self._context, mappings))
 
     async def _check_out(self, request: CreateRequest) -> None:
         record, worktrees = self.record, self._context.worktrees
@@ -258,6 +249,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         base_commit=base,
         worktree=worktrees.path(request.name),
         identity=await told_identity(context, provider, told=stack.settings.git_identity),
+        chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     there = await branch_tip(context, record)
     if there is not None:
@@ -390,17 +382,6 @@ async def _refuse_existing(context: Context, name: str) -> None:
         hint=f"use it with 'boulder ws up {name}', or choose another name",
         details={"name": name, "id": existing.id},
     )
-
-
-def user_name() -> str:
-    """Return the name of the user who runs this process; the number where the system knows no name.
-
-    The system is asked, not the environment: limits count by user, and anybody may set ``USER``.
-    """
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _single(error: BaseException) -> BaseException:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from nexus.abc import ProgressCallback
 from nexus.abc.files import FileAccess
 from nexus.abc.service import WorkspaceService
+from nexus.models.activity import Hold, PortView
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
@@ -19,6 +20,7 @@ from nexus.models.ports import PortMapping
 from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.units import seconds
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
+from nexus.workspace.holding import Holding
 from nexus.workspace.operation import Operation, OwnedExit
 from nexus.workspace.process import Process, run
 
@@ -85,6 +87,7 @@ class Workspace:
         check: bool = False,
         on_event: Callable[[ExecEvent], None] | None = None,
         limit: OutputLimit | None = None,
+        wake: bool = True,
     ) -> ExecResult:
         """Run a command to its end. A status other than zero is a result, not an error, unless ``check`` says so.
 
@@ -98,6 +101,7 @@ class Workspace:
             check: Raise ``ExecFailed`` for a status other than zero.
             on_event: Called with each event as it comes; must return at once.
             limit: How much output the result keeps; 10 MiB per stream when absent.
+            wake: Wake a workspace that was put to sleep because nothing happened in it. One that was stopped by hand stays so.
 
         Returns:
             The status and the output.
@@ -111,7 +115,7 @@ class Workspace:
         Cancellation: The command's process group is killed before the call returns.
         """
         request = SpawnRequest(
-            argv=argv, cwd=cwd, env=env or {}, user=user, stdin=input is not None, timeout=seconds(timeout)
+            argv=argv, cwd=cwd, env=env or {}, user=user, stdin=input is not None, timeout=seconds(timeout), wake=wake
         )
         handle = await self._service.spawn(self.id, request)
         return await run(handle, request, input=input, check=check, on_event=on_event, limit=limit or OutputLimit())
@@ -129,6 +133,7 @@ class Workspace:
         check: bool = False,
         on_event: Callable[[ExecEvent], None] | None = None,
         limit: OutputLimit | None = None,
+        wake: bool = True,
     ) -> ExecResult:
         """Run a shell script to its end; otherwise as :meth:`exec`.
 
@@ -143,6 +148,7 @@ class Workspace:
             check: See there.
             on_event: See there.
             limit: See there.
+            wake: See there.
         """
         return await self.exec(
             shell,
@@ -156,6 +162,7 @@ class Workspace:
             check=check,
             on_event=on_event,
             limit=limit,
+            wake=wake,
         )
 
     def spawn(
@@ -168,6 +175,8 @@ class Workspace:
         pty: Pty | None = None,
         timeout: float | timedelta | None = None,
         grace: float = 5.0,
+        wake: bool = True,
+        keeps_awake: bool = True,
     ) -> Operation[Process]:
         """Start a command and work with it while it runs.
 
@@ -182,12 +191,23 @@ class Workspace:
             pty: Run it on a terminal of this size.
             timeout: Seconds until it is killed.
             grace: Seconds between TERM and KILL.
+            wake: As for :meth:`exec`.
+            keeps_awake: Whether the workspace counts as in use while it runs; off for a server that only waits.
 
         Returns:
             An operation that gives the :class:`Process`.
         """
         request = SpawnRequest(
-            argv=argv, cwd=cwd, env=env or {}, user=user, stdin=stdin, pty=pty, timeout=seconds(timeout), grace=grace
+            argv=argv,
+            cwd=cwd,
+            env=env or {},
+            user=user,
+            stdin=stdin,
+            pty=pty,
+            timeout=seconds(timeout),
+            grace=grace,
+            wake=wake,
+            keeps_awake=keeps_awake,
         )
 
         async def begin() -> Process:
@@ -213,6 +233,33 @@ class Workspace:
     async def stats(self) -> ResourceStats:
         """Return what it uses now."""
         return await self._service.stats(self.id)
+
+    # Staying awake --------------------------------------------------------------------------------------------------
+
+    def hold(self, name: str, *, ttl: float | timedelta | None = None, reason: str = "") -> Holding:
+        """Keep the workspace awake: ``async with ws.hold("build"): …`` for as long as the block lasts, ``await`` for a while.
+
+        Args:
+            name: What the hold is called. Taking one again renews it.
+            ttl: Seconds, or a span; two minutes when absent. A block renews it in time; the node's ``limits.max_hold`` caps it.
+            reason: Why, for people.
+
+        Returns:
+            Something to await or to enter; either gives the :class:`~nexus.models.activity.Hold`.
+        """
+        return Holding(self._service, self.id, name, ttl=ttl, reason=reason)
+
+    async def release(self, name: str) -> None:
+        """End a hold now."""
+        await self._service.release(self.id, name)
+
+    async def holds(self) -> tuple[Hold, ...]:
+        """Return the holds that keep it awake now."""
+        return await self._service.holds(self.id)
+
+    async def list_ports(self) -> tuple[PortView, ...]:
+        """Return its ports with what listens on them now."""
+        return await self._service.list_ports(self.id)
 
     # Life -----------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from nexus.abc import ProcessHandle, ProgressCallback, SupportsLogs, SupportsSta
 from nexus.abc.service import WorkspaceService
 from nexus.config import ConfigStack
 from nexus.errors import InvalidArgument, Unsupported, WrongLoop
+from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.findings import Finding
@@ -27,10 +28,14 @@ from nexus.models.units import parse_duration, seconds
 from nexus.models.workspace import Isolation, ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.workspace import (
+    activity,
+    attending,
     creation,
     destruction,
     doctor,
+    holding,
     hooks,
+    listening,
     observing,
     pruning,
     recovery,
@@ -39,6 +44,7 @@ from nexus.workspace import (
     sweeping,
     switching,
     syncing,
+    watching,
 )
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
@@ -263,7 +269,8 @@ class WorkspaceManager(WorkspaceService):
     @override
     async def get(self, name: str) -> WorkspaceInfo:
         context = self._open
-        return await observing.look(context, await context.record(name))
+        record = await context.record(name)
+        return await activity.told(context, record, await observing.look(context, record))
 
     @override
     async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
@@ -348,11 +355,24 @@ class WorkspaceManager(WorkspaceService):
     async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
         context = self._open
         record = await context.record(name)
-        request = await with_secrets(context, record, request)
-        instance = await context.instance(record)
-        process = await instance.spawn(request)
-        await context.mark_active(record.id)
-        return process
+        return await attending.spawn(context, record, await with_secrets(context, record, request))
+
+    @override
+    async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
+        record = await self._open.record(name)
+        return await holding.take(self._open, record, hold, ttl=parse_duration(ttl), reason=reason)
+
+    @override
+    async def release(self, name: str, hold: str) -> None:
+        await holding.release(self._open, await self._open.record(name), hold)
+
+    @override
+    async def holds(self, name: str) -> tuple[Hold, ...]:
+        return await holding.active(self._open, await self._open.record(name))
+
+    @override
+    async def list_ports(self, name: str) -> tuple[PortView, ...]:
+        return await listening.list_ports(self._open, await self._open.record(name))
 
     @override
     async def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
@@ -379,6 +399,26 @@ class WorkspaceManager(WorkspaceService):
         return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
 
     # In process only ------------------------------------------------------------------------------------------------
+
+    async def watch_idle(self) -> None:
+        """Put workspaces to sleep in which nothing happens, and destroy those past their time; runs until it is cancelled.
+
+        A workspace is paused after ``defaults.idle_timeout`` without work, or stopped where its backend cannot pause; one that
+        sleeps is stopped after ``defaults.stop_after``. Running commands, typing, and holds are work; ``info.awake_because`` tells.
+        The next command wakes it. One whose time is over is destroyed unless work would be lost. One watch for each repository is
+        enough; several do no harm. A backend that fails is tried again.
+
+        Cancellation: what was begun for a workspace is left as a cancelled call of that operation leaves it.
+        """
+        await watching.IdleWatch(self._open).run()
+
+    async def watch_ports(self, *, every: float = 3.0) -> None:
+        """Tell observers where programs begin and cease to listen (``PortOpened``, ``PortClosed``); runs until it is cancelled.
+
+        Args:
+            every: Seconds between two looks.
+        """
+        await listening.watch_ports(self._open, every=every)
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe: ``async with nx.events() as events: async for event in events: …``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from nexus.abc import Instance, ProgressCallback, SupportsPortChange
@@ -15,6 +16,14 @@ from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.plan import StartStep
 from nexus.workspace.records import touched, with_ports
+from nexus.workspace.visibility import bound
+
+
+class Sleep(NamedTuple):
+    """Why a workspace was put to sleep that nobody had asked to."""
+
+    reason: str
+    since: datetime
 
 
 class Place(NamedTuple):
@@ -133,7 +142,8 @@ async def _verified(context: Context, record: WorkspaceRecord) -> tuple[tuple[Po
     )
     for change in changes:
         context.bus.publish(PortChanged(workspace=record.id, name=record.name, change=change))
-    return mappings, bool(changes)
+    mappings = await bound(context, mappings)
+    return mappings, mappings != record.port_mappings
 
 
 async def failed(context: Context, record: WorkspaceRecord, error: NexusError) -> None:
@@ -146,14 +156,22 @@ async def failed(context: Context, record: WorkspaceRecord, error: NexusError) -
 
 
 async def settled(
-    context: Context, record: WorkspaceRecord, status: WorkspaceStatus, reason: str, *, message: str | None = None
+    context: Context,
+    record: WorkspaceRecord,
+    status: WorkspaceStatus,
+    reason: str,
+    *,
+    message: str | None = None,
+    sleep: Sleep | None = None,
 ) -> WorkspaceRecord:
     """Write the record in its new status, and tell everybody when it is another one."""
     previous = record.status
-    record = touched(record, status, message)
+    record = touched(record, status, message, asleep_since=sleep.since if sleep else None)
     await context.store.save(record)
+    if status is WorkspaceStatus.RUNNING:
+        await context.mark_active(record.id)
     if status is not previous:
-        _announce(context, record, previous, reason)
+        _announce(context, record, previous, sleep.reason if sleep else reason)
     return record
 
 

@@ -32,6 +32,7 @@ WORKSPACE_LINK = "/workspace"
 _REFERENCE = "env:"
 _GIT = "git"
 _OURS = frozenset({"stop_grace"})
+_ASLEEP = frozenset({WorkspaceStatus.PAUSED, WorkspaceStatus.STOPPED})
 
 
 def draft(
@@ -43,6 +44,7 @@ def draft(
     base_commit: str,
     worktree: Path,
     identity: GitIdentity | None = None,
+    chosen: Mapping[str, JsonValue] | None = None,
 ) -> WorkspaceRecord:
     """Return the record that a creation starts from.
 
@@ -54,6 +56,7 @@ def draft(
         base_commit: Where it starts.
         worktree: The tree's folder.
         identity: Whom git inside commits for; ``None`` where programs inside see the host's own git configuration.
+        chosen: What was asked for at this creation alone and outlives it.
     """
     now = datetime.now(UTC)
     project = settings.workspace
@@ -77,7 +80,7 @@ def draft(
         updated_at=now,
         last_active=now,
         expires_at=now + request.ttl if request.ttl is not None else None,
-        config=settings_of(settings, identity),
+        config=settings_of(settings, identity, chosen),
         labels=dict(request.labels),
     )
 
@@ -87,9 +90,12 @@ def provider_options(settings: Settings, backend: str) -> dict[str, JsonValue]:
     return {key: value for key, value in settings.backends.get(backend, {}).items() if key not in _OURS}
 
 
-def settings_of(settings: Settings, identity: GitIdentity | None = None) -> dict[str, JsonValue]:
+def settings_of(
+    settings: Settings, identity: GitIdentity | None = None, chosen: Mapping[str, JsonValue] | None = None
+) -> dict[str, JsonValue]:
     """Return the settings that a record keeps because later steps depend on them."""
     return {
+        **(chosen or {}),
         "dockerfile": str(settings.dockerfile) if settings.dockerfile else None,
         **({} if identity is None else {_GIT: identity.model_dump(mode="json")}),
     }
@@ -107,7 +113,8 @@ def touched(
 ) -> WorkspaceRecord:
     """Return the record in another status, as of now."""
     now = datetime.now(UTC)
-    update = {"status": status, "status_message": message, "updated_at": now, **changes}
+    # Whoever changes its status has decided about it: only the idle watch says afterwards that it sleeps.
+    update = {"status": status, "status_message": message, "updated_at": now, "asleep_since": None, **changes}
     if status is WorkspaceStatus.RUNNING:
         update["last_active"] = now
     return record.model_copy(update=update)
@@ -217,6 +224,7 @@ def view(
         updated_at=record.updated_at,
         last_active_at=active,
         expires_at=record.expires_at,
+        asleep_since=record.asleep_since if status in _ASLEEP else None,
         labels=record.labels,
         annotations=record.annotations,
     )

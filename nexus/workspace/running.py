@@ -15,8 +15,9 @@ from nexus.workspace import hooks
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event
-from nexus.workspace.places import Place, expect, failed, look, make_again, secure_ports, settled
+from nexus.workspace.places import Place, Sleep, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
+from nexus.workspace.resizing import resized
 from nexus.workspace.settling import settle_run
 from nexus.workspace.ssh_access import hand_over, look_up
 from nexus.workspace.underway import underway
@@ -64,6 +65,7 @@ async def wake(
         # First what is taken away: a record says what a container has only once it has it.
         record, instance = await hand_over(context, before, record, instance)
         record, instance = await secure_ports(context, record, instance, journal)
+        record = await resized(context, record, instance, report)
     await journal.doing(StartStep.UP)
     try:
         record = await bring_up(context, record, instance, report)
@@ -74,29 +76,34 @@ async def wake(
     return await settled(context, record, status, "started")
 
 
-async def stop(context: Context, record: WorkspaceRecord, *, grace: float) -> WorkspaceRecord:
-    """End a workspace's processes. The caller holds its lock.
+async def stop(
+    context: Context, record: WorkspaceRecord, *, grace: float, sleep: Sleep | None = None
+) -> WorkspaceRecord:
+    """End a workspace's processes. The caller holds its lock, and says why when nobody has asked for it.
 
     Cancellation: they are ended all the same.
     """
     place = await look(context, record)
     if place.down:
-        return await put_down(context, record, place, grace=grace)
+        return await put_down(context, record, place, grace=grace, sleep=sleep)
     facts = {"grace": grace}
     async with underway(context, record, Operation.STOP, settle_run, facts=facts):
-        return await put_down(context, record, place, grace=grace)
+        return await put_down(context, record, place, grace=grace, sleep=sleep)
 
 
-async def put_down(context: Context, record: WorkspaceRecord, place: Place, *, grace: float) -> WorkspaceRecord:
+async def put_down(
+    context: Context, record: WorkspaceRecord, place: Place, *, grace: float, sleep: Sleep | None = None
+) -> WorkspaceRecord:
     """Stop, under a journal that is open already."""
     status = expect(record, place.seen, Event.STOP)
     if not place.down:
         record = await bring_down(context, record, place.instance, grace=grace)
-    return await settled(context, record.model_copy(update={"process_state": None}), status, "stopped")
+    record = record.model_copy(update={"process_state": None})
+    return await settled(context, record, status, "stopped", sleep=sleep)
 
 
-async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
-    """Freeze a workspace's processes. The caller holds its lock.
+async def pause(context: Context, record: WorkspaceRecord, *, sleep: Sleep | None = None) -> WorkspaceRecord:
+    """Freeze a workspace's processes. The caller holds its lock, and says why when nobody has asked for it.
 
     Raises:
         Unsupported: When its backend cannot freeze.
@@ -105,15 +112,17 @@ async def pause(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:
     """
     place = await look(context, record)
     async with underway(context, record, Operation.PAUSE, settle_run):
-        return await put_to_sleep(context, record, place)
+        return await put_to_sleep(context, record, place, sleep=sleep)
 
 
-async def put_to_sleep(context: Context, record: WorkspaceRecord, place: Place) -> WorkspaceRecord:
+async def put_to_sleep(
+    context: Context, record: WorkspaceRecord, place: Place, *, sleep: Sleep | None = None
+) -> WorkspaceRecord:
     """Pause, under a journal that is open already."""
     status = expect(record, place.seen, Event.PAUSE)
     if place.seen.state is not InstanceState.PAUSED:
         record = await freeze(context, record, place.instance)
-    return await settled(context, record, status, "paused")
+    return await settled(context, record, status, "paused", sleep=sleep)
 
 
 async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:

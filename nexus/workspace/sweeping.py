@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from datetime import UTC, datetime
 
 import anyio
 
@@ -129,13 +128,18 @@ async def _leases(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
 
 async def _expired(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
     records, _ = await context.records()
-    now = datetime.now(UTC)
+    now = context.clock.now()
     for record in records:
         if record.expires_at is not None and record.expires_at <= now:
-            yield await _expire(context, record, dry_run)
+            yield await expire(context, record, dry_run=dry_run)
 
 
-async def _expire(context: Context, record: WorkspaceRecord, dry_run: bool) -> GcAction:
+async def expire(context: Context, record: WorkspaceRecord, *, dry_run: bool = False) -> GcAction:
+    """Destroy a workspace that is past its time, unless work would be lost or somebody holds it."""
+    holds = [hold for hold in await context.holds.load(record.id) if hold.counts(context.clock.now())]
+    if holds:
+        held = ", ".join(hold.name for hold in holds)
+        return GcAction(kind="expired", name=record.name, action="kept", reason=f"past its time, but held by {held}")
     reason = f"expired {record.expires_at:%Y-%m-%d %H:%M} UTC"
     if dry_run:
         return _action("expired", record.name, dry_run, reason)

@@ -13,6 +13,7 @@ from tests.config.conftest import Site
 
 SAMPLES: dict[tuple[str, ...], str] = {
     ("daemon",): "daemon: {port: 1}",
+    ("network",): "network: {org_address: 10.0.0.5}",
     ("limits",): "limits: {max_workspaces_total: 1000}",
     ("multi_user",): "multi_user: {enabled: false}",
     ("backends",): "backends: {docker: {socket: /tmp/evil.sock}}",

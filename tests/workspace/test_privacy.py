@@ -14,7 +14,7 @@ import pytest
 import nexus
 from nexus.config import ConfigStack
 from nexus.errors import StateError
-from nexus.workspace.creation import user_name
+from nexus.workspace.quota import user_name
 from tests.workbench import git
 
 SHARED = "multi_user: {enabled: true}\ndefaults: {backend: mock}\n"
@@ -91,6 +91,6 @@ def test_a_name_in_the_environment_is_not_believed(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody without a name")
 def test_somebody_without_a_name_is_a_number() -> None:
-    program = "import os; from nexus.workspace.creation import user_name; os.setuid(987654); print(user_name())"
+    program = "import os; from nexus.workspace.quota import user_name; os.setuid(987654); print(user_name())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "987654", done.stderr

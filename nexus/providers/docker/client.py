@@ -26,6 +26,9 @@ DEADLINE: Final = 15.0
 """Seconds that the engine has for a call that only looks something up or changes something small."""
 
 
+_BOUNDED: Final = frozenset({"btrfs", "zfs", "devicemapper"})
+
+
 class Answer(BaseModel):
     """Something the engine said. Keys that are not asked for are left out, whatever version it speaks."""
 
@@ -51,6 +54,13 @@ class EngineInfo(Answer):
     security_options: tuple[str, ...] | None = None
     cgroup_version: str = "1"
     operating_system: str = ""
+    driver_status: tuple[tuple[str, ...], ...] | None = None
+
+    @property
+    def limits_storage(self) -> bool:
+        """Whether the storage driver can bound what one container writes; on XFS it may still lack project quotas."""
+        backing = next((entry[1] for entry in self.driver_status or () if entry[:1] == ("Backing Filesystem",)), "")
+        return self.driver in _BOUNDED or (self.driver == "overlay2" and backing == "xfs")
 
     @property
     def rootless(self) -> bool:

@@ -12,6 +12,7 @@ from nexus.errors import InvalidArgument
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceSpec
 from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
 from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import EngineInfo
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
@@ -149,18 +150,13 @@ def container_body(
 
 
 def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, network: str) -> dict[str, JsonValue]:
-    memory = spec.resources.memory
-    limit = spec.resources.memory_limit
-    # More cores than there are is refused by the engine, and cannot be had anyway.
-    cores = min(spec.resources.cpu_limit, info.ncpu) if info.ncpu else spec.resources.cpu_limit
     security: list[JsonValue] = ["no-new-privileges"]
     if info.selinux:
         security.append("label=disable")
     body: dict[str, JsonValue] = {
         "Init": True,
         "NetworkMode": network,
-        "Memory": limit,
-        "NanoCpus": round(cores * 1_000_000_000),
+        **limits_of(spec.resources, info),
         "PidsLimit": options.pids_limit,
         "SecurityOpt": security,
         "CapDrop": list(DROPPED),
@@ -169,10 +165,29 @@ def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, n
         "PortBindings": {**port_bindings(spec.ports)},
         "Mounts": [mount_body(mount, own_labels(spec)) for mount in spec.mounts],
     }
-    if memory.bytes < limit:
-        body["MemoryReservation"] = memory.bytes
+    if info.limits_storage:
+        body["StorageOpt"] = {"size": str(spec.resources.storage.bytes)}
+    return body
+
+
+def limits_of(resources: ResourceAllocation, info: EngineInfo, *, changing: bool = False) -> dict[str, JsonValue]:
+    """Return the limits on processor and memory as the engine takes them.
+
+    Args:
+        resources: What the workspace is given.
+        info: What the engine can give.
+        changing: Whether limits that are there are replaced: then every one is said, since what is left out stays.
+    """
+    memory, limit = resources.memory, resources.memory_limit
+    # More cores than there are is refused by the engine, and cannot be had anyway.
+    cores = min(resources.cpu_limit, info.ncpu) if info.ncpu else resources.cpu_limit
+    body: dict[str, JsonValue] = {"Memory": limit, "NanoCpus": round(cores * 1_000_000_000)}
+    if memory.bytes < limit or changing:
+        body["MemoryReservation"] = memory.bytes if memory.bytes < limit else 0
     if memory.swap is not None:
         body["MemorySwap"] = limit + memory.swap
+    elif changing:
+        body["MemorySwap"] = 2 * limit  # what the engine itself chooses where nothing is said
     return body
 
 

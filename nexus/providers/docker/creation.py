@@ -116,6 +116,11 @@ async def _create(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]
             _post(engine, spec, body), lambda number: remove_container(engine, number), limit=2 * _DEADLINE
         )
     except EngineRefused as exc:
+        host = body["HostConfig"]
+        if "storage-opt" in exc.text and isinstance(host, dict) and "StorageOpt" in host:
+            # The driver could, but its file system was mounted without quotas.
+            without = {key: value for key, value in host.items() if key != "StorageOpt"}
+            return await _create(engine, spec, {**body, "HostConfig": without})
         if exc.status == 404 and "image" in exc.text.lower():
             raise missing(spec.image or "") from exc
         if exc.status == 400 and "bind source path does not exist" in exc.text:

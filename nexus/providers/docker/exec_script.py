@@ -18,7 +18,7 @@ never evaluated; its environment goes through the engine, never through an argum
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -217,6 +217,13 @@ def passes_shell(names: Iterable[str]) -> bool:
     return all(_NAME.fullmatch(name) and name not in _SHELLS_OWN and not name.startswith("_nx_") for name in names)
 
 
+_QUIET: Final = "q"
+"""Flag of a command that does not count as work. The shell does not look at it; whoever asks what runs does."""
+_FLAGS: Final = 6
+_WORDS: Final = 9
+"""Where the command's own words begin, behind the shell, its script and what that is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wrapped:
     """A command made ready for the engine: words and environment are text that JSON can carry."""
@@ -280,7 +287,28 @@ def _order(request: SpawnRequest, plain: Callable[[str], bool] | None = None) ->
     odd = [name for name, value in request.env.items() if not plain(value)]
     escaped = bool(odd) or not all(plain(word) for word in (*request.argv, cwd))
     words = tuple(_escape(word) for word in (cwd, *request.argv)) if escaped else (cwd, *request.argv)
-    return _Order(("-b" if escaped else "-", words[0], " ".join(odd), *words[1:]), frozenset(odd))
+    flags = f"-{'b' if escaped else ''}{'' if request.keeps_awake else _QUIET}"
+    return _Order((flags, words[0], " ".join(odd), *words[1:]), frozenset(odd))
+
+
+def program_of(argv: Sequence[str]) -> tuple[str, bool] | None:
+    """Return the program that an engine's list of words runs, and whether it counts as work; ``None`` for a tool of ours.
+
+    Args:
+        argv: What the engine says that it runs, its program first.
+    """
+    if tuple(argv[:2]) != ("/bin/sh", "-c") or len(argv) < 3:
+        return (argv[0], True) if argv and argv[0] else ("a command", True)
+    if argv[2] in {_END, _SIGNAL}:
+        return None
+    if argv[2] != _RUN or len(argv) <= _WORDS:
+        return "sh", True
+    return argv[_WORDS], _QUIET not in argv[_FLAGS]
+
+
+def is_serving(argv: Sequence[str]) -> bool:
+    """Return whether an engine's list of words is a shell that waits for commands, or has been given one."""
+    return tuple(argv[:3]) == ("/bin/sh", "-c", _SERVE)
 
 
 def environment(request: SpawnRequest, *, escaped: frozenset[str] = frozenset()) -> tuple[str, ...]:

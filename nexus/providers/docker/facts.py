@@ -42,6 +42,8 @@ class State(Answer):
     exit_code: int = 0
     error: str = ""
     oom_killed: bool = Field(default=False, alias="OOMKilled")
+    pid: int = 0
+    """Its main process, as the engine's host numbers it."""
 
 
 class Config(Answer):
@@ -60,6 +62,23 @@ class Image(Answer):
     config: Config | None = None
 
 
+class HostConfig(Answer):
+    """The limits of a container, as the engine enforces them; zero or nothing means none."""
+
+    nano_cpus: int = Field(default=0, alias="NanoCpus")
+    pids_limit: int | None = None
+
+    @property
+    def cores(self) -> float | None:
+        """Cores that it may use at most."""
+        return self.nano_cpus / 1e9 if self.nano_cpus > 0 else None
+
+    @property
+    def processes(self) -> int | None:
+        """How many processes it may have."""
+        return self.pids_limit if self.pids_limit is not None and self.pids_limit > 0 else None
+
+
 class Container(Answer):
     """A container, as ``GET /containers/{id}/json`` describes it."""
 
@@ -69,6 +88,9 @@ class Container(Answer):
     """The image's id."""
     state: State = State()
     config: Config = Config()
+    host_config: HostConfig = HostConfig()
+    exec_ids: tuple[str, ...] | None = Field(default=None, alias="ExecIDs")
+    """The commands that run in it besides its main process."""
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -12,8 +12,9 @@ import aiohttp
 from pydantic import SecretStr
 
 from nexus.abc import Instance, ProcessHandle
-from nexus.errors import NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
-from nexus.models.execution import SpawnRequest
+from nexus.errors import ExecStartError, NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
+from nexus.models.activity import Listener, RunningCommand
+from nexus.models.execution import Exited, Output, SpawnRequest, Stream
 from nexus.models.instances import (
     LABEL_WORKSPACE,
     InstanceDescription,
@@ -23,12 +24,13 @@ from nexus.models.instances import (
     ResourceStats,
 )
 from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
 from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Engine, parse
-from nexus.providers.docker.container_config import HOME
+from nexus.providers.docker.container_config import HOME, limits_of
 from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
-from nexus.providers.docker.facts import LABEL_SHELL, Container, Image, Listed, described, status_of
+from nexus.providers.docker.facts import LABEL_SHELL, Container, HostConfig, Image, Listed, described, status_of
 from nexus.providers.docker.failures import EngineRefused, network_missing, not_running, taken_port
 from nexus.providers.docker.freezing import StartGate
 from nexus.providers.docker.networks import connect, disconnect, ensure_network
@@ -39,11 +41,15 @@ from nexus.providers.docker.republish import Change, make_again
 from nexus.providers.docker.secret_files import FOLDER, write_files
 from nexus.providers.docker.spawning import Place, Site, spawn
 from nexus.providers.docker.usage import Counters, Reading, stats_of
+from nexus.providers.docker.watching import TABLES, listeners_on_host, running_commands, without_resolver
+from nexus.providers.listening import listeners_in
 
 _START_DEADLINE: Final = 120.0
 _CHANGE_DEADLINE: Final = 60.0
 _FREEZE_PATIENCE: Final = 20.0
 _STARTING_AT_ONCE: Final = 16
+_LOOK_DEADLINE: Final = 10.0
+_LARGEST_TABLE: Final = 4 * 1024 * 1024
 
 
 class Shared:
@@ -400,6 +406,46 @@ class DockerInstance:
             case _:
                 return refusal
 
+    async def commands(self) -> tuple[RunningCommand, ...]:
+        """Return the commands that run now, by the engine's own list: also those that other programs have started.
+
+        Raises:
+            ProviderUnavailable: When the engine cannot be asked.
+        """
+        found = await find_container(self._engine, self._ref)
+        if found is None or status_of(found).state is not InstanceState.RUNNING:
+            return ()
+        return await running_commands(self._engine, found.id, found.exec_ids or ())
+
+    async def listeners(self) -> tuple[Listener, ...] | None:
+        """Return where programs in it listen.
+
+        Read from this host's view of the container's network; where the engine is elsewhere, by ``cat`` inside, if it has one.
+
+        Raises:
+            ProviderUnavailable: When the engine cannot be asked.
+        """
+        found = await find_container(self._engine, self._ref)
+        if found is None or status_of(found).state is not InstanceState.RUNNING:
+            return ()
+        seen = await listeners_on_host(found.state.pid, found.id)
+        return await self._listeners_inside() if seen is None else seen
+
+    async def _listeners_inside(self) -> tuple[Listener, ...] | None:
+        request = SpawnRequest(argv=("cat", *TABLES), timeout=_LOOK_DEADLINE, keeps_awake=False)
+        text = bytearray()
+        try:
+            process = await self.spawn(request)
+            try:
+                while not isinstance(event := await process.receive(), Exited):
+                    if isinstance(event, Output) and event.stream is Stream.STDOUT and len(text) < _LARGEST_TABLE:
+                        text += event.data
+            finally:
+                await process.aclose()
+        except (ExecStartError, WorkspaceStopped, WorkspaceGone):
+            return None
+        return without_resolver(listeners_in([text.decode("ascii", "replace")]))
+
     async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give what the container's main process printed, in chunks.
 
@@ -454,4 +500,27 @@ class DockerInstance:
             raise self._stopped()
         now = asyncio.get_running_loop().time()
         stats, self._shared.readings[number] = stats_of(counters, now, self._shared.readings.get(number))
-        return stats
+        found = await find_container(self._engine, self._ref)
+        limits = found.host_config if found is not None else HostConfig()
+        return stats.model_copy(update={"cpu_limit": limits.cores, "processes_limit": limits.processes})
+
+    async def resize(self, resources: ResourceAllocation) -> None:
+        """Let the container have this much processor and memory from now on. Disk space is fixed when it is made.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+            ProviderError: When the engine refuses, for example less memory than is in use.
+        """
+        info = await self._engine.info()
+
+        async def act(number: str) -> None:
+            async with self._engine.stream(
+                "change the limits",
+                "POST",
+                f"containers/{number}/update",
+                json=limits_of(resources, info, changing=True),
+                deadline=_CHANGE_DEADLINE,
+            ):
+                pass
+
+        await self._act(act)

@@ -83,7 +83,7 @@ class PreparedShell:
 
 def can_serve(request: SpawnRequest) -> bool:
     """Return whether a prepared shell can run this. The rest is started by the engine itself."""
-    if request.pty is not None or request.user or not passes_shell(request.env):
+    if request.pty is not None or request.user or not passes_shell(request.env) or not request.keeps_awake:
         return False
     words = (*request.argv, *request.env, *request.env.values(), request.cwd or "")
     return sum(map(len, words)) < _TEXT_LIMIT

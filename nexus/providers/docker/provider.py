@@ -120,7 +120,8 @@ class DockerProvider:
             version=version.version,
             capabilities=_CAPABILITIES - lost,
             detail=f"engine {version.version} (API {version.api_version}) at {engine.endpoint.shown}, "
-            f"{info.driver} storage{', rootless' if info.rootless else ''}",
+            f"{info.driver} storage{'' if info.limits_storage else ' (without a limit on disk space)'}"
+            f"{', rootless' if info.rootless else ''}",
         )
 
     def _check_driver(self, info: EngineInfo) -> None:

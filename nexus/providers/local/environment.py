@@ -5,7 +5,8 @@ happen to be exported where Nexus runs are nobody's business inside a workspace.
 the ports, the workspace's environment, the command's own, and what names the workspace.
 
 There is no address translation on one host, so a program has to listen on the port it was given: ``NEXUS_WORKSPACE_PORT_<NAME>`` for
-each mapping (``NEXUS_WORKSPACE_PORT_WEB``), and ``PORT`` for the one called ``web``. The prefix ``NEXUS_WORKSPACE`` is reserved.
+each mapping (``NEXUS_WORKSPACE_PORT_WEB``), and ``PORT`` for the one called ``web``; on which address, ``NEXUS_WORKSPACE_HOST_WEB`` and
+``HOST`` say: loopback unless the port's visibility is wider. The prefix ``NEXUS_WORKSPACE`` is reserved.
 """
 
 from __future__ import annotations
@@ -68,8 +69,10 @@ def ports(mappings: Iterable[PortMapping]) -> dict[str, str]:
     for mapping in mappings:
         name = re.sub(r"[^A-Z0-9]+", "_", mapping.name.upper())
         found[f"NEXUS_WORKSPACE_PORT_{name}"] = str(mapping.host_port)
+        found[f"NEXUS_WORKSPACE_HOST_{name}"] = mapping.bind_address
         if mapping.name == "web":
             found["PORT"] = str(mapping.host_port)
+            found["HOST"] = mapping.bind_address
     return found
 
 

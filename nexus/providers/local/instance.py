@@ -7,12 +7,12 @@ import json
 import math
 import os
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 import anyio
 from anyio import to_thread
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from nexus.errors import (
     InvalidArgument,
@@ -21,7 +21,9 @@ from nexus.errors import (
     StateConflict,
     Unsupported,
     WorkspaceGone,
+    WorkspaceStopped,
 )
+from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import SpawnRequest, Started
 from nexus.models.ids import WorkspaceId, new_exec_id
 from nexus.models.instances import (
@@ -33,11 +35,14 @@ from nexus.models.instances import (
     ResourceStats,
 )
 from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
 from nexus.providers.local import environment, lifecycle, secret_files
 from nexus.providers.local.channel import Channel
 from nexus.providers.local.contact import Contact, Known, stopped
 from nexus.providers.local.folders import Folders, own_account
 from nexus.providers.local.keeper import frames
+from nexus.providers.local.limits import processors_of
+from nexus.providers.local.listening import listeners_below
 from nexus.providers.local.locks import locked
 from nexus.providers.local.logs import read_log
 from nexus.providers.local.observe import status_of
@@ -47,12 +52,15 @@ from nexus.providers.local.usage import Reading, measure
 
 _SPAWN: Final = 30.0
 """Seconds that starting a program may take; a folder on a disk that does not answer can keep it waiting."""
+_NAME: Final = 64
+_COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...])
 
 
 class LocalInstance:
-    """A workspace of plain processes.
+    """A workspace as plain processes.
 
-    Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange`` and ``SupportsSecretFiles``.
+    Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange``, ``SupportsSecretFiles``,
+    ``SupportsActivity`` and ``SupportsListening``.
 
     Args:
         ref: Which workspace.
@@ -174,6 +182,8 @@ class LocalInstance:
             "timeout": request.timeout,
             "grace": request.grace,
             "masked": request.masked,
+            "program": PurePosixPath(request.argv[0]).name[:_NAME],
+            "keeps_awake": request.keeps_awake,
         }
         payload = json.dumps(content).encode("ascii")
         _check_words(request, cwd)
@@ -195,6 +205,27 @@ class LocalInstance:
                 raise stopped(InstanceState.STOPPED, "it is being stopped")
             raise not_started(request, cwd, stage, said["errno"])
         return LocalProcess(known.run, channel, request, Started(exec_id=exec_id, pid=said["pid"]))
+
+    async def commands(self) -> tuple[RunningCommand, ...]:
+        """Return the commands that run now, whichever program started them. What a command left behind is none.
+
+        Raises:
+            ProviderUnavailable: When the keeper does not answer.
+        """
+        if not (await self._contact.sight()).alive:
+            return ()
+        try:
+            said = await self._contact.ask("commands")
+        except (WorkspaceStopped, WorkspaceGone):
+            return ()
+        return _COMMANDS.validate_python(said["commands"])
+
+    async def listeners(self) -> tuple[Listener, ...] | None:
+        """Return where its processes listen: those sockets of this host that one of them has open."""
+        sight = await self._contact.sight()
+        if not sight.alive or sight.run is None:
+            return ()
+        return await to_thread.run_sync(listeners_below, sight.run.pid)
 
     async def pause(self) -> None:
         """Freeze every process. Paused already: nothing. Time limits of commands stand still meanwhile.
@@ -244,7 +275,7 @@ class LocalInstance:
             await reading.aclose()
 
     async def stats(self) -> ResourceStats:
-        """Return what its processes use now, the keeper left out. There is no memory limit.
+        """Return what its processes use now, the keeper left out. There is no limit on the memory of all of them together.
 
         Raises:
             WorkspaceStopped: When it does not run.
@@ -255,7 +286,17 @@ class LocalInstance:
             raise stopped(sight.state, sight.detail)
         stats, reading = await to_thread.run_sync(measure, sight.run.pid, self._readings.get(self._ref.id))
         self._readings[self._ref.id] = reading
-        return stats
+        return stats.model_copy(update={"cpu_limit": processors_of(sight.run.pid)})
+
+    async def resize(self, resources: ResourceAllocation) -> None:
+        """Apply these limits from the next start on; see :mod:`nexus.providers.local.limits`.
+
+        Raises:
+            WorkspaceGone: When its folder was removed.
+            RecordDamaged: When its description cannot be understood.
+        """
+        async with locked(self._folder):
+            await to_thread.run_sync(_replace, self._folder, {"resources": resources})
 
     async def describe(self) -> InstanceDescription:
         """Return its variables; there is no image.
@@ -287,15 +328,15 @@ class LocalInstance:
                     hint="stop it first",
                     details={"state": str(sight.state), "allowed": [str(InstanceState.STOPPED)]},
                 )
-            await to_thread.run_sync(_replace_ports, self._folder, ports)
+            await to_thread.run_sync(_replace, self._folder, {"ports": ports})
         return self
 
 
-def _replace_ports(folder: Path, ports: tuple[PortMapping, ...]) -> None:
+def _replace(folder: Path, changes: Mapping[str, object]) -> None:
     description = read_description(folder)
     if description is None:
         raise RecordDamaged(f"{folder} has just been removed")
-    replace_description(folder, description.model_copy(update={"ports": ports}))
+    replace_description(folder, description.model_copy(update=changes))
 
 
 def _check_user(user: str | None) -> None:

@@ -27,9 +27,10 @@ from nexus.providers.local.folders import Folders
 from nexus.providers.local.keeper.standing import NAME as RUN_NAME
 from nexus.providers.local.launch import launch
 from nexus.providers.local.leftovers import end_leftovers
+from nexus.providers.local.limits import apply_limits
 from nexus.providers.local.locks import locked
 from nexus.providers.local.observe import Sight, observe
-from nexus.providers.local.record import Run
+from nexus.providers.local.record import Description, Run, read_run
 
 _GRACE: Final = 5.0
 """Seconds between TERM and KILL for what a killed keeper has left behind."""
@@ -71,10 +72,17 @@ async def start(folders: Folders, folder: Path, env: Mapping[str, str]) -> None:
         try:
             with anyio.CancelScope(shield=True):  # bounded by the launch itself; half a launch helps nobody
                 await to_thread.run_sync(launch, sight.description, folder, folders.socket(sight.description.id), env)
+                await to_thread.run_sync(_limit, sight.description, folder)
         except ProviderError:
             with anyio.CancelScope(shield=True):
                 await end_leftovers(sight.description.id, grace=0)
             raise
+
+
+def _limit(description: Description, folder: Path) -> None:
+    run = read_run(folder)
+    if run is not None and description.resources is not None:
+        apply_limits(description.id, run.pid, description.resources)
 
 
 async def stop(folder: Path, *, workspace: WorkspaceId, grace: float) -> None:

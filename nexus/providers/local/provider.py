@@ -37,7 +37,7 @@ CAPABILITIES: Final = frozenset(
         Capability.HOST_TREE,
     }
 )
-"""No isolation, no resource limits, and no port mapping: a program listens on the host port that it is told."""
+"""No isolation, no limit that a program could not shake off, no port mapping: a program listens on the host port that it is told."""
 
 
 class LocalProvider:
@@ -80,7 +80,8 @@ class LocalProvider:
             available=True,
             version=platform.release(),
             capabilities=CAPABILITIES,
-            detail="programs run as plain processes of this user: nothing is isolated and no resource limit is applied",
+            detail="programs run as plain processes of this user: nothing is isolated; the choice of processors and the memory of each "
+            "process are limited, disk space and the number of processes are not",
             hint="use a container backend for code that you do not trust",
         )
 
@@ -94,7 +95,7 @@ class LocalProvider:
         return spec
 
     async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> LocalInstance:  # noqa: ARG002
-        """Write down how to start the workspace. Image, resource limits and mounts have no meaning here and are not applied.
+        """Write down how to start the workspace. Image and mounts have no meaning here and are not applied.
 
         Raises:
             Unsupported: When it mounts something where nothing is.

@@ -16,6 +16,7 @@ from nexus.models.base import Model
 from nexus.models.ids import Name, NodeId, WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceSpec
 from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
 from nexus.models.workspace import ProcessState
 from nexus.providers.local.keeper.standing import NAME as RUN_NAME
 
@@ -35,6 +36,7 @@ class Description(Model):
     ports: tuple[PortMapping, ...] = ()
     links: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
+    resources: ResourceAllocation | None = None
 
 
 class Run(Model):
@@ -65,6 +67,7 @@ def describe(spec: InstanceSpec) -> Description:
         env=spec.env,
         ports=spec.ports,
         links=spec.links,
+        resources=spec.resources,
         labels={**own, **spec.labels},
     )
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 
 from nexus.errors import ExecStartError, PortInUse, StateConflict, Unsupported, WorkspaceGone, WorkspaceStopped
+from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import SpawnRequest, Stream
 from nexus.models.ids import new_exec_id
 from nexus.models.instances import (
@@ -22,6 +23,7 @@ from nexus.models.instances import (
     ResourceStats,
 )
 from nexus.models.ports import PortMapping
+from nexus.models.resources import ResourceAllocation
 from nexus.providers.mock.handle import MockProcess
 from nexus.providers.mock.pipes import Null, Outlet, Pipe
 from nexus.providers.mock.process import ProcessGroup, Program, ProgramCall
@@ -194,6 +196,25 @@ class MockInstance:
                 processes=processes,
             )
 
+    async def commands(self) -> tuple[RunningCommand, ...]:
+        """Return the commands that run, whichever provider of its world started them."""
+        async with self._host.calling("commands", self._ref):
+            machine = self._host.world.machines.get(self._ref.id)
+            return tuple(machine.commands.values()) if machine is not None and machine.alive else ()
+
+    async def listeners(self) -> tuple[Listener, ...] | None:
+        """Return what :meth:`MockWorld.listen` said."""
+        async with self._host.calling("listeners", self._ref):
+            machine = self._host.world.machines.get(self._ref.id)
+            found = machine.listeners if machine is not None and machine.alive else ()
+            return tuple(sorted(found, key=lambda one: one.port))
+
+    async def resize(self, resources: ResourceAllocation) -> None:
+        """Give it these resources from now on."""
+        async with self._host.calling("resize", self._ref):
+            machine = self._machine()
+            machine.spec = machine.spec.model_copy(update={"resources": resources})
+
     async def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
         """Give what the main process printed: a line for each start, and what ``MockWorld.print`` added.
 
@@ -258,6 +279,9 @@ class MockInstance:
         )
         process = MockProcess(new_exec_id(), request, leader, outlet, stdin)
         leader.begin(program)
+        kernel.machine.commands[leader.pid] = RunningCommand(
+            program=posixpath.basename(request.argv[0]), interactive=terminal, keeps_awake=request.keeps_awake
+        )
         if request.timeout is not None:
             kernel.start(process.watch)
         return process

@@ -40,6 +40,9 @@ CallName: TypeAlias = Literal[
     "logs",
     "stats",
     "change_ports",
+    "commands",
+    "listeners",
+    "resize",
 ]
 """A call of a provider or an instance."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Final
 
+from nexus.models.activity import Listener, RunningCommand
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import (
     LABEL_NAME,
@@ -43,6 +44,8 @@ class Machine:
         self.groups: set[ProcessGroup] = set()
         self.processes: dict[int, ProgramCall] = {}
         self.cpu_seconds = 0.0
+        self.commands: dict[int, RunningCommand] = {}
+        self.listeners: set[Listener] = set()
         self.removed = False
         self.stopping = False
         self._next_pid = MAIN_PID + 1
@@ -102,6 +105,7 @@ class Machine:
     def dismiss(self, process: ProgramCall) -> None:
         """Strike out a process that has ended."""
         self.processes.pop(process.pid, None)
+        self.commands.pop(process.pid, None)
         if process.group.members <= {process}:
             self.groups.discard(process.group)
 
@@ -192,6 +196,14 @@ class MockWorld:
         machine = self.machines[instance]
         machine.kill_all()
         machine.become(InstanceState.FAILED, detail)
+
+    def listen(self, instance: WorkspaceId, port: int, *, address: str = "0.0.0.0", on: bool = True) -> None:  # noqa: S104
+        """Let a program of an instance listen on a port, or no longer."""
+        listeners, one = self.machines[instance].listeners, Listener(port=port, address=address)
+        if on:
+            listeners.add(one)
+        else:
+            listeners.discard(one)
 
     def print(self, instance: WorkspaceId, data: bytes) -> None:
         """Let the main process of an instance print this; it ends up in the instance's log."""

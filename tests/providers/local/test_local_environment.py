@@ -41,12 +41,15 @@ def test_there_is_a_path_even_when_the_manager_has_none() -> None:
 def test_ports_are_told_by_name_and_the_web_one_as_port() -> None:
     mappings = (
         PortMapping(name="web", container_port=3000, host_port=32801),
-        PortMapping(name="my-db.2", container_port=5432, host_port=32803),
+        PortMapping(name="my-db.2", container_port=5432, host_port=32803, visibility="public"),
     )
     assert environment.ports(mappings) == {
         "NEXUS_WORKSPACE_PORT_WEB": "32801",
+        "NEXUS_WORKSPACE_HOST_WEB": "127.0.0.1",
         "PORT": "32801",
+        "HOST": "127.0.0.1",
         "NEXUS_WORKSPACE_PORT_MY_DB_2": "32803",
+        "NEXUS_WORKSPACE_HOST_MY_DB_2": "0.0.0.0",
     }
 
 

@@ -38,6 +38,10 @@ class Terms(NamedTuple):
     grace: float
     masked: tuple[bytes, ...] = ()
     """Values that are kept out of the log."""
+    program: str = ""
+    """Its name, for those who ask what runs."""
+    keeps_awake: bool = True
+    """Whether it counts as work."""
 
 
 class Command:
@@ -70,7 +74,7 @@ class Command:
         self._loop = loop
         self._log = log
         self._connection = connection
-        self._terms = terms
+        self.terms = terms
         self._on_end = on_end
         self._sources = dict(made.outputs)
         self._maskers = {source: Masker(terms.masked) for source in self._sources}
@@ -136,7 +140,7 @@ class Command:
             self._hang_up()
         if not self._paused:
             self.signal(signal.SIGCONT)
-        self._later(self._terms.grace, self._kill)
+        self._later(self.terms.grace, self._kill)
 
     def pause(self) -> None:
         """Stop the clock of its time limit."""

@@ -32,6 +32,8 @@ _LOOK: Final = 30.0
 """Seconds between looks whether the workspace's folder is still there."""
 _SHORTEST: Final = 4
 """Bytes that a value must have to be masked."""
+_MOST: Final = 1000
+"""Commands that are named to those who ask what runs."""
 _FAREWELL: Final = 1.0
 """Seconds that those who read slowly still get at the end."""
 
@@ -65,6 +67,7 @@ class Keeper:
             "pause": self._pause,
             "resume": self._resume,
             "stop": self._stop,
+            "commands": self._list_commands,
         }
         self._catch_signals()
         self._origin = child.Origin.now()
@@ -153,6 +156,8 @@ class Keeper:
             timeout=None if timeout is None else _number(timeout),
             grace=_number(request["grace"]),
             masked=_masked(request),
+            program=str(request.get("program", "")),
+            keeps_awake=bool(request.get("keeps_awake", True)),
         )
         connection.set_receiver(partial(self._fed, exec_id))
         command = Command(self._loop, self._log, connection, made, terms=terms, on_end=partial(self._ended, exec_id))
@@ -229,6 +234,18 @@ class Keeper:
             self._standing.write("running")
             self._log.line("resumed")
         _answer(connection, frames.REPLY, {})
+
+    def _list_commands(self, connection: Connection, _request: Mapping[str, Json]) -> None:
+        """Say which commands run: not what they left behind when they ended."""
+        running: list[Json] = [
+            {
+                "program": command.terms.program,
+                "interactive": command.terminal is not None,
+                "keeps_awake": command.terms.keeps_awake,
+            }
+            for command in list(self._commands.values())[:_MOST]
+        ]
+        _answer(connection, frames.REPLY, {"commands": running})
 
     def _stop(self, connection: Connection, request: Mapping[str, Json]) -> None:
         self._waiting_for_end.append(connection)
