@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.engine.fixtures import engine, test_image
 from tests.engine.git_image import git_image, new_git_image
+from tests.engine.service_image import service_image
 from tests.workbench import git
 
 # A developer's run goes on searching; a change is judged by the same examples every time.
@@ -18,7 +19,7 @@ settings.register_profile("search", deadline=None, suppress_health_check=[Health
 settings.register_profile("judge", settings.get_profile("search"), derandomize=True)
 settings.load_profile("judge" if os.environ.get("CI") else "search")
 
-__all__ = ["engine", "git_image", "home", "new_git_image", "repository", "test_image"]
+__all__ = ["engine", "git_image", "home", "new_git_image", "repository", "service_image", "test_image"]
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ CODES = {
     "NotFound": "NOT_FOUND",
     "WorkspaceNotFound": "WORKSPACE_NOT_FOUND",
     "ProviderNotFound": "PROVIDER_NOT_FOUND",
+    "ServiceNotFound": "SERVICE_NOT_FOUND",
     "Conflict": "CONFLICT",
     "AlreadyExists": "ALREADY_EXISTS",
     "StateConflict": "STATE_CONFLICT",
@@ -63,6 +64,7 @@ CODES = {
     "ImageNotFound": "IMAGE_NOT_FOUND",
     "ImagePullFailed": "IMAGE_PULL_FAILED",
     "BuildFailed": "BUILD_FAILED",
+    "ServiceFailed": "SERVICE_FAILED",
     "PortError": "PORT_ERROR",
     "PortInUse": "PORT_IN_USE",
     "PortsExhausted": "PORTS_EXHAUSTED",
@@ -79,6 +81,7 @@ STANDARD = {
     "NotFound": LookupError,
     "WorkspaceNotFound": LookupError,
     "ProviderNotFound": LookupError,
+    "ServiceNotFound": LookupError,
     "RefNotFound": LookupError,
     "FsError": OSError,
     "PathNotFound": FileNotFoundError,
@@ -121,6 +124,8 @@ def make(kind: type[NexusError]) -> NexusError:
         "problems": ("a.yaml:1:2: wrong", "a.yaml:3:4: worse"),
         "lost": ("modified: README.md",),
         "exit_code": 126,
+        "service": "db",
+        "log_tail": ("no space left",),
     }
     return kind("it went wrong", **{name: value for name, value in values.items() if name in takes})  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ import typer
 
 from cli_example import options
 from cli_example.command import command
-from cli_example.options import Command, Name, NameOrCurrent
+from cli_example.options import Command, Name, NameOrCurrent, Service
 from cli_example.session import Cli
 from cli_example.words import CommandLine
 
@@ -32,6 +32,7 @@ async def execute(
         str | None, typer.Option("--timeout", metavar="DURATION", help="After which it is killed.")
     ] = None,
     tty: Annotated[bool, typer.Option("--tty", "-t", help="Run it on a terminal.")] = False,
+    service: Service = None,
 ) -> int:
     """Run a command in a workspace. Input, output, signals and status are the command's own."""
     from cli_example.passthrough import has_stdin, passthrough, terminal
@@ -43,7 +44,9 @@ async def execute(
     )
     async with cli.open() as nx:
         ws = await nx.attach(name)
-        process = ws.spawn(*argv, cwd=cwd, env=variables, user=user, stdin=has_stdin(), pty=pty, timeout=limit)
+        process = ws.spawn(
+            *argv, cwd=cwd, env=variables, user=user, stdin=has_stdin(), pty=pty, timeout=limit, service=service
+        )
         return await passthrough(process, cli.signals, on_terminal=tty)
 
 
@@ -67,9 +70,12 @@ async def logs(
     tail: Annotated[
         int | None, typer.Option("--tail", "-n", metavar="LINES", min=0, help="Only the last lines.")
     ] = None,
+    service: Service = None,
 ) -> None:
-    """Print the log of a workspace. It is what its main process printed, byte for byte."""
-    async with cli.open() as nx, aclosing(nx.logs(await cli.name(nx, name), follow=follow, tail=tail)) as chunks:
-        async for chunk in chunks:
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+    """Print the log of a workspace. It is what its main process, or a service, printed, byte for byte."""
+    async with cli.open() as nx:
+        log = nx.logs(await cli.name(nx, name), service=service, follow=follow, tail=tail)
+        async with aclosing(log) as chunks:
+            async for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()

@@ -1,6 +1,7 @@
 """The seams. Protocols only: this package imports models and errors, and nothing that talks to the outside.
 
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
+- :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
@@ -18,6 +19,7 @@ from nexus.abc.provider import (
     SupportsPortChange,
     SupportsStats,
 )
+from nexus.abc.services import SupportsServices, SupportsVolumes
 
 __all__ = [
     "FileAccess",
@@ -28,5 +30,7 @@ __all__ = [
     "SupportsLogs",
     "SupportsPause",
     "SupportsPortChange",
+    "SupportsServices",
     "SupportsStats",
+    "SupportsVolumes",
 ]

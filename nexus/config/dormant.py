@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
 from nexus.config.layers import KeyPath
-from nexus.config.sections import Env
-from nexus.config.values import PortName, Text, VariableName
+from nexus.config.values import Text, VariableName
 from nexus.models.described import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
@@ -22,7 +21,6 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("backends", "sprite"),
     ("backends", "kubernetes"),
     ("secrets",),
-    ("services",),
     ("scripts",),
     ("hooks",),
 )
@@ -87,22 +85,6 @@ class Secrets(Described):
     """Files of variables that every workspace gets."""
     named: NamedSecrets | None = None
     """Secrets by the name of their variable."""
-
-
-class Service(Described):
-    """A program that runs beside the workspace."""
-
-    image: Text | None = None
-    """Image of its container."""
-    ports: tuple[Annotated[str, Field(pattern=r"^[0-9]{1,5}(:[0-9]{1,5})?(/(tcp|udp))?$")], ...] | None = None
-    """Ports, `host:container` or `container`."""
-    env: Env | None = None
-    """Its environment."""
-    volumes: tuple[Text, ...] | None = None
-    """Volumes, `name:/path` or `./folder:/path`."""
-
-
-Services = Mapping[PortName, Service | None]
 
 
 class Scripts(Described):

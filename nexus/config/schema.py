@@ -15,7 +15,6 @@ from nexus.config.dormant import (
     NamedSecrets,
     Scripts,
     Secrets,
-    Services,
 )
 from nexus.config.multi_user import MultiUser
 from nexus.config.preferences import UserPreferences
@@ -32,6 +31,7 @@ from nexus.config.sections import (
     UserDefaults,
     Workspace,
 )
+from nexus.config.services import Services, Volumes
 from nexus.config.values import EntryName
 from nexus.models.described import Described
 
@@ -102,6 +102,8 @@ class ProjectFile(Described):
     """What its workspaces get."""
     services: Services | None = None
     """Programs that run beside the workspace."""
+    volumes: Volumes | None = None
+    """What its own place mounts: named volumes, `name:/path`, and folders of its tree, `./folder:/path`."""
     scripts: Scripts | None = None
     """Scripts around the start."""
     hooks: Hooks | None = None
@@ -135,6 +137,8 @@ class Effective(Described):
     """Environment of workspaces."""
     services: Services | None = None
     """Programs that run beside the workspace."""
+    volumes: Volumes | None = None
+    """What its own place mounts: named volumes, `name:/path`, and folders of its tree, `./folder:/path`."""
     scripts: Scripts | None = None
     """Scripts around the start."""
     hooks: Hooks | None = None

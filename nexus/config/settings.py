@@ -15,10 +15,13 @@ from nexus.config.multi_user import check_multi_user, private_folders
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
 from nexus.config.sections import Backends, Port
+from nexus.config.services import build_services, build_volumes
 from nexus.config.sources import expand_home, home_folder
 from nexus.models.base import Model
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
+from nexus.models.services import ServiceSpec
 from nexus.models.units import Duration, Size
 from nexus.models.workspace import Isolation
 
@@ -87,6 +90,10 @@ class Settings(Model):
     """The most that they may take together, in bytes."""
     port_range: PortRange | None = None
     ports: tuple[PortRequest, ...] = ()
+    services: tuple[ServiceSpec, ...] = ()
+    """Programs that run beside each workspace; folders of the tree are relative to it."""
+    volumes: tuple[VolumeMount, ...] = ()
+    """What each workspace's own place mounts; folders of the tree are relative to it."""
     env: Mapping[str, str] = {}
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
     limits: Limits = Limits()
@@ -136,6 +143,8 @@ def build_settings(
         },
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
+        "services": build_services(merged, root=root, problems=problems),
+        "volumes": build_volumes(merged, problems),
         "env": _map(merged, "env"),
         "limits": _map(merged, "limits"),
         "backends": _options(merged),

@@ -6,11 +6,12 @@ from nexus.abc import Instance, ProgressCallback, SupportsPause
 from nexus.errors import Unsupported
 from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord
+from nexus.workspace import services_life
 from nexus.workspace.context import Context
 
 
 async def bring_up(
-    context: Context,  # noqa: ARG001
+    context: Context,
     record: WorkspaceRecord,
     instance: Instance,
     report: ProgressCallback,
@@ -23,11 +24,13 @@ async def bring_up(
     report("start", "starting")
     await instance.start()
     seen = await instance.status()
+    await services_life.up(context, record, instance, report)
     return record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
 
 
-async def bring_down(context: Context, record: WorkspaceRecord, instance: Instance, *, grace: float) -> None:  # noqa: ARG001
+async def bring_down(context: Context, record: WorkspaceRecord, instance: Instance, *, grace: float) -> None:
     """End everything that runs for a workspace; what has ended already is fine. The caller holds its lock."""
+    await services_life.down(context, record, instance, grace=grace)
     await instance.stop(grace=grace)
 
 
@@ -37,12 +40,16 @@ async def freeze(context: Context, record: WorkspaceRecord, instance: Instance) 
     Raises:
         Unsupported: When its backend cannot freeze.
     """
-    await _pausable(record, instance).pause()
+    await services_life.beside(
+        record, instance, _pausable(record, instance).pause, lambda served: served.pause_services()
+    )
 
 
 async def thaw(context: Context, record: WorkspaceRecord, instance: Instance) -> None:  # noqa: ARG001
     """Let everything that was frozen go on."""
-    await _pausable(record, instance).resume()
+    await services_life.beside(
+        record, instance, _pausable(record, instance).resume, lambda served: served.resume_services()
+    )
 
 
 def _pausable(record: WorkspaceRecord, instance: Instance) -> SupportsPause:

@@ -26,12 +26,14 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim, JournalEntry, OpenJournal
+from nexus.workspace import services_life
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
+from nexus.workspace.services_plan import moved_ports, port_requests
 
 _log = logging.getLogger(__name__)
 
@@ -119,13 +121,15 @@ class Creation:
         return stack.with_flags(request.settings).settings if request.settings else stack.settings
 
     async def _lease(self, request: CreateRequest) -> None:
-        settings = self._settings(request)
+        requests = port_requests(self._settings(request))
         mappings = await self._context.allocator.allocate(
             self.record.id,
             key=f"{self.record.repository.root}:{self.record.name}",
             backend=self.record.backend,
-            requests=settings.ports,
+            requests=requests,
         )
+        for note in moved_ports(requests, mappings):
+            self._report("ports", note)
         self.record = with_ports(self.record, mappings)
 
     async def _check_out(self, request: CreateRequest) -> None:
@@ -230,6 +234,8 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         worktree=worktrees.path(request.name),
         identity=await _identity(context, provider, told=stack.settings.git_identity),
     )
+    if record.services:
+        services_life.refuse(record, await provider.probe())
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)

@@ -13,6 +13,7 @@ from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
 from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
 from nexus.ports import ephemeral_overlap, reservation_command
+from nexus.workspace import kept_volumes
 from nexus.workspace.context import Context
 from nexus.workspace.observing import list_all
 from nexus.workspace.rebuilding import rebuild
@@ -25,7 +26,17 @@ LOW_DISK = 1024**3
 async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
     """Look at everything; with ``fix`` settle, rebuild and remove what can be, never losing work."""
     findings: list[Finding] = []
-    for part in (_backends, _repository, _tampering, _records, _leftovers, _workspaces, _ports, _disk):
+    for part in (
+        _backends,
+        _repository,
+        _tampering,
+        _records,
+        _leftovers,
+        _workspaces,
+        kept_volumes.findings,
+        _ports,
+        _disk,
+    ):
         findings += [finding async for finding in part(context, fix)]
     return tuple(findings)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from nexus.models.services import ServiceSpec
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
-from nexus.workspace.records import referenced_env
+from nexus.workspace.records import plain_env, referenced_env
 
 
 async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[str, str]:
@@ -17,3 +18,13 @@ async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[
     """
     references = referenced_env(record.env_vars)
     return context.stack.resolve_env(references) if references else {}
+
+
+def service_environment(context: Context, service: ServiceSpec) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a service's variables: those that anybody may read, and those whose values are written nowhere.
+
+    Raises:
+        ConfigError: When a reference does not resolve.
+    """
+    references = referenced_env(service.env)
+    return plain_env(service.env), context.stack.resolve_env(references) if references else {}

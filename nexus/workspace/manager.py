@@ -36,6 +36,7 @@ from nexus.workspace import (
     recovery,
     restoring,
     running,
+    services_life,
     sweeping,
     switching,
 )
@@ -292,9 +293,9 @@ class WorkspaceManager(WorkspaceService):
         return await switching.switch(self._open, name)
 
     @override
-    async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
+    async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
         async with self._locked(name, "destroying") as record:
-            return await destruction.destroy(self._open, record, force=force)
+            return await destruction.destroy(self._open, record, force=force, keep_volumes=keep_volumes)
 
     @override
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
@@ -323,9 +324,11 @@ class WorkspaceManager(WorkspaceService):
         return await sweeping.sweep(self._open, dry_run=dry_run)
 
     @override
-    async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
+    async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
         context = self._open
         record = await context.record(name)
+        if service is not None:
+            return await services_life.spawn(record, await context.instance(record), service, request)
         secret = await secret_environment(context, record)
         if secret:
             request = replace(request, env={**secret, **request.env})
@@ -335,13 +338,19 @@ class WorkspaceManager(WorkspaceService):
         return process
 
     @override
-    async def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def logs(
+        self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         context = self._open
         record = await context.record(name)
         instance = await context.instance(record)
-        if not isinstance(instance, SupportsLogs):
+        if service is not None:
+            log = services_life.logs(record, instance, service, follow=follow, tail=tail)
+        elif isinstance(instance, SupportsLogs):
+            log = instance.logs(follow=follow, tail=tail)
+        else:
             raise _unsupported(record, Capability.LOGS)
-        async with aclosing(instance.logs(follow=follow, tail=tail)) as chunks:
+        async with aclosing(log) as chunks:
             async for chunk in chunks:
                 yield chunk
 

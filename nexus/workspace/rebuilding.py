@@ -15,6 +15,7 @@ from nexus.models.workspace import DamagedRecord, WorkspaceRecord, WorkspaceStat
 from nexus.state import Claim
 from nexus.workspace.context import Context
 from nexus.workspace.records import provider_options
+from nexus.workspace.services_plan import port_requests, resolve_mounts, resolve_services
 
 _STATUS = {InstanceState.RUNNING: WorkspaceStatus.RUNNING, InstanceState.PAUSED: WorkspaceStatus.PAUSED}
 
@@ -85,6 +86,7 @@ async def _record(
 ) -> WorkspaceRecord:
     now = datetime.now(UTC)
     settings = context.settings
+    worktree = context.worktrees.path(parse_name(name))
     rows = {row.purpose: row for row in await context.registry.leases(identifier)}
     mappings = tuple(
         PortMapping(
@@ -95,7 +97,7 @@ async def _record(
             visibility=request.visibility,
             fixed=rows[request.name].fixed,
         )
-        for request in settings.ports
+        for request in port_requests(settings)
         if request.name in rows
     )
     return WorkspaceRecord(
@@ -110,7 +112,7 @@ async def _record(
         # Who made the branch is no longer known, so it is never deleted.
         branch_created=False,
         base_commit=None,
-        worktree_path=context.worktrees.path(parse_name(name)),
+        worktree_path=worktree,
         isolation=tree.isolation if tree else "worktree",
         resources=settings.resources,
         ports={mapping.name: mapping.host_port for mapping in mappings},
@@ -118,6 +120,8 @@ async def _record(
         container_id=status.ref.handle if status else None,
         image=settings.image,
         env_vars=dict(settings.env),
+        declared_volumes=resolve_mounts(settings.volumes, worktree=worktree, identifier=identifier),
+        services=resolve_services(settings.services, worktree=worktree, identifier=identifier),
         created_at=claim.created_at if claim else now,
         updated_at=now,
         last_active=now,

@@ -8,6 +8,7 @@ from nexus.models.events import PortChanged, StatusChanged
 from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.workspace import services_life
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
@@ -20,10 +21,12 @@ async def start(context: Context, record: WorkspaceRecord, progress: ProgressCal
     instance, seen = await _look(context, record)
     status = _expect(record, seen, Event.START)
     if seen.state is InstanceState.RUNNING:
+        await services_life.mend(context, record, instance, report)
         return await _record(context, record, status, "runs already")
     if seen.state is InstanceState.PAUSED:
         await thaw(context, record, instance)
         return await _record(context, record, status, "resumed")
+    record = services_life.refreshed(context, record, report)
     if seen.state is InstanceState.GONE:
         report("create", "its place is gone: making it again around the worktree")
         record, instance = await _make_again(context, record, report)
@@ -43,6 +46,8 @@ async def stop(context: Context, record: WorkspaceRecord, *, grace: float) -> Wo
     status = _expect(record, seen, Event.STOP)
     if seen.state not in {InstanceState.STOPPED, InstanceState.GONE}:
         await bring_down(context, record, instance, grace=grace)
+    else:
+        await services_life.down(context, record, instance, grace=grace)
     return await _record(context, record.model_copy(update={"process_state": None}), status, "stopped")
 
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from nexus.errors import InvalidArgument
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceSpec
-from nexus.models.workspace import VolumeMount
+from nexus.models.mounts import VolumeMount
 from nexus.providers.docker.client import EngineInfo
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
 from nexus.providers.docker.options import DockerOptions
@@ -162,8 +162,10 @@ def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, n
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "PortBindings": _bindings(spec),
-        "Mounts": [_mount(mount, own_labels(spec)) for mount in spec.mounts],
+        "Mounts": [mount_body(mount, own_labels(spec)) for mount in spec.mounts],
     }
+    if spec.hosts:
+        body["ExtraHosts"] = [f"{name}:127.0.0.1" for name in spec.hosts]
     if memory.bytes < limit:
         body["MemoryReservation"] = memory.bytes
     if memory.swap is not None:
@@ -179,7 +181,12 @@ def _bindings(spec: InstanceSpec) -> dict[str, JsonValue]:
     return {**bindings}
 
 
-def _mount(mount: VolumeMount, labels: Mapping[str, str]) -> dict[str, JsonValue]:
+def mount_body(mount: VolumeMount, labels: Mapping[str, str]) -> dict[str, JsonValue]:
+    """Return how the engine is told of a mount; a volume that it makes for it carries these labels.
+
+    Raises:
+        InvalidArgument: When the mount cannot be made.
+    """
     if not mount.target.startswith("/") or mount.target == "/":
         raise InvalidArgument(f"mount target {mount.target!r} is not an absolute path inside the workspace")
     body: dict[str, JsonValue] = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}

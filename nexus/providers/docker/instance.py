@@ -13,7 +13,14 @@ import aiohttp
 from nexus.abc import Instance, ProcessHandle
 from nexus.errors import NexusError, ProviderError, ProviderUnavailable, WorkspaceGone, WorkspaceStopped
 from nexus.models.execution import SpawnRequest
-from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceState, InstanceStatus, ResourceStats
+from nexus.models.instances import (
+    LABEL_SERVICE,
+    LABEL_WORKSPACE,
+    InstanceRef,
+    InstanceState,
+    InstanceStatus,
+    ResourceStats,
+)
 from nexus.models.ports import PortMapping
 from nexus.providers.docker.client import Engine, parse
 from nexus.providers.docker.exec_script import passes_shell
@@ -99,7 +106,7 @@ async def find_container(engine: Engine, ref: InstanceRef) -> Container | None:
     """
     if ref.handle:
         found = await _describe(engine, ref.handle)
-        if found is not None and found.labels.get(LABEL_WORKSPACE) == ref.id:
+        if found is not None and found.labels.get(LABEL_WORKSPACE) == ref.id and LABEL_SERVICE not in found.labels:
             return found
     for listed in await list_containers(engine, {LABEL_WORKSPACE: ref.id}):
         found = await _describe(engine, listed.id)
@@ -121,12 +128,13 @@ async def _describe(engine: Engine, number: str) -> Container | None:
     return parse(Container, raw)
 
 
-async def list_containers(engine: Engine, labels: dict[str, str]) -> list[Listed]:
-    """Return every container that carries these labels; an empty value matches any."""
+async def list_containers(engine: Engine, labels: dict[str, str], *, services: bool = False) -> list[Listed]:
+    """Return every container that carries these labels; an empty value matches any. Those of services only when asked for."""
     wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
     async with engine.door("list containers", deadline=30.0) as docker:
         found = await docker.containers.list(all=True, filters={"label": wanted})
-        return [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+        every = [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+    return every if services else [one for one in every if LABEL_SERVICE not in (one.labels or {})]
 
 
 class DockerInstance:

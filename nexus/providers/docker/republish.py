@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from nexus.errors import StateConflict, WorkspaceGone
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_WORKSPACE, InstanceRef
+from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef
 from nexus.models.ports import PortMapping
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.facts import LABEL_PORTS, ports_label
@@ -94,7 +94,9 @@ async def _newest(engine: Engine, ref: InstanceRef) -> Mapping[str, Any]:
     filters = {"label": [f"{LABEL_WORKSPACE}={ref.id}"]}
     async with engine.door("list containers", deadline=60.0) as docker:
         listed = await docker.containers.list(all=True, filters=filters)
-        found = [await container.show() for container in listed]
+        every = [await container.show() for container in listed]
+    # What runs beside the workspace is not the workspace.
+    found = [one for one in every if LABEL_SERVICE not in (one["Config"].get("Labels") or {})]
     if not found:
         raise WorkspaceGone(
             f"the container of workspace {ref.name!r} was removed", hint="start the workspace to make it again"

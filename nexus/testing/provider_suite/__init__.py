@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle
+from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle, services
 from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
@@ -22,6 +22,7 @@ PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
     *inputs.CASES,
     *control.CASES,
     *capabilities.CASES,
+    *services.CASES,
 )
 """Every case, in the order in which the suite runs them."""
 
