@@ -133,6 +133,9 @@ Command: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="[--] COMMAND...", help="The program and its arguments; no shell.", show_default=False),
 ]
+Service: TypeAlias = Annotated[
+    str | None, typer.Option("--service", metavar="SERVICE", help="Not the workspace itself but this service of it.")
+]
 Labels: TypeAlias = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated.")
 ]

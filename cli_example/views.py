@@ -19,6 +19,7 @@ from nexus.models.discovery import RepositoryListing
 from nexus.models.findings import Finding
 from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
+from nexus.models.services import ServiceStatus
 from nexus.models.trust import Approval, TrustReview
 from nexus.models.units import format_size
 from nexus.models.workspace import DamagedRecord
@@ -70,6 +71,8 @@ def _(value: WorkspaceInfo) -> View:
         ("image", value.image or ""),
         ("branch", value.branch),
         ("tree", str(value.worktree_path)),
+        ("remark", value.status_message or ""),
+        *((f"service {each.name}", _service(each, value)) for each in value.services),
         *((f"port {port.name}", _port(port)) for port in value.ports),
         ("labels", _labels(value.labels)),
         ("created", _when(value.created_at)),
@@ -90,8 +93,9 @@ def _(value: SwitchOutcome) -> View:
 def _(value: DestroyOutcome) -> View:
     kept = [f"unsaved work is kept under {value.rescued}"] if value.rescued else []
     branch = "its branch is gone too" if value.branch_deleted else "its branch stays"
+    volumes = [f"volume {name} stays" for name in value.kept_volumes]
     again = [f"bring it back with: {value.restore}"] if value.restore else []
-    return Lines([f"{value.name} is destroyed; {branch}", *kept, *again])
+    return Lines([f"{value.name} is destroyed; {branch}", *kept, *volumes, *again])
 
 
 @view.register
@@ -254,6 +258,12 @@ def _size(size: int | None) -> str:
 
 def _port(port: PortMapping) -> str:
     return port.url or f"{port.bind_address}:{port.host_port} → {port.container_port}/{port.protocol}"
+
+
+def _service(service: ServiceStatus, of: WorkspaceInfo) -> str:
+    if of.status != "running":
+        return str(service.state)
+    return service.health or ("done" if service.exit_code == 0 else service.trouble or str(service.state))
 
 
 def _labels(labels: Mapping[str, str]) -> str:

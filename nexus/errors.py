@@ -8,7 +8,8 @@
     ├── ConfigError
     ├── NotFound (LookupError)
     │   ├── WorkspaceNotFound
-    │   └── ProviderNotFound
+    │   ├── ProviderNotFound
+    │   └── ServiceNotFound
     ├── Conflict
     │   ├── AlreadyExists
     │   ├── StateConflict
@@ -49,6 +50,7 @@
     │   ├── ImageNotFound
     │   ├── ImagePullFailed
     │   └── BuildFailed
+    ├── ServiceFailed
     ├── PortError
     │   ├── PortInUse (OSError)
     │   └── PortsExhausted
@@ -174,6 +176,12 @@ class ProviderNotFound(NotFound):
     """No provider is registered under this name, or its driver is not installed."""
 
     code = "PROVIDER_NOT_FOUND"
+
+
+class ServiceNotFound(NotFound):
+    """The workspace has no service of this name."""
+
+    code = "SERVICE_NOT_FOUND"
 
 
 class Conflict(NexusError):
@@ -495,6 +503,24 @@ class BuildFailed(ProviderError):
 
     code = "BUILD_FAILED"
     retryable: ClassVar[bool | None] = False
+
+
+class ServiceFailed(NexusError):
+    """A service did not start, ended, or does not become healthy; ``details`` holds ``service`` and ``log_tail``.
+
+    Args:
+        message: What happened.
+        service: Its name.
+        log_tail: The last lines that it printed.
+        hint: The next step.
+    """
+
+    code = "SERVICE_FAILED"
+
+    def __init__(self, message: str, *, service: str, log_tail: Sequence[str] = (), hint: str | None = None) -> None:
+        self.service: str = service
+        self.log_tail: tuple[str, ...] = tuple(log_tail)
+        super().__init__(message, hint=hint, details={"service": service, "log_tail": list(log_tail)})
 
 
 class PortError(NexusError):

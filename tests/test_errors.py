@@ -24,6 +24,7 @@ CODES = {
     "NotFound": "NOT_FOUND",
     "WorkspaceNotFound": "WORKSPACE_NOT_FOUND",
     "ProviderNotFound": "PROVIDER_NOT_FOUND",
+    "ServiceNotFound": "SERVICE_NOT_FOUND",
     "Conflict": "CONFLICT",
     "AlreadyExists": "ALREADY_EXISTS",
     "StateConflict": "STATE_CONFLICT",
@@ -64,6 +65,7 @@ CODES = {
     "ImageNotFound": "IMAGE_NOT_FOUND",
     "ImagePullFailed": "IMAGE_PULL_FAILED",
     "BuildFailed": "BUILD_FAILED",
+    "ServiceFailed": "SERVICE_FAILED",
     "PortError": "PORT_ERROR",
     "PortInUse": "PORT_IN_USE",
     "PortsExhausted": "PORTS_EXHAUSTED",
@@ -88,6 +90,7 @@ STANDARD = {
     "NotFound": LookupError,
     "WorkspaceNotFound": LookupError,
     "ProviderNotFound": LookupError,
+    "ServiceNotFound": LookupError,
     "RefNotFound": LookupError,
     "FsError": OSError,
     "PathNotFound": FileNotFoundError,
@@ -135,6 +138,8 @@ def make(kind: type[NexusError]) -> NexusError:
         "unapproved": ("pre-start (a.yaml:1:2): npm install",),
         "tail": ("npm: not found",),
         "exit_code": 126,
+        "service": "db",
+        "log_tail": ("no space left",),
     }
     return kind("it went wrong", **{name: value for name, value in values.items() if name in takes})  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ import typer
 
 from cli_example import options
 from cli_example.command import command
-from cli_example.options import Command, Name, NameOrCurrent
+from cli_example.options import Command, Name, NameOrCurrent, Service
 from cli_example.session import Cli
 from cli_example.words import CommandLine
 
@@ -33,6 +33,7 @@ async def execute(
     ] = None,
     tty: Annotated[bool, typer.Option("--tty", "-t", help="Run it on a terminal.")] = False,
     wake: Annotated[bool, typer.Option("--wake/--no-wake", help="Wake one that sleeps for want of use.")] = True,
+    service: Service = None,
 ) -> int:
     """Run a command in a workspace. Input, output, signals and status are the command's own."""
     from cli_example.passthrough import has_stdin, passthrough, terminal
@@ -45,7 +46,15 @@ async def execute(
     async with cli.open() as nx:
         ws = await nx.attach(name)
         process = ws.spawn(
-            *argv, cwd=cwd, env=variables, user=user, stdin=has_stdin(), pty=pty, timeout=limit, wake=wake
+            *argv,
+            cwd=cwd,
+            env=variables,
+            user=user,
+            stdin=has_stdin(),
+            pty=pty,
+            timeout=limit,
+            wake=wake,
+            service=service,
         )
         return await passthrough(process, cli.signals, on_terminal=tty)
 
@@ -70,9 +79,12 @@ async def logs(
     tail: Annotated[
         int | None, typer.Option("--tail", "-n", metavar="LINES", min=0, help="Only the last lines.")
     ] = None,
+    service: Service = None,
 ) -> None:
-    """Print the log of a workspace. It is what its main process printed, byte for byte."""
-    async with cli.open() as nx, aclosing(nx.logs(await cli.name(nx, name), follow=follow, tail=tail)) as chunks:
-        async for chunk in chunks:
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+    """Print the log of a workspace. It is what its main process, or a service, printed, byte for byte."""
+    async with cli.open() as nx:
+        log = nx.logs(await cli.name(nx, name), service=service, follow=follow, tail=tail)
+        async with aclosing(log) as chunks:
+            async for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()

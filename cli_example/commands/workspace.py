@@ -188,10 +188,11 @@ async def destroy(
     force: Annotated[
         bool, typer.Option("--force", help="Keep unsaved work under refs/nexus/rescue/ and go on.")
     ] = False,
+    keep_volumes: Annotated[bool, typer.Option("--keep-volumes", help="Leave its named volumes.")] = False,
 ) -> None:
     """Remove a workspace. It is refused while work would be lost, and what would be lost is listed."""
     async with cli.open() as nx:
-        cli.show(await nx.destroy(name, force=force))
+        cli.show(await nx.destroy(name, force=force, keep_volumes=keep_volumes))
 
 
 @command(commands, "restore", with_settings=True)

@@ -1,6 +1,7 @@
 """The seams. Protocols only: this package imports models and errors, and nothing that talks to the outside.
 
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
+- :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
@@ -26,6 +27,7 @@ from nexus.abc.provider import (
     SupportsSecretFiles,
     SupportsStats,
 )
+from nexus.abc.services import SupportsServices, SupportsVolumes
 
 __all__ = [
     "Clock",
@@ -43,5 +45,7 @@ __all__ = [
     "SupportsPortChange",
     "SupportsResize",
     "SupportsSecretFiles",
+    "SupportsServices",
     "SupportsStats",
+    "SupportsVolumes",
 ]

@@ -26,9 +26,9 @@ from nexus.models.instances import (
     ProviderInfo,
     ResourceStats,
 )
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.models.workspace import VolumeMount
 
 
 class ProgressCallback(Protocol):

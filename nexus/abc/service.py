@@ -68,8 +68,10 @@ class WorkspaceService(Protocol):
     async def switch(self, name: str) -> SwitchOutcome:
         """Wake this workspace, pause the current one, make this one current. When waking fails nothing has changed."""
 
-    async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
+    async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
         """Remove it with everything that was made for it. Legal in every status.
+
+        With ``keep_volumes`` its named volumes stay, until ``prune`` removes them.
 
         Raises:
             UnsavedWork: When work would be lost. With ``force`` that work is first kept under a rescue ref.
@@ -93,8 +95,14 @@ class WorkspaceService(Protocol):
     async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
         """Finish or undo what crashes left, remove what is ours and has no record, destroy what has expired (never unsaved work)."""
 
-    async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
-        """Start a command inside. A workspace that was put to sleep because nothing happened in it is woken for it."""
+    async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
+        """Start a command inside, or where one of its services runs.
+
+        A workspace that was put to sleep because nothing happened in it is woken for it.
+
+        Raises:
+            ServiceNotFound: When it has no such service.
+        """
 
     async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
         """Keep it awake for a while, or renew the hold of this name. The node's ``limits.max_hold`` caps the time.
@@ -122,8 +130,14 @@ class WorkspaceService(Protocol):
     async def list_ports(self, name: str) -> tuple[PortView, ...]:
         """Return its ports with what listens on them now, those that programs opened unasked at the end."""
 
-    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Give the log of its main process in chunks."""
+    def logs(
+        self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the log of its main process, or of one of its services, in chunks.
+
+        Raises:
+            ServiceNotFound: When it has no such service.
+        """
 
     async def stats(self, name: str) -> ResourceStats:
         """Return what it uses now."""

@@ -6,21 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final
-
-from pydantic import Field
+from typing import Final
 
 from nexus.config.layers import KeyPath
-from nexus.config.sections import Env
-from nexus.config.values import PortName, Text
-from nexus.models.described import Described
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
-    ("services",),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
@@ -34,19 +28,3 @@ BECAUSE: Final[Mapping[KeyPath, str]] = {
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
 }
 """What is said of some of them; of the others that they are accepted but not acted on yet."""
-
-
-class Service(Described):
-    """A program that runs beside the workspace."""
-
-    image: Text | None = None
-    """Image of its container."""
-    ports: tuple[Annotated[str, Field(pattern=r"^[0-9]{1,5}(:[0-9]{1,5})?(/(tcp|udp))?$")], ...] | None = None
-    """Ports, `host:container` or `container`."""
-    env: Env | None = None
-    """Its environment."""
-    volumes: tuple[Text, ...] | None = None
-    """Volumes, `name:/path` or `./folder:/path`."""
-
-
-Services = Mapping[PortName, Service | None]

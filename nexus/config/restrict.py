@@ -133,10 +133,18 @@ def _secrets(written: Branch, problems: Problems) -> None:
 
 
 def _volumes(written: Branch, problems: Problems) -> None:
+    """Refuse what a volume or a build would take from outside the project: the one place that says so."""
+    lists: list[tuple[KeyPath, str]] = [(("volumes",), "the source of a volume of the workspace")]
     for name, _, _ in _entries(written, "services"):
-        volumes = child(written, "services", name, "volumes")
+        lists.append((("services", name, "volumes"), f"the source of a volume of service {quoted(name)}"))
+        build = child(written, "services", name, "build")
+        for node in (build, child(build, "context"), child(build, "dockerfile")):
+            if isinstance(node, Leaf) and isinstance(node.value, str) and not inside(node.value):
+                problems.add(node.place, f"the build of service {quoted(name)} {INSIDE}")
+    for path, title in lists:
+        volumes = child(written, *path)
         for item in volumes.items if isinstance(volumes, Items) else ():
             mount = plain(item)
             source = mount.partition(":")[0] if isinstance(mount, str) and ":" in mount else "volume"
             if not inside(source):
-                problems.add(item.place, f"the source of a volume of service {quoted(name)} {INSIDE}")
+                problems.add(item.place, f"{title} {INSIDE}")

@@ -10,7 +10,6 @@ from typing import Final, Literal
 from pydantic import JsonValue, TypeAdapter
 
 from nexus.config.daemon import DaemonSection
-from nexus.config.dormant import Services
 from nexus.config.multi_user import MultiUser
 from nexus.config.network import NetworkSection
 from nexus.config.preferences import UserPreferences
@@ -29,6 +28,7 @@ from nexus.config.sections import (
     UserDefaults,
     Workspace,
 )
+from nexus.config.services import Services, Volumes
 from nexus.config.values import EntryName
 from nexus.models.described import Described
 
@@ -107,6 +107,8 @@ class ProjectFile(Described):
     """What its workspaces get."""
     services: Services | None = None
     """Programs that run beside the workspace."""
+    volumes: Volumes | None = None
+    """What its own place mounts: named volumes, `name:/path`, and folders of its tree, `./folder:/path`."""
     scripts: Scripts | None = None
     """Scripts around the start."""
     hooks: Hooks | None = None
@@ -144,6 +146,8 @@ class Effective(Described):
     """Environment of workspaces."""
     services: Services | None = None
     """Programs that run beside the workspace."""
+    volumes: Volumes | None = None
+    """What its own place mounts: named volumes, `name:/path`, and folders of its tree, `./folder:/path`."""
     scripts: Scripts | None = None
     """Scripts around the start."""
     hooks: Hooks | None = None

@@ -17,13 +17,16 @@ from nexus.config.problems import Problems, quoted
 from nexus.config.scripts import configured
 from nexus.config.secret_settings import secret_values
 from nexus.config.sections import Backends, Port
+from nexus.config.services import build_services, build_volumes
 from nexus.config.sources import expand_home, home_folder
 from nexus.config.ssh import SshAccess, ssh_access
 from nexus.models.base import Model
 from nexus.models.hooks import Hook, HookName
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortRange, PortRequest
 from nexus.models.resources import ResourceAllocation
 from nexus.models.secrets import EnvFile, SecretReference
+from nexus.models.services import ServiceSpec
 from nexus.models.units import Duration, Size
 from nexus.models.workspace import Isolation
 
@@ -104,6 +107,10 @@ class Settings(Model):
     ports: tuple[PortRequest, ...] = ()
     org_address: str | None = None
     """Address or interface of this node that ports with the visibility ``org`` are bound to."""
+    services: tuple[ServiceSpec, ...] = ()
+    """Programs that run beside each workspace; folders of the tree are relative to it."""
+    volumes: tuple[VolumeMount, ...] = ()
+    """What each workspace's own place mounts; folders of the tree are relative to it."""
     env: Mapping[str, str] = {}
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
     hooks: tuple[Hook, ...] = ()
@@ -174,6 +181,8 @@ def build_settings(
         "port_range": _range(merged, problems),
         "ports": _ports(merged, problems),
         "org_address": _value(merged, "network", "org_address"),
+        "services": build_services(merged, root=root, problems=problems),
+        "volumes": build_volumes(merged, problems),
         "env": _map(merged, "env"),
         "hooks": configured(merged),
         **secret_values(layers, root=root, home=home, problems=problems),

@@ -20,7 +20,8 @@ from typing import Final
 from nexus.errors import InvalidName
 from nexus.models.base import Model
 from nexus.models.ids import parse_name
-from nexus.models.workspace import Isolation, Repository, VolumeMount
+from nexus.models.mounts import VolumeMount
+from nexus.models.workspace import Isolation, Repository
 
 LOCK_PREFIX: Final = "nexus:"
 """Every lock reason of ours starts with this; a lock with another reason belongs to somebody else."""

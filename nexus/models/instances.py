@@ -10,9 +10,11 @@ from pydantic import JsonValue
 
 from nexus.models.base import Model
 from nexus.models.ids import Name, NodeId, WorkspaceId
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.models.workspace import ProcessState, VolumeMount
+from nexus.models.services import ServiceStatus
+from nexus.models.workspace import ProcessState
 
 LABEL_WORKSPACE = "dev.nexus.workspace"
 """Label that carries the workspace's id on everything a provider makes."""
@@ -21,6 +23,8 @@ LABEL_NODE = "dev.nexus.node"
 LABEL_REPOSITORY = "dev.nexus.repository"
 LABEL_OF_USER = "dev.nexus.label."
 """What a user's own label starts with on everything a provider makes: a lost record gets them back from there."""
+LABEL_SERVICE = "dev.nexus.service"
+"""Label with a service's name on what runs it; what carries it is never a workspace's own place."""
 
 
 class Capability(StrEnum):
@@ -37,6 +41,8 @@ class Capability(StrEnum):
     RESOURCE_LIMITS = "resource-limits"
     ISOLATION = "isolation"
     """Programs inside cannot reach the host's files beyond what is mounted."""
+    SERVICES = "services"
+    """Programs can run beside the workspace: the instances implement ``SupportsServices``."""
     HOST_TREE = "host-tree"
     """The worktree is a folder of this host, so files are read and written there."""
 
@@ -72,6 +78,8 @@ class InstanceSpec(Model):
     mounts: tuple[VolumeMount, ...] = ()
     links: Mapping[str, str] = {}
     """Symbolic links to make inside: path to target."""
+    hosts: tuple[str, ...] = ()
+    """Names that mean the instance itself, where it has a network of its own: those of its services."""
     labels: Mapping[str, str] = {}
     options: Mapping[str, JsonValue] = {}
     """The provider's own settings."""
@@ -109,6 +117,8 @@ class InstanceStatus(Model):
     ports: tuple[PortMapping, ...] = ()
     labels: Mapping[str, str] = {}
     process: ProcessState | None = None
+    services: tuple[ServiceStatus, ...] = ()
+    """What runs beside it, where ``list`` sees that in the same look."""
 
 
 class InstanceDescription(Model):

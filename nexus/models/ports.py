@@ -43,6 +43,8 @@ class PortRequest(Model):
     """The number that the program inside listens on."""
     host: PortNumber | None = None
     """A fixed host port; chosen from the workspace's block when absent."""
+    preferred: PortNumber | None = None
+    """A host port to take when it is free; without effect beside a fixed one."""
     protocol: PortProtocol = "tcp"
     visibility: Visibility = "private"
 

@@ -50,6 +50,8 @@ class DestroyOutcome(Model):
     rescued: str | None = None
     """The ref that holds what was unsaved, when ``force`` overrode the refusal."""
     branch_deleted: bool = False
+    kept_volumes: tuple[str, ...] = ()
+    """Named volumes that stay, as their backend calls them; ``prune`` removes them."""
     restore: str | None = None
     """The command that brings it back."""
 

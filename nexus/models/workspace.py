@@ -12,9 +12,11 @@ from pydantic import JsonValue
 
 from nexus.models.base import Model
 from nexus.models.ids import Name, NodeId, WorkspaceId
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.rescues import DestroyedWorkspace
 from nexus.models.resources import ResourceAllocation
+from nexus.models.services import ServiceSpec, ServiceStatus
 
 BackendType = Literal["docker", "sprite", "kubernetes", "local", "mock"]
 """The backends Nexus knows by name; others register by entry point and are plain strings."""
@@ -54,17 +56,6 @@ class Repository(Model):
     """The git directory that all worktrees share."""
     remote: str | None = None
     """Address of ``origin``, when there is one."""
-
-
-class VolumeMount(Model):
-    """Something of the host that is seen inside."""
-
-    source: str
-    """A host path, or the name of a volume."""
-    target: str
-    """Absolute path inside."""
-    kind: Literal["bind", "volume", "tmpfs"] = "bind"
-    read_only: bool = False
 
 
 class ProcessState(Model):
@@ -112,6 +103,11 @@ class WorkspaceRecord(Model):
     image: str | None = None
     env_vars: Mapping[str, str] = {}
     volumes: tuple[VolumeMount, ...] = ()
+    """Everything that its place mounts."""
+    declared_volumes: tuple[VolumeMount, ...] = ()
+    """What the configuration asks to mount; sources are resolved."""
+    services: tuple[ServiceSpec, ...] = ()
+    """The programs that run beside it; sources of their volumes are resolved."""
 
     created_at: datetime
     updated_at: datetime
@@ -157,6 +153,8 @@ class WorkspaceInfo(Model):
     isolation: Isolation = "worktree"
     resources: ResourceAllocation
     ports: tuple[PortMapping, ...] = ()
+    services: tuple[ServiceStatus, ...] = ()
+    """The programs that run beside it, as they are now."""
     image: str | None = None
     created_at: datetime
     updated_at: datetime

@@ -138,10 +138,12 @@ def propose(
     """
     check_requests(requests)
     fixed = {request.name: request.host for request in requests if request.host is not None}
-    dynamic = [request for request in requests if request.host is None]
-    # One number for TCP and UDP alike: nobody reads "32801" and asks which.
-    used = {*fixed.values(), *held, *(port for _, port in busy)}
     foreign = {port for _, port in taken}
+    preferred = _preferred(requests, {*fixed.values(), *held, *(port for _, port in busy), *foreign})
+    fixed_or_preferred = {**fixed, **preferred}
+    dynamic = [request for request in requests if request.name not in fixed_or_preferred]
+    # One number for TCP and UDP alike: nobody reads "32801" and asks which.
+    used = {*fixed_or_preferred.values(), *held, *(port for _, port in busy)}
     chosen: dict[str, tuple[int, int]] = {}
     blocks = _free_blocks(chain(() if base is None else (base,), block_order(key, places)), foreign)
     while len(chosen) < len(dynamic):
@@ -156,9 +158,9 @@ def propose(
         ProposedPort(
             name=request.name,
             protocol=request.protocol,
-            port=fixed[request.name] if request.name in fixed else chosen[request.name][1],
+            port=fixed_or_preferred.get(request.name) or chosen[request.name][1],
             fixed=request.name in fixed,
-            base=None if request.name in fixed else chosen[request.name][0],
+            base=None if request.name in fixed_or_preferred else chosen[request.name][0],
         )
         for request in requests
     )
@@ -235,6 +237,16 @@ def check_requests(requests: Sequence[PortRequest]) -> None:
                 f"{other!r} and {request.name!r} both want host port {request.host}/{request.protocol}",
                 hint="choose another host port for one of them, or none to have one chosen",
             )
+
+
+def _preferred(requests: Sequence[PortRequest], used: Collection[int]) -> dict[str, int]:
+    """Return the ports that are preferred and can be had, each once."""
+    found: dict[str, int] = {}
+    for request in requests:
+        wish = request.preferred if request.host is None else None
+        if wish is not None and wish not in used and wish not in found.values() and wish not in RESERVED_PORTS:
+            found[request.name] = wish
+    return found
 
 
 def _free_blocks(bases: Iterator[int], foreign: Collection[int]) -> Iterator[int]:

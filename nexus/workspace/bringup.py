@@ -11,7 +11,7 @@ from nexus.abc import Instance, ProgressCallback, SupportsPause
 from nexus.errors import Unsupported
 from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord
-from nexus.workspace import hooks
+from nexus.workspace import hooks, services_life
 from nexus.workspace.context import Context
 from nexus.workspace.environment import deliver, secret_files
 
@@ -39,6 +39,7 @@ async def bring_up(
     seen = await instance.status()
     record = record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
     await hooks.before_services(context, record, instance, report)
+    await services_life.up(context, record, instance, report)
     return await hooks.after_services(context, record, instance, report)
 
 
@@ -49,6 +50,7 @@ async def bring_down(context: Context, record: WorkspaceRecord, instance: Instan
         The record with what was learned, not yet written.
     """
     record = await hooks.before_stop(context, record, instance)
+    await services_life.down(context, record, instance, grace=grace)
     await instance.stop(grace=grace)
     return record
 
@@ -64,7 +66,7 @@ async def freeze(context: Context, record: WorkspaceRecord, instance: Instance) 
     """
     pausable = _pausable(record, instance)
     record = await hooks.before_freeze(context, record, instance)
-    await pausable.pause()
+    await services_life.beside(record, instance, pausable.pause, lambda served: served.pause_services())
     return record
 
 
@@ -74,7 +76,8 @@ async def thaw(context: Context, record: WorkspaceRecord, instance: Instance) ->
     Returns:
         The record with what was learned, not yet written.
     """
-    await _pausable(record, instance).resume()
+    pausable = _pausable(record, instance)
+    await services_life.beside(record, instance, pausable.resume, lambda served: served.resume_services())
     return await hooks.after_thaw(context, record, instance)
 
 

@@ -26,7 +26,7 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota
+from nexus.workspace import quota, services_life
 from nexus.workspace.activity import chosen_patience
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
@@ -39,6 +39,7 @@ from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
 from nexus.workspace.refilling import refill
 from nexus.workspace.resizing import chosen_resources
+from nexus.workspace.services_plan import moved_ports, port_requests
 from nexus.workspace.ssh_access import look_up
 from nexus.workspace.visibility import bound
 
@@ -122,13 +123,15 @@ class Creation:
         return stack.with_flags(request.settings).settings if request.settings else stack.settings
 
     async def _lease(self, request: CreateRequest) -> None:
-        settings = self._settings(request)
+        requests = port_requests(self._settings(request))
         mappings = await self._context.allocator.allocate(
             self.record.id,
             key=f"{self.record.repository.root}:{self.record.name}",
             backend=self.record.backend,
-            requests=settings.ports,
+            requests=requests,
         )
+        for note in moved_ports(requests, mappings):
+            self._report("ports", note)
         self.record = with_ports(self.record, await bound(self._context, mappings))
 
     async def _check_out(self, request: CreateRequest) -> None:
@@ -251,6 +254,8 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         identity=await told_identity(context, provider, told=stack.settings.git_identity),
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
+    if record.services:
+        services_life.refuse(record, await provider.probe())
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)

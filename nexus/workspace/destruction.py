@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from nexus.abc import SupportsVolumes
 from nexus.errors import GitError, ProviderUnavailable, UnsavedWork, WorkspaceGone, WorkspaceStopped
 from nexus.git import WorkReport
 from nexus.models.events import StatusChanged
@@ -39,7 +40,9 @@ async def revive(context: Context, record: WorkspaceRecord) -> bool:
         return await context.worktrees.revive_branch(record.name) is not None
 
 
-async def destroy(context: Context, record: WorkspaceRecord, *, force: bool) -> DestroyOutcome:
+async def destroy(
+    context: Context, record: WorkspaceRecord, *, force: bool, keep_volumes: bool = False
+) -> DestroyOutcome:
     """Destroy a workspace. The caller holds its lock.
 
     Raises:
@@ -58,7 +61,7 @@ async def destroy(context: Context, record: WorkspaceRecord, *, force: bool) -> 
         workspace=record.id,
         name=record.name,
         plan=tuple(DestroyStep),
-        facts={"record": record.model_dump(mode="json"), "force": force},
+        facts={"record": record.model_dump(mode="json"), "force": force, "keep_volumes": keep_volumes},
     )
     record = touched(record, status)
     await context.store.save(record)
@@ -76,7 +79,12 @@ async def resume(context: Context, entry: JournalEntry) -> DestroyOutcome:
 async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJournal, *, force: bool) -> DestroyOutcome:
     """Take the steps that are left. Each is skipped when the journal says that it was done."""
     facts = journal.entry.facts
-    outcome = DestroyOutcome(name=record.name, rescued=_text(facts.get("rescued")), restore=_text(facts.get("restore")))
+    outcome = DestroyOutcome(
+        name=record.name,
+        rescued=_text(facts.get("rescued")),
+        restore=_text(facts.get("restore")),
+        kept_volumes=_texts(facts.get("kept_volumes")),
+    )
     done = frozenset(journal.entry.finished)
 
     async def step(which: DestroyStep, act: Callable[[], Awaitable[None]]) -> None:
@@ -102,7 +110,11 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
     else:
         tip = _text(facts.get("tip"))
         ours = facts.get("ours") is not False
-    await step(DestroyStep.INSTANCE, lambda: _remove_instance(context, record))
+    if DestroyStep.INSTANCE not in done:
+        await journal.doing(DestroyStep.INSTANCE)
+        kept = await _remove_instance(context, record, keep_volumes=bool(facts.get("keep_volumes")))
+        await journal.done(DestroyStep.INSTANCE, {"kept_volumes": list(kept)})
+        outcome = outcome.model_copy(update={"kept_volumes": kept})
     if DestroyStep.REMEMBER not in done:
         await journal.doing(DestroyStep.REMEMBER)
         entry = await remember(context, record, tip=tip, rescued=outcome.rescued)
@@ -171,14 +183,17 @@ async def _give_up(context: Context, record: WorkspaceRecord, journal: OpenJourn
     _announce(context, stopped, WorkspaceStatus.DESTROYING, "destroy was refused: unsaved work")
 
 
-async def _remove_instance(context: Context, record: WorkspaceRecord) -> None:
+async def _remove_instance(context: Context, record: WorkspaceRecord, *, keep_volumes: bool) -> tuple[str, ...]:
     provider = await context.provider(record.backend)
     try:
+        if keep_volumes and isinstance(provider, SupportsVolumes):
+            return await provider.destroy_but_volumes(reference(record))
         await provider.destroy(reference(record))
     except ProviderUnavailable as error:
         # Forgetting it now would leave an orphan that nobody lists: the record stays, and the next try carries on.
         error.add_note(f"workspace {record.name!r} stays listed as destroying until its backend answers")
         raise
+    return ()
 
 
 async def _remove_worktree(
@@ -225,3 +240,7 @@ def _announce(context: Context, record: WorkspaceRecord, previous: WorkspaceStat
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()

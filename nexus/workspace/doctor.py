@@ -17,6 +17,7 @@ from nexus.models.instances import ProviderInfo
 from nexus.models.ports import PortRange
 from nexus.models.workspace import DamagedRecord, WorkspaceInfo, WorkspaceStatus
 from nexus.ports import ephemeral_overlap, reservation_command
+from nexus.workspace import kept_volumes
 from nexus.workspace.context import Context
 from nexus.workspace.destruction import revive
 from nexus.workspace.observing import list_all
@@ -57,6 +58,7 @@ async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
         _current,
         _branches,
         _workspaces,
+        _volumes,
         _ports,
         _disk,
     ):
@@ -69,6 +71,12 @@ async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
                 Finding(check=part.__name__.strip("_"), level="error", message=error.message, hint=error.hint)
             )
     return tuple(findings)
+
+
+async def _volumes(about: Round) -> AsyncGenerator[Finding, None]:
+    """Name the volumes that were kept of destroyed workspaces."""
+    async for finding in kept_volumes.findings(about.context):
+        yield finding
 
 
 async def probe_all(context: Context) -> tuple[ProviderInfo, ...]:

@@ -19,6 +19,7 @@ from nexus.config import Settings, allow_hint, may_read_host, runs_host_code
 from nexus.errors import InvalidArgument, NexusError, SecretError, SecretNotFound, SecretRefused, Unsupported
 from nexus.models.execution import SpawnRequest
 from nexus.models.secrets import Delivery, EnvFile, SecretReference
+from nexus.models.services import ServiceSpec
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
 from nexus.workspace.records import plain_env, referenced_env
@@ -162,3 +163,15 @@ async def _variables(context: Context, record: WorkspaceRecord, file: EnvFile) -
                 details={"path": str(file.path), "name": name},
             )
     return found
+
+
+def service_environment(context: Context, service: ServiceSpec) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a service's variables: those that anybody may read, and those whose values are written nowhere.
+
+    Raises:
+        ConfigError: When a reference does not resolve.
+    """
+    references = referenced_env(service.env)
+    resolved = context.stack.resolve_env(references) if references else {}
+    context.secrets.note(resolved.values())
+    return plain_env(service.env), resolved

@@ -18,6 +18,7 @@ from nexus.models.ids import WorkspaceId, WorkspaceName
 from nexus.models.instances import ResourceStats
 from nexus.models.ports import PortMapping
 from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
+from nexus.models.services import ServiceStatus
 from nexus.models.units import seconds
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
 from nexus.workspace.holding import Holding
@@ -61,6 +62,11 @@ class Workspace:
         return MappingProxyType({mapping.name: mapping for mapping in self._info.ports})
 
     @property
+    def services(self) -> Mapping[str, ServiceStatus]:
+        """The programs that run beside it by name, as last seen: ``ws.services["postgres"].health``."""
+        return MappingProxyType({status.name: status for status in self._info.services})
+
+    @property
     def fs(self) -> FileAccess:
         """Its files."""
         return self._service.files(self._info)
@@ -88,6 +94,7 @@ class Workspace:
         on_event: Callable[[ExecEvent], None] | None = None,
         limit: OutputLimit | None = None,
         wake: bool = True,
+        service: str | None = None,
     ) -> ExecResult:
         """Run a command to its end. A status other than zero is a result, not an error, unless ``check`` says so.
 
@@ -102,6 +109,7 @@ class Workspace:
             on_event: Called with each event as it comes; must return at once.
             limit: How much output the result keeps; 10 MiB per stream when absent.
             wake: Wake a workspace that was put to sleep because nothing happened in it. One that was stopped by hand stays so.
+            service: Run it where this service runs, with its environment, not in the workspace itself.
 
         Returns:
             The status and the output.
@@ -111,13 +119,14 @@ class Workspace:
             ExecFailed: With ``check``, for a status other than zero.
             ExecStartError: When the program is not there or cannot be executed.
             WorkspaceStopped, WorkspaceGone: When it does not run, or its place was removed.
+            ServiceNotFound: When it has no such service.
 
         Cancellation: The command's process group is killed before the call returns.
         """
         request = SpawnRequest(
             argv=argv, cwd=cwd, env=env or {}, user=user, stdin=input is not None, timeout=seconds(timeout), wake=wake
         )
-        handle = await self._service.spawn(self.id, request)
+        handle = await self._service.spawn(self.id, request, service=service)
         return await run(handle, request, input=input, check=check, on_event=on_event, limit=limit or OutputLimit())
 
     async def shell(
@@ -134,6 +143,7 @@ class Workspace:
         on_event: Callable[[ExecEvent], None] | None = None,
         limit: OutputLimit | None = None,
         wake: bool = True,
+        service: str | None = None,
     ) -> ExecResult:
         """Run a shell script to its end; otherwise as :meth:`exec`.
 
@@ -149,6 +159,7 @@ class Workspace:
             on_event: See there.
             limit: See there.
             wake: See there.
+            service: See there.
         """
         return await self.exec(
             shell,
@@ -163,6 +174,7 @@ class Workspace:
             on_event=on_event,
             limit=limit,
             wake=wake,
+            service=service,
         )
 
     def spawn(
@@ -177,6 +189,7 @@ class Workspace:
         grace: float = 5.0,
         wake: bool = True,
         keeps_awake: bool = True,
+        service: str | None = None,
     ) -> Operation[Process]:
         """Start a command and work with it while it runs.
 
@@ -193,6 +206,7 @@ class Workspace:
             grace: Seconds between TERM and KILL.
             wake: As for :meth:`exec`.
             keeps_awake: Whether the workspace counts as in use while it runs; off for a server that only waits.
+            service: Start it where this service runs, not in the workspace itself.
 
         Returns:
             An operation that gives the :class:`Process`.
@@ -211,7 +225,7 @@ class Workspace:
         )
 
         async def begin() -> Process:
-            return Process(await self._service.spawn(self.id, request), request)
+            return Process(await self._service.spawn(self.id, request, service=service), request)
 
         return Operation(begin, _end, what=f"spawn {argv[0] if argv else ''}")
 
@@ -226,9 +240,17 @@ class Workspace:
         """
         return editor_command(editor, self._info.worktree_path)
 
-    def logs(self, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Give the log of its main process in chunks: the last ``tail`` lines or all, and with ``follow`` what comes."""
-        return self._service.logs(self.id, follow=follow, tail=tail)
+    def logs(
+        self, *, service: str | None = None, follow: bool = False, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the log of its main process in chunks: the last ``tail`` lines or all, and with ``follow`` what comes.
+
+        Args:
+            service: The log of this service instead.
+            follow: Go on with what comes.
+            tail: Only the last lines, this many.
+        """
+        return self._service.logs(self.id, service=service, follow=follow, tail=tail)
 
     async def stats(self) -> ResourceStats:
         """Return what it uses now."""
@@ -296,9 +318,12 @@ class Workspace:
         """Fetch, and fast-forward its branch where that is possible."""
         return await self._service.sync(self.id)
 
-    async def destroy(self, *, force: bool = False) -> DestroyOutcome:
-        """Remove it; refuses with ``UnsavedWork`` while work would be lost. ``force`` keeps that work under a rescue ref."""
-        return await self._service.destroy(self.id, force=force)
+    async def destroy(self, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
+        """Remove it; refuses with ``UnsavedWork`` while work would be lost. ``force`` keeps that work under a rescue ref.
+
+        ``keep_volumes`` leaves its named volumes, whose names are in the outcome, until ``prune`` removes them.
+        """
+        return await self._service.destroy(self.id, force=force, keep_volumes=keep_volumes)
 
     # Showing --------------------------------------------------------------------------------------------------------
 
@@ -318,6 +343,7 @@ class Workspace:
             "backend": self._info.backend,
             "branch": self._info.branch,
             "tree": str(self._info.worktree_path),
+            **{f"service {each.name}": each.health or str(each.state) for each in self._info.services},
             **{f"port {mapping.name}": mapping.url or str(mapping.host_port) for mapping in self._info.ports},
         }
         cells = "".join(

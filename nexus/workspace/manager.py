@@ -41,6 +41,7 @@ from nexus.workspace import (
     recovery,
     restoring,
     running,
+    services_life,
     sweeping,
     switching,
     syncing,
@@ -321,9 +322,9 @@ class WorkspaceManager(WorkspaceService):
                     return await switching.switch(context, await context.record(target.name), previous)
 
     @override
-    async def destroy(self, name: str, *, force: bool = False) -> DestroyOutcome:
+    async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
         async with self._locked(name, "destroying") as record:
-            return await destruction.destroy(self._open, record, force=force)
+            return await destruction.destroy(self._open, record, force=force, keep_volumes=keep_volumes)
 
     @override
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
@@ -352,9 +353,12 @@ class WorkspaceManager(WorkspaceService):
         return await sweeping.sweep(self._open, dry_run=dry_run)
 
     @override
-    async def spawn(self, name: str, request: SpawnRequest) -> ProcessHandle:
+    async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
         context = self._open
         record = await context.record(name)
+        if service is not None:
+            instance = await context.instance(record)
+            return await services_life.spawn(record, instance, service, request)
         return await attending.spawn(context, record, await with_secrets(context, record, request))
 
     @override
@@ -375,13 +379,19 @@ class WorkspaceManager(WorkspaceService):
         return await listening.list_ports(self._open, await self._open.record(name))
 
     @override
-    async def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def logs(
+        self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         context = self._open
         record = await context.record(name)
         instance = await context.instance(record)
-        if not isinstance(instance, SupportsLogs):
+        if service is not None:
+            log = services_life.logs(record, instance, service, follow=follow, tail=tail)
+        elif isinstance(instance, SupportsLogs):
+            log = instance.logs(follow=follow, tail=tail)
+        else:
             raise _unsupported(record, Capability.LOGS)
-        async with aclosing(instance.logs(follow=follow, tail=tail)) as chunks:
+        async with aclosing(log) as chunks:
             async for chunk in chunks:
                 yield chunk
 

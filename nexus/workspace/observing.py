@@ -13,6 +13,7 @@ from nexus.models.instances import LABEL_REPOSITORY, InstanceState, InstanceStat
 from nexus.models.requests import ListFilter
 from nexus.models.rescues import DestroyedWorkspace
 from nexus.models.workspace import ListEntry, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
+from nexus.workspace import services_life
 from nexus.workspace.context import Context
 from nexus.workspace.records import reference, view
 
@@ -22,7 +23,7 @@ LIST_TIMEOUT = 10.0
 
 async def look(context: Context, record: WorkspaceRecord) -> WorkspaceInfo:
     """Return one workspace as it is now."""
-    seen = await context.seen(record)
+    seen = await services_life.look(context, record, await context.seen(record))
     return view(record, seen, current=await context.store.current(), last_active=context.last_active(record.id))
 
 
@@ -103,7 +104,8 @@ async def _ask(
     except (NexusError, TimeoutError) as error:
         detail = error.message if isinstance(error, NexusError) else f"the {backend} backend did not answer in time"
         return {record.id: _absent(record, InstanceState.UNKNOWN, detail) for record in records}
-    return {record.id: found.get(record.id) or _absent(record, InstanceState.GONE, "") for record in records}
+    seen = {record.id: found.get(record.id) or _absent(record, InstanceState.GONE, "") for record in records}
+    return {record.id: await services_life.look(context, record, seen[record.id]) for record in records}
 
 
 def _absent(record: WorkspaceRecord, state: InstanceState, detail: str) -> InstanceStatus:

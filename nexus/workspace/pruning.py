@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import anyio
 
@@ -16,7 +16,9 @@ from nexus.git import Trash, list_trash
 from nexus.models.ids import WorkspaceId
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.units import format_duration, format_size
+from nexus.workspace import kept_volumes
 from nexus.workspace.context import Context
+from nexus.workspace.kept_volumes import Kept
 from nexus.workspace.plan import Operation
 from nexus.workspace.recovery import holding
 
@@ -24,7 +26,7 @@ from nexus.workspace.recovery import holding
 class Candidate(NamedTuple):
     """One thing that could go."""
 
-    what: DestroyedWorkspace | Rescue
+    what: DestroyedWorkspace | Rescue | Kept
     ref: str | None
     time: datetime
     size: int | None
@@ -74,6 +76,7 @@ async def prune(
     candidates = [
         *(Candidate(rescue, rescue.ref, rescue.time, rescue.size) for rescue in rescues),
         *(Candidate(entry, entry.ref, entry.destroyed_at, None) for entry in entries),
+        *(Candidate(kept, None, kept.time, None) for kept in await kept_volumes.find(context)),
     ]
     actions = [
         await _carry_out(context, verdict, dry_run=dry_run)
@@ -85,7 +88,7 @@ async def prune(
 async def _carry_out(context: Context, verdict: Verdict, *, dry_run: bool) -> PruneAction:
     candidate = verdict.candidate
     action = PruneAction(
-        kind="rescue" if isinstance(candidate.what, Rescue) else "destroyed",
+        kind=_kind(candidate.what),
         name=candidate.what.name,
         action="kept",
         reason=verdict.reason,
@@ -98,7 +101,7 @@ async def _carry_out(context: Context, verdict: Verdict, *, dry_run: bool) -> Pr
     if dry_run:
         return action.model_copy(update={"action": "would-remove"})
     try:
-        name = candidate.what.name
+        name = candidate.what.volume.workspace_name if isinstance(candidate.what, Kept) else candidate.what.name
         async with holding(context, name, purpose=f"pruning {name}"):
             journal = await context.journal.begin(
                 operation=Operation.PRUNE,
@@ -118,11 +121,18 @@ async def _carry_out(context: Context, verdict: Verdict, *, dry_run: bool) -> Pr
     return action.model_copy(update={"action": "removed"})
 
 
-def _identifier(what: DestroyedWorkspace | Rescue) -> WorkspaceId:
+def _identifier(what: DestroyedWorkspace | Rescue | Kept) -> WorkspaceId:
     return what.id if isinstance(what, DestroyedWorkspace) else WorkspaceId("")
 
 
-async def _remove(context: Context, what: DestroyedWorkspace | Rescue) -> None:
+def _kind(what: DestroyedWorkspace | Rescue | Kept) -> Literal["destroyed", "rescue", "volume"]:
+    return "rescue" if isinstance(what, Rescue) else "volume" if isinstance(what, Kept) else "destroyed"
+
+
+async def _remove(context: Context, what: DestroyedWorkspace | Rescue | Kept) -> None:
+    if isinstance(what, Kept):
+        await kept_volumes.remove(context, what)
+        return
     ref, commit = (what.ref, what.commit) if isinstance(what, Rescue) else (what.ref, what.tip)
     if ref is not None and commit is not None and not await context.worktrees.drop(ref, expected=commit):
         raise Busy(f"somebody has just moved {ref}")

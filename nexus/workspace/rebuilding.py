@@ -27,6 +27,7 @@ from nexus.workspace.context import ID, Context
 from nexus.workspace.creation import told_identity
 from nexus.workspace.records import provider_options, settings_of, users_labels
 from nexus.workspace.refilling import claim_of
+from nexus.workspace.services_plan import port_requests, resolve_mounts, resolve_services
 from nexus.workspace.ssh_grant import unknown_grant
 
 _STATUS = {InstanceState.RUNNING: WorkspaceStatus.RUNNING, InstanceState.PAUSED: WorkspaceStatus.PAUSED}
@@ -164,6 +165,8 @@ async def _record(context: Context, found: Remains, identifier: WorkspaceId, mes
     known = await _described(context, found)
     provider = await context.provider(found.backend)
     mappings = status.ports if status and status.ports else await _leased(context, identifier)
+    identity = await told_identity(context, provider, told=settings.git_identity)
+    worktree = context.worktrees.path(found.name)
     return WorkspaceRecord(
         id=identifier,
         name=found.name,
@@ -176,7 +179,7 @@ async def _record(context: Context, found: Remains, identifier: WorkspaceId, mes
         # Who made the branch is no longer known, so it is never deleted.
         branch_created=False,
         base_commit=None,
-        worktree_path=context.worktrees.path(found.name),
+        worktree_path=worktree,
         isolation=tree.isolation if tree else "worktree",
         resources=settings.resources,
         ports={mapping.name: mapping.host_port for mapping in mappings},
@@ -184,14 +187,17 @@ async def _record(context: Context, found: Remains, identifier: WorkspaceId, mes
         container_id=status.ref.handle if status else None,
         image=known.image or (None if found.backend == "local" else settings.image),
         env_vars={**settings.env, **_given(known)},
+        declared_volumes=resolve_mounts(settings.volumes, worktree=worktree, identifier=identifier),
+        services=resolve_services(settings.services, worktree=worktree, identifier=identifier),
         created_at=found.claim.created_at if found.claim else now,
         updated_at=now,
         last_active=now,
         process_state=status.process if status else None,
         node=context.node,
         config={
-            **settings_of(settings, await told_identity(context, provider, told=settings.git_identity)),
-            **unknown_grant(),
+            **settings_of(settings, identity),
+            # What its container was given is looked up at its next start; programs on this host are given nothing.
+            **(unknown_grant() if identity is not None else {}),
         },
         labels=users_labels(status.labels) if status else {},
     )
@@ -224,7 +230,7 @@ async def _leased(context: Context, identifier: WorkspaceId) -> tuple[PortMappin
             visibility=request.visibility,
             fixed=rows[request.name].fixed,
         )
-        for request in context.settings.ports
+        for request in port_requests(context.settings)
         if request.name in rows
     )
 

@@ -19,15 +19,21 @@ from nexus.models.instances import (
     LABEL_WORKSPACE,
     InstanceRef,
     InstanceSpec,
+    InstanceState,
     InstanceStatus,
 )
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.requests import CreateRequest
-from nexus.models.workspace import Repository, VolumeMount, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
+from nexus.models.workspace import Repository, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
 from nexus.workspace.lifecycle import observed
+from nexus.workspace.services_plan import as_wanted, degraded, resolve_mounts, resolve_services
 
 WORKSPACE_LINK = "/workspace"
 """Where the tree is found inside a container, besides its own path on the host."""
+
+OWN_SERVICES = "own_services"
+"""Key of a record's ``config``: its services were given at its creation."""
 
 _REFERENCE = "env:"
 _GIT = "git"
@@ -58,10 +64,10 @@ def draft(
         identity: Whom git inside commits for; ``None`` where programs inside see the host's own git configuration.
         chosen: What was asked for at this creation alone and outlives it.
     """
-    now = datetime.now(UTC)
+    now, identifier = datetime.now(UTC), new_workspace_id()
     project = settings.workspace
     return WorkspaceRecord(
-        id=new_workspace_id(),
+        id=identifier,
         name=request.name,
         display_name=request.display_name or project.display_name,
         description=project.description,
@@ -76,13 +82,20 @@ def draft(
         resources=settings.resources,
         image=None if settings.backend == "local" else settings.image,
         env_vars=dict(settings.env),
+        declared_volumes=resolve_mounts(settings.volumes, worktree=worktree, identifier=identifier),
+        services=resolve_services(settings.services, worktree=worktree, identifier=identifier),
         created_at=now,
         updated_at=now,
         last_active=now,
         expires_at=now + request.ttl if request.ttl is not None else None,
-        config=settings_of(settings, identity, chosen),
+        config={**settings_of(settings, identity, chosen), **_own_services(request)},
         labels=dict(request.labels),
     )
+
+
+def _own_services(request: CreateRequest) -> dict[str, JsonValue]:
+    """Note that a workspace was given services of its own, which no later change of a file may replace."""
+    return {OWN_SERVICES: True} if any(key.partition(".")[0] == "services" for key in request.settings) else {}
 
 
 def provider_options(settings: Settings, backend: str) -> dict[str, JsonValue]:
@@ -156,11 +169,20 @@ def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMou
         env={**plain_env(record.env_vars), **git_env(record), **workspace_env(record)},
         ports=record.port_mappings,
         resources=record.resources,
-        mounts=mounts,
-        links={WORKSPACE_LINK: str(record.worktree_path)},
+        mounts=(*mounts, *(each for each in record.declared_volumes if not _in_tree(record, each))),
+        links={
+            WORKSPACE_LINK: str(record.worktree_path),
+            # The tree is there already. A link is followed inside, where it can lead to nothing that is not inside.
+            **{each.target: each.source for each in record.declared_volumes if _in_tree(record, each)},
+        },
+        hosts=tuple(service.name for service in record.services),
         labels=own_labels(record, node),
         options=record.backend_config,
     )
+
+
+def _in_tree(record: WorkspaceRecord, mount: VolumeMount) -> bool:
+    return mount.kind == "bind" and Path(mount.source).is_relative_to(record.worktree_path)
 
 
 def plain_env(env: Mapping[str, str]) -> dict[str, str]:
@@ -201,6 +223,9 @@ def view(
 ) -> WorkspaceInfo:
     """Return what users see: the record, joined with what the provider reports."""
     status, message, missing = observed(record.status, record.status_message, seen)
+    services = as_wanted(record.services, seen.services)
+    if status is WorkspaceStatus.RUNNING and seen.state is InstanceState.RUNNING:
+        message = message or degraded(services)
     active = record.last_active if last_active is None else max(record.last_active, last_active)
     return WorkspaceInfo(
         id=record.id,
@@ -219,6 +244,7 @@ def view(
         isolation=record.isolation,
         resources=record.resources,
         ports=record.port_mappings,
+        services=services,
         image=record.image,
         created_at=record.created_at,
         updated_at=record.updated_at,

@@ -15,7 +15,8 @@ from nexus.abc import Instance, ProgressCallback, SupportsMountChange
 from nexus.config import SshAccess
 from nexus.errors import Unsupported
 from nexus.models.instances import Capability
-from nexus.models.workspace import VolumeMount, WorkspaceRecord
+from nexus.models.mounts import VolumeMount
+from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
 from nexus.workspace.ssh_grant import CONFIG, INSIDE, SshGrant, grant_of, look, ssh_mounts
 

@@ -12,7 +12,8 @@ from pydantic import JsonValue
 
 from nexus.config import SshAccess
 from nexus.models.base import Model
-from nexus.models.workspace import VolumeMount, WorkspaceRecord
+from nexus.models.mounts import VolumeMount
+from nexus.models.workspace import WorkspaceRecord
 
 INSIDE: Final = "/run/nexus/ssh"
 """Folder inside that everything of SSH is mounted in."""

@@ -470,7 +470,7 @@ LEVELS = {
         ("project", "secrets: {A: {source: env}}", "cannot be used: a secret with 'source: env' needs 'var'"),
         ("project", "secrets: {A: {var: B}}", "1:14: 'secrets.A' lacks 'source'"),
         ("project", "backend: {type: docker}\ndefaults: {backend: local}", "2"),
-        ("project", "services: {db: {ports: ['x']}}", "1:25: 'services.db.ports' cannot be used"),
+        ("project", "services: {db: {ports: ['x']}}", "1:25: 'services.db.ports' must be a port inside"),
     ],
 )
 def test_wrong_values_are_named_with_place_and_next_step(site: Site, level: str, text: str, problem: str) -> None:

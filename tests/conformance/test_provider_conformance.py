@@ -11,7 +11,7 @@ import pytest
 
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import Capability, InstanceSpec
-from nexus.models.workspace import VolumeMount
+from nexus.models.mounts import VolumeMount
 from nexus.providers.local import LocalProvider
 from nexus.providers.mock import MockProvider, MockWorld
 from nexus.testing import PROVIDER_CASES, MakeSubject, Outcome, ProviderCase, ProviderSubject, run_provider_case
@@ -111,8 +111,15 @@ _EVERYWHERE = frozenset(
 )
 _CLAIMS: Mapping[str, frozenset[Capability]] = {
     "mock": _EVERYWHERE,
-    "local": _EVERYWHERE,
-    "docker": _EVERYWHERE | {Capability.EXEC_USER, Capability.ISOLATION, Capability.PORTS, Capability.RESOURCE_LIMITS},
+    "local": _EVERYWHERE | {Capability.SERVICES},
+    "docker": _EVERYWHERE
+    | {
+        Capability.EXEC_USER,
+        Capability.ISOLATION,
+        Capability.PORTS,
+        Capability.RESOURCE_LIMITS,
+        Capability.SERVICES,
+    },
 }
 """What each provider has to be able to do. A case that does not apply is left out here, by name, and never at run time."""
 

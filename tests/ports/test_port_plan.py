@@ -232,3 +232,22 @@ def test_the_block_of_a_port_is_the_one_it_was_chosen_from() -> None:
     assert block_of(40007, places) == 40000
     assert block_of(8080, places) is None
     assert block_of(35001, regions("sprite")) == 35000
+
+
+def test_a_preferred_port_is_taken_when_it_is_free() -> None:
+    requests = [
+        PortRequest(name="db", container=5432, preferred=5432),
+        PortRequest(name="other", container=1, preferred=5432),
+        PortRequest(name="cache", container=6379, preferred=6379),
+        PortRequest(name="web", container=80, preferred=8080),
+        PortRequest(name="odd", container=81, preferred=RESERVED_PORTS.start),
+        PortRequest(name="fixed", container=82, host=9000, preferred=9001),
+    ]
+    busy: list[PortKey] = [("tcp", 6379)]
+    taken: list[PortKey] = [("tcp", 8080)]
+    found = {each.name: each for each in propose(requests, taken=taken, busy=busy, key="k", places=PLACES)}
+    assert (found["db"].port, found["db"].fixed, found["db"].base) == (5432, False, None)
+    assert found["fixed"].port == 9000
+    for name in ("other", "cache", "web", "odd"):  # somebody has it already: a port of the block instead
+        assert found[name].base is not None
+        assert found[name].port in range(found[name].base or 0, (found[name].base or 0) + BLOCK)

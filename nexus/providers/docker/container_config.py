@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from nexus.errors import InvalidArgument
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_WORKSPACE, InstanceSpec
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import EngineInfo
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
 from nexus.providers.docker.options import DockerOptions
@@ -165,6 +165,8 @@ def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, n
         "PortBindings": {**port_bindings(spec.ports)},
         "Mounts": [mount_body(mount, own_labels(spec)) for mount in spec.mounts],
     }
+    if spec.hosts:
+        body["ExtraHosts"] = [f"{name}:127.0.0.1" for name in spec.hosts]
     if info.limits_storage:
         body["StorageOpt"] = {"size": str(spec.resources.storage.bytes)}
     return body
@@ -201,7 +203,7 @@ def port_bindings(ports: Iterable[PortMapping]) -> dict[str, list[JsonValue]]:
 
 
 def mount_body(mount: VolumeMount, labels: Mapping[str, str]) -> dict[str, JsonValue]:
-    """Return how the engine is told what to mount.
+    """Return how the engine is told of a mount; a volume that it makes for it carries these labels.
 
     Raises:
         InvalidArgument: When the mount cannot be made.

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from nexus.errors import CleanupError, InvalidArgument, NexusError, ProviderError
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_WORKSPACE, InstanceRef, InstanceSpec
+from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef, InstanceSpec
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import (
     Identity,
@@ -86,7 +86,7 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
                 await remove_network(engine, chosen.made)  # another process was faster, and uses its own
             return await _complete(engine, other, spec, identity)
         made = _Made(network=chosen.made, container=number)
-        if not await _has_shell(engine, number):
+        if not await has_shell(engine, number):
             await remove_container(engine, number)
             made = _Made(network=chosen.made)
             bare = container_body(spec, options, info, identity, network=chosen.name, shell=False)
@@ -140,7 +140,8 @@ async def _complete(engine: Engine, found: Container, spec: InstanceSpec, identi
     return found.id
 
 
-async def _has_shell(engine: Engine, number: str) -> bool:
+async def has_shell(engine: Engine, number: str) -> bool:
+    """Return whether a container's image has ``/bin/sh``."""
     params = {"path": "/bin/sh"}
     try:
         async with engine.stream("look for a shell", "HEAD", f"containers/{number}/archive", params=params):
@@ -232,17 +233,21 @@ async def _await_removal(engine: Engine, number: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def unmake(engine: Engine, number: WorkspaceId) -> tuple[str, ...]:
+async def unmake(engine: Engine, number: WorkspaceId, *, keep_volumes: bool = False) -> tuple[str, ...]:
     """Remove every container, network and volume that carries a workspace's label; return the containers' ids.
 
     Raises:
         CleanupError: When a volume is in use by somebody else's container.
     """
-    containers = tuple(listed.id for listed in await list_containers(engine, {LABEL_WORKSPACE: number}))
+    found = await list_containers(engine, {LABEL_WORKSPACE: number}, services=True)
+    # Its own container goes last: as long as that one is there, what is left is found by everybody.
+    found.sort(key=lambda listed: LABEL_SERVICE not in (listed.labels or {}))
+    containers = tuple(listed.id for listed in found)
     for container in containers:
         await remove_container(engine, container)
     await remove_networks(engine, number)
-    await _remove_volumes(engine, number)
+    if not keep_volumes:
+        await _remove_volumes(engine, number)
     return containers
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tempfile
 from collections import deque
@@ -152,8 +154,20 @@ async def ensure_build(
     labels: Mapping[str, str],
     deadline: float,
     progress: ProgressCallback | None,
+    args: Mapping[str, str] | None = None,
+    target: str | None = None,
 ) -> str:
     """Have the image of a Dockerfile on the engine, and return its name. The same content is built once.
+
+    Args:
+        engine: The engine.
+        dockerfile: The file.
+        context: The folder that the build sees; the file's own when absent.
+        labels: Given to the image.
+        deadline: Seconds that the build may take.
+        progress: Told of its steps.
+        args: Build arguments.
+        target: The stage to stop at.
 
     Raises:
         BuildFailed: When it cannot be built; ``details["log_tail"]`` holds the end of the log.
@@ -161,19 +175,28 @@ async def ensure_build(
     tell = progress if progress is not None else _nobody
     source = await anyio.to_thread.run_sync(open_source, dockerfile, context)
     tell("image", "reading the build context")
-    image = f"{BUILD_REPOSITORY}:{await anyio.to_thread.run_sync(pack, source, None)}"
+    wish = {"buildargs": _LABELS.dump_json(dict(args or {})).decode(), **({"target": target} if target else {})}
+    image = _build_name(await anyio.to_thread.run_sync(pack, source, None), args, target)
     if await has_image(engine, image):
         return image
     # Read again into a file: should anything have changed meanwhile, the name is that of what is really sent.
     archive = await anyio.to_thread.run_sync(tempfile.TemporaryFile)
     try:
-        image = f"{BUILD_REPOSITORY}:{await anyio.to_thread.run_sync(pack, source, archive)}"
-        await _build(engine, source, archive, image, labels=labels, deadline=deadline, tell=tell)
+        image = _build_name(await anyio.to_thread.run_sync(pack, source, archive), args, target)
+        await _build(engine, source, archive, image, labels=labels, deadline=deadline, tell=tell, wish=wish)
     finally:
         archive.close()
     if not await has_image(engine, image):
         raise BuildFailed(f"the build of {dockerfile} ended without an image")
     return image
+
+
+def _build_name(content: str, args: Mapping[str, str] | None, target: str | None) -> str:
+    """Return the name of the image that this content, these arguments and this stage come to."""
+    if args or target:
+        asked = json.dumps([content, sorted((args or {}).items()), target])
+        content = hashlib.sha256(asked.encode()).hexdigest()[: len(content)]
+    return f"{BUILD_REPOSITORY}:{content}"
 
 
 async def _build(
@@ -185,10 +208,18 @@ async def _build(
     labels: Mapping[str, str],
     deadline: float,
     tell: ProgressCallback,
+    wish: Mapping[str, str],
 ) -> None:
     title = source.context / source.dockerfile
     tell("image", f"building {title}")
-    params = {"t": image, "dockerfile": source.dockerfile, "rm": "1", "forcerm": "1", "labels": _labels_json(labels)}
+    params = {
+        **wish,
+        "t": image,
+        "dockerfile": source.dockerfile,
+        "rm": "1",
+        "forcerm": "1",
+        "labels": _labels_json(labels),
+    }
     log: deque[str] = deque(maxlen=_LOG_LINES)
     try:
         async with engine.stream(

@@ -16,6 +16,7 @@ from nexus.errors import ExecStartError, NexusError, ProviderError, ProviderUnav
 from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import Exited, Output, SpawnRequest, Stream
 from nexus.models.instances import (
+    LABEL_SERVICE,
     LABEL_WORKSPACE,
     InstanceDescription,
     InstanceRef,
@@ -23,9 +24,9 @@ from nexus.models.instances import (
     InstanceStatus,
     ResourceStats,
 )
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Engine, parse
 from nexus.providers.docker.container_config import HOME, limits_of
 from nexus.providers.docker.exec_script import passes_shell
@@ -116,7 +117,7 @@ async def find_container(engine: Engine, ref: InstanceRef) -> Container | None:
     """
     if ref.handle:
         found = await _describe(engine, ref.handle)
-        if found is not None and found.labels.get(LABEL_WORKSPACE) == ref.id:
+        if found is not None and found.labels.get(LABEL_WORKSPACE) == ref.id and LABEL_SERVICE not in found.labels:
             return found
     for listed in await list_containers(engine, {LABEL_WORKSPACE: ref.id}):
         found = await _describe(engine, listed.id)
@@ -138,12 +139,13 @@ async def _describe(engine: Engine, number: str) -> Container | None:
     return parse(Container, raw)
 
 
-async def list_containers(engine: Engine, labels: dict[str, str]) -> list[Listed]:
-    """Return every container that carries these labels; an empty value matches any."""
+async def list_containers(engine: Engine, labels: dict[str, str], *, services: bool = False) -> list[Listed]:
+    """Return every container that carries these labels; an empty value matches any. Those of services only when asked for."""
     wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
     async with engine.door("list containers", deadline=30.0) as docker:
         found = await docker.containers.list(all=True, filters={"label": wanted})
-        return [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+        every = [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+    return every if services else [one for one in every if LABEL_SERVICE not in (one.labels or {})]
 
 
 class DockerInstance:
@@ -282,7 +284,7 @@ class DockerInstance:
             StateConflict: When it is running.
             WorkspaceGone: When it was removed.
         """
-        return DockerInstance(self._shared, await make_again(self._engine, self._ref, Change(ports=ports)))
+        return type(self)(self._shared, await make_again(self._engine, self._ref, Change(ports=ports)))
 
     async def change_mounts(self, folder: str, mounts: tuple[VolumeMount, ...]) -> Instance:
         """Mount these in place of what is mounted below ``folder``; see :func:`nexus.providers.docker.republish.make_again`.
@@ -294,7 +296,7 @@ class DockerInstance:
             WorkspaceGone: When it was removed.
         """
         change = Change(folder=folder, mounts=mounts)
-        return DockerInstance(self._shared, await make_again(self._engine, self._ref, change))
+        return type(self)(self._shared, await make_again(self._engine, self._ref, change))
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds (rounded up to whole ones), KILL. Stopped already: nothing.

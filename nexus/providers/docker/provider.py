@@ -18,19 +18,21 @@ from nexus.models.instances import (
     Capability,
     InstanceRef,
     InstanceSpec,
-    InstanceState,
     InstanceStatus,
     ProviderInfo,
 )
+from nexus.models.services import KeptVolume
 from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.creation import make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
-from nexus.providers.docker.facts import status_listed
 from nexus.providers.docker.images import ensure_build, ensure_image
-from nexus.providers.docker.instance import DockerInstance, Shared, list_containers
+from nexus.providers.docker.instance import Shared, list_containers
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.republish import remove_states
+from nexus.providers.docker.served import ServedInstance
+from nexus.providers.docker.service_config import statuses_of
 from nexus.providers.docker.shielding import finish
+from nexus.providers.docker.volumes import list_volumes, remove_volume
 
 _PROBE_DEADLINE: Final = 0.45
 """For each of the two questions of a probe, which has a second in all."""
@@ -175,25 +177,50 @@ class DockerProvider:
             progress("create", f"creating the container of {spec.name}")
         async with shared.turn_of(spec.id):
             number = await make(shared.engine, spec, self._options_for(spec))
-        return DockerInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
+        return ServedInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def attach(self, ref: InstanceRef) -> Instance:
         """Return the instance; asks nothing."""
-        return DockerInstance(self._open(), ref)
+        return ServedInstance(self._open(), ref)
 
     async def list(self, labels: Mapping[str, str] | None = None) -> tuple[InstanceStatus, ...]:
-        """Return every container of ours that carries all these labels."""
-        found = await list_containers(self._open().engine, {LABEL_WORKSPACE: "", **(labels or {})})
-        statuses = (status_listed(listed) for listed in found)
-        return tuple(status for status in statuses if status.state is not InstanceState.GONE)
+        """Return every workspace's container that carries all these labels, with what is seen of its services.
+
+        Services whose workspace's container was removed are listed as a workspace that is gone, so that somebody removes them.
+        """
+        wanted = {LABEL_WORKSPACE: "", **(labels or {})}
+        return statuses_of(await list_containers(self._open().engine, wanted, services=True))
 
     async def destroy(self, ref: InstanceRef) -> None:
         """Remove the workspace's container, network and volumes, found by its label alone. None there: nothing.
 
         Cancelled: some may be left; call again.
         """
+        await self._remove(ref)
+
+    async def destroy_but_volumes(self, ref: InstanceRef) -> tuple[str, ...]:
+        """Remove the workspace's containers and network, and return the names of the volumes that stay.
+
+        Cancelled: some may be left; call again.
+        """
+        await self._remove(ref, keep_volumes=True)
+        return tuple(volume.name for volume in await self.volumes({LABEL_WORKSPACE: ref.id}))
+
+    async def _remove(self, ref: InstanceRef, *, keep_volumes: bool = False) -> None:
         shared = self._open()
-        for container in await unmake(shared.engine, ref.id):
+        for container in await unmake(shared.engine, ref.id, keep_volumes=keep_volumes):
             shared.readings.pop(container, None)
             await shared.drop_pool(container)
         await remove_states(shared.engine, ref.id)
+
+    async def volumes(self, labels: Mapping[str, str] | None = None) -> tuple[KeptVolume, ...]:
+        """Return every named volume of ours that carries all these labels."""
+        return await list_volumes(self._open().engine, {LABEL_WORKSPACE: "", **(labels or {})})
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume of ours. Not there: nothing.
+
+        Raises:
+            StateConflict: When a container uses it, or it is not ours.
+        """
+        await remove_volume(self._open().engine, name)

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from nexus.errors import StateConflict, WorkspaceGone
 from nexus.models.ids import WorkspaceId
-from nexus.models.instances import LABEL_WORKSPACE, InstanceRef
+from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
-from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import mount_body, port_bindings
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_STATE, ports_label
@@ -103,7 +103,9 @@ async def _newest(engine: Engine, ref: InstanceRef) -> Mapping[str, Any]:
     filters = {"label": [f"{LABEL_WORKSPACE}={ref.id}"]}
     async with engine.door("list containers", deadline=60.0) as docker:
         listed = await docker.containers.list(all=True, filters=filters)
-        found = [await container.show() for container in listed]
+        every = [await container.show() for container in listed]
+    # What runs beside the workspace is not the workspace.
+    found = [one for one in every if LABEL_SERVICE not in (one["Config"].get("Labels") or {})]
     if not found:
         raise WorkspaceGone(
             f"the container of workspace {ref.name!r} was removed", hint="start the workspace to make it again"

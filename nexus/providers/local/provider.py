@@ -17,14 +17,14 @@ from nexus.abc.provider import ProgressCallback
 from nexus.errors import InvalidArgument, ProviderForbidden, ProviderUnavailable, Unsupported
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo
-from nexus.models.workspace import VolumeMount
+from nexus.models.mounts import VolumeMount
 from nexus.providers.local import lifecycle
 from nexus.providers.local.environment import passed_names
 from nexus.providers.local.folders import Folders, resolve
-from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.launch import missing_interpreter
 from nexus.providers.local.observe import observe_all
 from nexus.providers.local.record import create, describe
+from nexus.providers.local.served import ServedInstance
 from nexus.providers.local.usage import Reading
 
 CAPABILITIES: Final = frozenset(
@@ -35,6 +35,7 @@ CAPABILITIES: Final = frozenset(
         Capability.PTY,
         Capability.SIGNALS,
         Capability.HOST_TREE,
+        Capability.SERVICES,
     }
 )
 """No isolation, no limit that a program could not shake off, no port mapping: a program listens on the host port that it is told."""
@@ -94,7 +95,7 @@ class LocalProvider:
         await to_thread.run_sync(_check_mounts, spec.mounts)
         return spec
 
-    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> LocalInstance:  # noqa: ARG002
+    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> ServedInstance:  # noqa: ARG002
         """Write down how to start the workspace. Image and mounts have no meaning here and are not applied.
 
         Raises:
@@ -112,7 +113,7 @@ class LocalProvider:
         await to_thread.run_sync(self._create, spec)
         return instance
 
-    async def attach(self, ref: InstanceRef) -> LocalInstance:
+    async def attach(self, ref: InstanceRef) -> ServedInstance:
         """Return the instance, whether it is there or not.
 
         Raises:
@@ -148,8 +149,8 @@ class LocalProvider:
     def _folders(self) -> Folders:
         return resolve(self._options, self._environment())
 
-    def _instance(self, ref: InstanceRef) -> LocalInstance:
-        return LocalInstance(
+    def _instance(self, ref: InstanceRef) -> ServedInstance:
+        return ServedInstance(
             ref,
             self._folders(),
             env=self._environment(),

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle, watching
+from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle, services, watching
 from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
@@ -23,6 +23,7 @@ PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
     *control.CASES,
     *capabilities.CASES,
     *watching.CASES,
+    *services.CASES,
 )
 """Every case, in the order in which the suite runs them."""
 

@@ -11,8 +11,8 @@ import pytest
 
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import LABEL_NODE, InstanceRef, InstanceSpec
+from nexus.models.mounts import VolumeMount
 from nexus.models.resources import CpuAllocation, MemoryAllocation, ResourceAllocation
-from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.raw import RawEngine

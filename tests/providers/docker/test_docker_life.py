@@ -19,8 +19,8 @@ from nexus.models.instances import (
     InstanceRef,
     InstanceState,
 )
+from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
-from nexus.models.workspace import VolumeMount
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import command, drain, read_until, run, sh

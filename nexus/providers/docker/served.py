@@ -1,0 +1,348 @@
+"""A workspace's container together with the containers of its services, which share its network."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Final
+
+import aiohttp
+
+from nexus.abc import ProcessHandle, ProgressCallback
+from nexus.errors import (
+    InvalidArgument,
+    ProviderUnavailable,
+    ServiceFailed,
+    ServiceNotFound,
+    Unsupported,
+    WorkspaceStopped,
+)
+from nexus.models.execution import SpawnRequest
+from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE
+from nexus.models.services import ServiceSpec, ServiceStatus
+from nexus.providers.docker.client import Answer, parse
+from nexus.providers.docker.creation import has_shell, remove_container
+from nexus.providers.docker.exec_stream import FrameDecoder
+from nexus.providers.docker.facts import Listed
+from nexus.providers.docker.failures import EngineRefused, not_running
+from nexus.providers.docker.images import check_reference, ensure_build, ensure_image, missing
+from nexus.providers.docker.instance import DockerInstance, list_containers
+from nexus.providers.docker.prepared import ShellPool
+from nexus.providers.docker.probing import between_tests
+from nexus.providers.docker.service_config import (
+    LABEL_FINGERPRINT,
+    Own,
+    container_name,
+    fingerprint,
+    in_tree,
+    moment,
+    read_status,
+    service_body,
+    tree_links,
+    verdict,
+)
+from nexus.providers.docker.setup_archive import setup_archive
+from nexus.providers.docker.shielding import make_or_unmake
+from nexus.providers.docker.spawning import Place, Site, spawn
+
+_DEADLINE: Final = 60.0
+_START_DEADLINE: Final = 120.0
+_FREEZE_PATIENCE: Final = 20.0
+_STALE_GRACE: Final = 10.0
+"""Seconds for a service whose workspace was started again without it."""
+_BUILD_LABELS: Final = {"dev.nexus.image": "build"}
+
+
+class _Image(Answer):
+    id: str
+
+
+class ServedInstance(DockerInstance):
+    """Implements ``SupportsServices`` on top of a workspace's container.
+
+    Each service is a container of its own. It joins the network of the workspace's container, so that ``localhost`` means the
+    same to all of them, and the names of the services are in the hosts file that they share.
+    """
+
+    async def services(self) -> tuple[ServiceStatus, ...]:
+        """Return the services that were made, by name. One question to the engine."""
+        return tuple(read_status(listed) for listed in await self._listed())
+
+    async def _listed(self, name: str = "") -> list[Listed]:
+        labels = {LABEL_WORKSPACE: str(self._ref.id), LABEL_SERVICE: name}
+        found = await list_containers(self._engine, labels, services=True)
+        return sorted(found, key=lambda listed: (listed.labels or {}).get(LABEL_SERVICE, ""))
+
+    async def _of(self, name: str) -> Listed:
+        found = await self._listed(name) if name else []
+        if not found:
+            raise ServiceNotFound(
+                f"workspace {self._name!r} has no service {name!r} that was started",
+                hint="'boulder ws show' names its services",
+                details={"service": name},
+            )
+        return found[0]
+
+    async def prepare_service(self, service: ServiceSpec, *, progress: ProgressCallback | None = None) -> ServiceSpec:
+        """Build or pull its image. The same content is built once.
+
+        Raises:
+            ImageNotFound, ImagePullFailed, BuildFailed: As they say.
+            InvalidArgument: When it has neither image nor build.
+        """
+        options = self._shared.options
+        if service.build is not None:
+            image = await ensure_build(
+                self._engine,
+                service.build.dockerfile,
+                service.build.context,
+                labels=_BUILD_LABELS,
+                deadline=options.build_timeout.total_seconds(),
+                progress=progress,
+                args=service.build.args,
+                target=service.build.target,
+            )
+            return service.model_copy(update={"image": image, "build": None})
+        if service.image is None:
+            raise InvalidArgument(
+                f"service {service.name!r} has no image to run in a container",
+                hint=f"set services.{service.name}.image or services.{service.name}.build",
+                details={"service": service.name},
+            )
+        deadline = options.pull_timeout.total_seconds()
+        await ensure_image(self._engine, service.image, deadline=deadline, progress=progress)
+        return service
+
+    async def start_service(self, service: ServiceSpec, *, secrets: Mapping[str, str]) -> None:
+        """Make its container run, on the network that the workspace's container has now.
+
+        Cancelled: it is found by its label, made or not made, running or not.
+
+        Raises:
+            WorkspaceStopped: When the workspace's container does not run.
+            ServiceFailed: When the engine cannot start it.
+            ImageNotFound: When its image is not on the engine.
+            InvalidArgument: When something that it mounts is not there.
+            Unsupported: When it has secret variables.
+        """
+        if secrets:
+            raise Unsupported(
+                f"service {service.name!r} refers to secrets in its environment ({', '.join(sorted(secrets))}), and what a container is "
+                "made with can be read by everybody who may ask the engine",
+                hint="let the service read the secret from a file, or give it a value that need not be kept",
+                details={"service": service.name, "variables": sorted(secrets)},
+            )
+        own = await self._own()
+        wanted = fingerprint(service, await self._image_id(service.image or ""), own)
+        for listed in await self._listed(service.name):
+            mark = (listed.labels or {}).get(LABEL_FINGERPRINT, "")
+            match verdict(listed.state, mark, wanted, stale=await self._stale(listed, own)):
+                case "make":
+                    await remove_container(self._engine, listed.id)
+                case "keep":
+                    if listed.state == "paused":
+                        await self._thaw(listed.id)
+                    return
+                case "restart":
+                    await self._stop_container(listed, _STALE_GRACE)
+                    await self._start_container(service, listed.id)
+                    return
+                case "start":
+                    await self._start_container(service, listed.id)
+                    return
+        await self._start_container(service, await self._make(service, own, wanted))
+
+    async def _stale(self, listed: Listed, own: Own) -> bool:
+        if listed.state not in {"running", "restarting", "paused"}:
+            return False
+        async with self._engine.door("look at a service") as docker:
+            described = parse(Own, await docker.containers.container(listed.id).show())
+        return moment(described.state.started_at) < moment(own.state.started_at)
+
+    async def _own(self) -> Own:
+        number = await self._container()
+        async with self._engine.door("look at the container") as docker:
+            own = parse(Own, await docker.containers.container(number).show())
+        if own.state.status != "running":
+            raise WorkspaceStopped(f"workspace {self._name!r} is not running", hint="start it first")
+        return own
+
+    async def _image_id(self, image: str) -> str:
+        try:
+            async with self._engine.stream(
+                "look for an image", "GET", f"images/{check_reference(image)}/json"
+            ) as reply:
+                return parse(_Image, await reply.json(content_type=None)).id
+        except EngineRefused as exc:
+            if exc.status == 404:
+                raise missing(image) from exc
+            raise
+
+    async def _make(self, service: ServiceSpec, own: Own, wanted: str) -> str:
+        await asyncio.to_thread(_check_folders, service)
+        info = await self._engine.info()
+        body = service_body(service, own, selinux=info.selinux, mark=wanted)
+        name = container_name(own.labels, service.name)
+
+        async def create() -> str:
+            async with self._engine.door("create a service's container", deadline=_DEADLINE) as docker:
+                return str((await docker.containers.create(body, name=name)).id)
+
+        number = await make_or_unmake(create(), lambda made: remove_container(self._engine, made), limit=2 * _DEADLINE)
+        links = tree_links(service)
+        if links:
+            archive = setup_archive(folders=[], links=links, uid=0, gid=0)
+            path = f"containers/{number}/archive"
+            headers = {"Content-Type": "application/x-tar"}
+            async with self._engine.stream(
+                "set a service up", "PUT", path, params={"path": "/"}, data=archive, headers=headers, deadline=_DEADLINE
+            ):
+                pass
+        return number
+
+    async def _start_container(self, service: ServiceSpec, number: str) -> None:
+        try:
+            async with self._engine.door("start a service", deadline=_START_DEADLINE) as docker:
+                await docker.containers.container(number).start()
+        except EngineRefused as exc:
+            raise ServiceFailed(
+                f"service {service.name!r} could not be started: {exc.text}",
+                service=service.name,
+                hint="see its command, entrypoint, user and working_dir",
+            ) from exc
+
+    async def stop_service(self, name: str, *, grace: float) -> None:
+        """End its container's processes. Paused: it goes on for as long as it takes to end."""
+        for listed in await self._listed(name):
+            if listed.state in {"running", "restarting", "paused"}:
+                await self._stop_container(listed, grace)
+
+    async def _stop_container(self, listed: Listed, grace: float) -> None:
+        seconds = math.ceil(max(0.0, grace))
+        try:
+            if listed.state == "paused":
+                await self._thaw(listed.id)
+            async with self._engine.door("stop a service", deadline=seconds + _DEADLINE) as docker:
+                await docker.containers.container(listed.id).stop(t=seconds)
+        except EngineRefused as exc:
+            if exc.status not in {304, 404}:
+                raise
+
+    async def remove_service(self, name: str) -> None:
+        """Remove its container; named volumes stay."""
+        for listed in await self._listed(name):
+            await remove_container(self._engine, listed.id)
+
+    async def pause_services(self) -> None:
+        """Freeze the containers of services that run, all at once."""
+        await self._each("running", self._freeze_container)
+
+    async def resume_services(self) -> None:
+        """Let the containers of services go on that are frozen, all at once."""
+        await self._each("paused", self._thaw)
+
+    async def _each(self, state: str, act: Callable[[str], Awaitable[None]]) -> None:
+        numbers = [listed.id for listed in await self._listed() if listed.state == state]
+        ends = await asyncio.gather(*map(act, numbers), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
+
+    async def _freeze_container(self, number: str) -> None:
+        async with self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE):
+            await between_tests(self._engine, number)
+            await self._change(number, "pause", already="already paused")
+
+    async def _thaw(self, number: str) -> None:
+        await self._change(number, "unpause", already="is not paused")
+
+    async def _change(self, number: str, act: str, *, already: str) -> None:
+        try:
+            async with self._engine.stream(
+                f"{act} a service", "POST", f"containers/{number}/{act}", deadline=_DEADLINE
+            ):
+                pass
+        except EngineRefused as exc:
+            # One that has ended by itself meanwhile needs no freezing.
+            if exc.status != 404 and already not in exc.text and "is not running" not in exc.text:
+                raise
+
+    async def spawn_in_service(self, name: str, request: SpawnRequest) -> ProcessHandle:
+        """Start a command in its container.
+
+        Raises:
+            ServiceNotFound: When it has no container.
+            WorkspaceStopped: When it does not run, or is paused.
+            ExecStartError: When the program is not there or cannot be executed.
+        """
+        listed = await self._of(name)
+        async with self._engine.door("look at a service") as docker:
+            described = await docker.containers.container(listed.id).show()
+        place = Place(
+            listed.id, str(described["Config"].get("WorkingDir") or "/"), await has_shell(self._engine, listed.id)
+        )
+        try:
+            return await spawn(self._site(place), request)
+        except EngineRefused as exc:
+            stopped = not_running(exc, name)
+            if stopped is None:
+                raise
+            raise WorkspaceStopped(
+                f"service {name!r} of workspace {self._name!r} does not run",
+                hint="start the workspace, and see the service's log",
+            ) from exc
+
+    def _site(self, place: Place) -> Site:
+        """Return what starting a command there takes. No shells are kept ready where people only look in now and then."""
+        gate = self._shared.gate_of(place.container)
+        return Site(
+            engine=self._engine,
+            place=place,
+            pool=ShellPool(self._engine, place.container, gate, 0),
+            gate=gate,
+            turn=self._shared.turn,
+            keep=self._shared.processes.add,
+            gone=self._shared.processes.discard,
+        )
+
+    async def service_logs(
+        self, name: str, *, follow: bool = False, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Give what the service printed, in chunks.
+
+        Raises:
+            ServiceNotFound: When it has no container.
+        """
+        listed = await self._of(name)
+        async for chunk in self._log_of(listed.id, follow=follow, tail=tail):
+            yield chunk
+
+    async def _log_of(self, number: str, *, follow: bool, tail: int | None) -> AsyncGenerator[bytes, None]:
+        flags = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
+        params = {**flags, "tail": "all" if tail is None else str(max(0, tail))}
+        decoder = FrameDecoder()
+        try:
+            async with self._engine.stream(
+                "read a log", "GET", f"containers/{number}/logs", params=params, deadline=None if follow else _DEADLINE
+            ) as reply:
+                async for piece in reply.content.iter_any():
+                    for _, data in decoder.feed(piece):
+                        yield data
+        except ProviderUnavailable as exc:
+            # A container that is removed while it is followed ends the log without the proper end of the reply.
+            if not (follow and isinstance(exc.__cause__, aiohttp.ClientPayloadError)):
+                raise
+
+
+def _check_folders(service: ServiceSpec) -> None:
+    """Make sure that what is mounted is there: a link to nothing would puzzle whoever looks into the service."""
+    for mount in service.mounts:
+        if mount.kind == "bind" and not os.path.lexists(mount.source):
+            where = "the workspace's tree" if in_tree(service, mount) else "this host"
+            raise InvalidArgument(
+                f"service {service.name!r} mounts {mount.source}, which is not in {where}",
+                hint="make the folder, or take the volume away",
+                details={"service": service.name, "path": mount.source},
+            )

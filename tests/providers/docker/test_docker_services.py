@@ -1,0 +1,113 @@
+"""Services in containers, as far as they are the engine's own matter; what every backend promises is in the conformance suite."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from nexus.errors import InvalidArgument, StateConflict, Unsupported
+from nexus.models.instances import LABEL_NODE, LABEL_SERVICE, LABEL_WORKSPACE, InstanceState
+from nexus.models.mounts import VolumeMount
+from nexus.models.services import ServiceBuild, ServiceSpec, ServiceState
+from nexus.providers.docker.provider import DockerProvider
+from nexus.providers.docker.served import ServedInstance
+from tests.engine.raw import RawEngine
+from tests.providers.docker.conftest import MakeSpec
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+async def instance(provider: DockerProvider, make_spec: MakeSpec) -> ServedInstance:
+    made = await provider.create(make_spec(hosts=("db", "cache")))
+    assert isinstance(made, ServedInstance)
+    await made.start()
+    return made
+
+
+async def log_of(instance: ServedInstance, name: str) -> str:
+    async with aclosing(instance.service_logs(name)) as chunks:
+        return b"".join([chunk async for chunk in chunks]).decode()
+
+
+async def until_ended(instance: ServedInstance) -> None:
+    with anyio.fail_after(30):
+        while any(status.state is not ServiceState.EXITED for status in await instance.services()):  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+
+
+async def test_a_service_is_built_started_again_by_the_engine_and_on_its_workspaces_network(
+    instance: ServedInstance, raw: RawEngine, test_image: str, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Other").write_text(
+        f"FROM {test_image} AS one\nARG WORD\nENV SAID=$WORD\nFROM one AS two\nENV SAID=two\n"
+    )
+    build = ServiceBuild(context=context, dockerfile=context / "Other", args={"WORD": "built"}, target="one")
+    script = "echo $SAID; cat /etc/hosts; exit 3"
+    spec = ServiceSpec(name="db", build=build, command=("sh", "-c", script), restart="on-failure:1")
+    prepared = await instance.prepare_service(spec)
+    try:
+        other = build.model_copy(update={"args": {"WORD": "other"}})
+        changed = await instance.prepare_service(spec.model_copy(update={"build": other}))
+        assert changed.image != prepared.image
+        raw.call("DELETE", f"/images/{changed.image}")
+        await instance.start_service(prepared, secrets={})
+        await until_ended(instance)
+        lines = (await log_of(instance, "db")).splitlines()
+        assert lines.count("built") == 2
+        assert {tuple(line.split()) for line in lines} >= {("127.0.0.1", "db"), ("127.0.0.1", "cache")}
+        number = raw.labelled(f"{LABEL_SERVICE}=db")["containers"]
+        mine = [each for each in number if raw.container(each)["Config"]["Labels"][LABEL_WORKSPACE] == instance.ref.id]
+        assert raw.container(mine[0])["HostConfig"]["NetworkMode"] == f"container:{instance.ref.handle}"
+        assert raw.container(mine[0])["HostConfig"]["Memory"] == 256 * 1024 * 1024
+    finally:
+        await instance.remove_service("db")
+        raw.call("DELETE", f"/images/{prepared.image}")
+
+
+async def test_services_without_their_workspace_are_listed_and_removed(
+    provider: DockerProvider, instance: ServedInstance, raw: RawEngine, test_image: str, node: str
+) -> None:
+    mounts = (VolumeMount(source=f"nexus-{instance.ref.id}-data", target="/data", kind="volume"),)
+    spec = ServiceSpec(name="db", image=test_image, command=("sh", "-c", "exec sleep 100000"), mounts=mounts)
+    await instance.start_service(spec, secrets={})
+    (listed,) = await provider.list({LABEL_NODE: node})
+    assert [(each.name, each.state) for each in listed.services] == [("db", "running")]
+    (volume,) = await provider.volumes({LABEL_NODE: node})
+    assert (volume.name, volume.workspace) == (mounts[0].source, instance.ref.id)
+    with pytest.raises(StateConflict, match="in use by a container"):
+        await provider.remove_volume(volume.name)
+    raw.call("DELETE", f"/containers/{instance.ref.handle}?force=1")
+    (listed,) = await provider.list({LABEL_NODE: node})
+    assert (listed.state, listed.ref.id, listed.ref.name) == (InstanceState.GONE, instance.ref.id, instance.ref.name)
+    await provider.destroy(listed.ref)
+    assert await provider.list({LABEL_NODE: node}) == ()
+    assert await provider.volumes({LABEL_NODE: node}) == ()
+    await provider.remove_volume(volume.name)
+
+
+async def test_a_volume_of_somebody_else_is_not_removed(provider: DockerProvider, raw: RawEngine) -> None:
+    raw.call("POST", "/volumes/create", body={"Name": "nexus-test-not-ours"})
+    try:
+        with pytest.raises(StateConflict, match="was not made for a workspace"):
+            await provider.remove_volume("nexus-test-not-ours")
+        assert raw.call("GET", "/volumes/nexus-test-not-ours")[0] == 200
+    finally:
+        raw.call("DELETE", "/volumes/nexus-test-not-ours")
+
+
+async def test_what_cannot_be_kept_secret_or_is_not_there_is_refused(instance: ServedInstance, test_image: str) -> None:
+    spec = ServiceSpec(name="db", image=test_image, command=("true",))
+    with pytest.raises(Unsupported, match="refers to secrets in its environment \\(TOKEN\\)"):
+        await instance.start_service(spec, secrets={"TOKEN": "hunter2"})
+    with pytest.raises(InvalidArgument, match="has no image to run in a container"):
+        await instance.prepare_service(ServiceSpec(name="db", command=("true",)))
+    mount = VolumeMount(source="/no/such/folder", target="/x")
+    with pytest.raises(InvalidArgument, match="/no/such/folder, which is not in this host"):
+        await instance.start_service(spec.model_copy(update={"mounts": (mount,)}), secrets={})
+    assert await instance.services() == ()
