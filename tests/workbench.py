@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 import nexus
 from nexus.models.instances import LABEL_REPOSITORY
+from nexus.models.trust import Approve
 from nexus.providers.mock import MockProvider, MockScript, MockWorld
 from nexus.providers.registry import ProviderRegistry
 
@@ -38,9 +39,15 @@ class Bench:
     script: MockScript | None = None
     world: MockWorld | None = None
     extra: dict[str, JsonValue] = field(default_factory=dict)
+    approve: Approve | None = None
 
     def open(self, **flags: JsonValue) -> nexus.WorkspaceManager:
-        return nexus.open(self.repository, flags={**self.flags, **self.extra, **flags}, providers=self.providers)
+        return nexus.open(
+            self.repository,
+            flags={**self.flags, **self.extra, **flags},
+            providers=self.providers,
+            approve=self.approve,
+        )
 
 
 async def leftovers(bench: Bench) -> list[str]:

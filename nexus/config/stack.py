@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -238,6 +238,17 @@ class ConfigStack:
         """
         why = self.explain(key)
         return next(((entry.layer, entry.place) for entry in reversed(why.layers) if entry.wins), None)
+
+    def written(self, key: str, kinds: Collection[LayerKind]) -> str | None:
+        """Return where one of these layers says something at or below a key; ``None`` when none does.
+
+        Args:
+            key: As for :meth:`get`.
+            kinds: The layers.
+        """
+        path = self._path(key)
+        found = (child(layer.root, *path) for layer in self.layers if layer.kind in kinds)
+        return next((str(node.place) for node in found if node is not None), None)
 
     def resolve_env(self, values: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return variables with every reference ``env:NAME`` replaced by what the environment holds.

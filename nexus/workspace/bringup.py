@@ -11,7 +11,7 @@ from nexus.abc import Instance, ProgressCallback, SupportsPause
 from nexus.errors import Unsupported
 from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord
-from nexus.workspace import hooks, services_life
+from nexus.workspace import hooks, service_trust, services_life
 from nexus.workspace.context import Context
 from nexus.workspace.environment import deliver, secret_files
 
@@ -32,6 +32,7 @@ async def bring_up(
         HookFailed: When ``pre-start`` fails; the instance is stopped again.
     """
     await hooks.check(context, record)
+    await service_trust.check(context, record)
     files = await secret_files(context, record, instance)
     report("start", "starting")
     await instance.start()

@@ -26,7 +26,7 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota, services_life
+from nexus.workspace import quota, service_trust, services_life
 from nexus.workspace.activity import chosen_patience
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
@@ -263,6 +263,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     record = remembered(record, request, stack)
     if request.start:
         await admit(context, record, new=True)
+        await service_trust.check(context, record, new=True)
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nexus.models.trust import Approval, TrustItem, TrustReview
 from nexus.workspace.context import Context
 from nexus.workspace.hook_plan import planned
+from nexus.workspace.service_trust import service_items
 
 
 class Trust:
@@ -25,7 +26,8 @@ class Trust:
             WorkspaceNotFound: When there is no such workspace.
         """
         record = None if name is None else await self._context.record(name)
-        items = [entry.item for entry in planned(self._context.stack, record) if entry.item is not None]
+        scripts = (entry.item for entry in planned(self._context.stack, record) if entry.item is not None)
+        items = (*scripts, *service_items(self._context.stack, record))
         left = await self._context.approvals.unapproved(self._context.repository.root, items)
         return tuple(TrustReview(item=item, approved=item not in left) for item in items)
 

@@ -11,7 +11,7 @@ from nexus.errors import NexusError
 from nexus.models.instances import InstanceState
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import OpenJournal
-from nexus.workspace import hooks, services_life
+from nexus.workspace import hooks, service_trust, services_life
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event
@@ -49,14 +49,16 @@ async def wake(
     report = context.reporter(record, progress)
     status = expect(record, place.seen, Event.START)
     if place.waking == "none" or journal is None:
+        await service_trust.check(context, record)
         await services_life.mend(context, record, place.instance, report)
         return await settled(context, record, status, "runs already")
     instance = place.instance
     if place.waking == "thaw":
         record = await thaw(context, record, instance)
         return await settled(context, record, status, "resumed")
-    await hooks.check(context, record)
     record = services_life.refreshed(context, record, report)
+    await hooks.check(context, record)
+    await service_trust.check(context, record)
     before, record = record, await look_up(context, record, report)
     if place.lost:
         report("create", "its place is gone: making it again around the worktree")

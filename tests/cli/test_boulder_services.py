@@ -21,6 +21,10 @@ services:
 def test_services_are_shown_asked_and_entered(boulder: Boulder, repository: Path) -> None:
     (repository / ".nexus").mkdir(exist_ok=True)
     (repository / ".nexus" / "config.yaml").write_text(SERVICES)
+    refused = boulder("ws", "create", "a", ok=False)
+    assert "NOT_TRUSTED" in refused.err
+    assert "service ticker" in refused.err
+    boulder("trust", "--yes")
     boulder("ws", "create", "a", "--no-start")
     tree = repository / ".nexus" / "worktrees" / "a"
     os.mkfifo(tree / "code")

@@ -22,7 +22,7 @@ SERVER = "import os, http.server as h; h.HTTPServer(('127.0.0.1', int(os.environ
 
 @pytest.fixture
 def bench(repository: Path) -> Bench:
-    return Bench("local", repository, {"backend": "local"})
+    return Bench("local", repository, {"backend": "local"}, approve=lambda _: True)
 
 
 def configure(repository: Path, text: str) -> None:

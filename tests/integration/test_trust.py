@@ -226,3 +226,26 @@ async def test_recovery_runs_nothing_that_is_not_approved(clone: Bench) -> None:
         assert await nx._open.journal.unfinished() == ()
         assert (await nx.get("a")).status is S.ERROR
     assert ran(clone) == 0
+
+
+async def test_a_service_is_a_program_of_the_clones_too(repository: Path) -> None:
+    bench = Bench("local", repository, {"backend": "local"})
+    (repository / ".nexus").mkdir(exist_ok=True)
+    service = "services: {{web: {{command: sleep 1000, env: {{A: {value}}}}}}}\n"
+    (repository / ".nexus" / "config.yaml").write_text(service.format(value="1"))
+    async with bench.open() as nx:
+        with pytest.raises(NotTrusted, match="service web"):
+            await nx.create("work")
+        assert await nx.list() == ()
+        await nx.trust.approve([review.item for review in await nx.trust.review()])
+        ws = await nx.create("work")
+        await ws.stop()
+
+    # Its environment decides what runs as much as its command does.
+    (repository / ".nexus" / "config.yaml").write_text(service.format(value="2"))
+    async with bench.open() as nx:
+        ws = await nx.attach("work")
+        with pytest.raises(NotTrusted, match="service web"):
+            await ws.start()
+        assert (await nx.get("work")).status is WorkspaceStatus.STOPPED
+        await ws.destroy(force=True)
