@@ -224,8 +224,8 @@ def view(
     """Return what users see: the record, joined with what the provider reports."""
     status, message, missing = observed(record.status, record.status_message, seen)
     services = as_wanted(record.services, seen.services)
-    if status is WorkspaceStatus.RUNNING and seen.state is InstanceState.RUNNING:
-        message = message or degraded(services)
+    runs = status is WorkspaceStatus.RUNNING and seen.state is InstanceState.RUNNING
+    amiss = [text for text in (record.degraded, degraded(services) if runs else None) if text]
     active = record.last_active if last_active is None else max(record.last_active, last_active)
     return WorkspaceInfo(
         id=record.id,
@@ -233,7 +233,7 @@ def view(
         display_name=record.display_name,
         status=status,
         status_message=message,
-        degraded=record.degraded,
+        degraded="; ".join(amiss) or None,
         hooks_due=record.hooks_due,
         current=record.name == current,
         missing=missing,

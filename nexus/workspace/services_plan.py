@@ -223,7 +223,7 @@ def as_wanted(services: Sequence[ServiceSpec], seen: Sequence[ServiceStatus]) ->
 def degraded(seen: Sequence[ServiceStatus]) -> str | None:
     """Return what is wrong with the services of a workspace that runs, as a sentence; ``None`` when nothing is."""
     found = [f"service {status.name!r} {status.trouble}" for status in seen if status.trouble is not None]
-    return f"degraded: {'; '.join(found)}" if found else None
+    return "; ".join(found) or None
 
 
 def listeners(table: str) -> frozenset[int]:

@@ -164,7 +164,7 @@ async def test_an_application_works_with_its_database_and_cache_all_life_long(be
         raw.call("POST", f"/containers/{container(raw, ws, 'worker')}/kill")
         info = await ws.refresh()
         assert info.status == "running"
-        assert info.status_message == "degraded: service 'worker' ended with status 137"
+        assert info.degraded == "service 'worker' ended with status 137"
         assert (await ws.start()).status_message is None
 
         # A container started again by hand has a new network: the services follow at the next start.

@@ -93,7 +93,7 @@ services:
         (src / "go").unlink()
 
         async def degraded() -> bool:
-            return (await ws.refresh()).status_message == "degraded: service 'flaky' ended with status 3"
+            return (await ws.refresh()).degraded == "service 'flaky' ended with status 3"
 
         await until(degraded)
         log = await lines(ws, "flaky")

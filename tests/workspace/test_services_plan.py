@@ -149,7 +149,7 @@ def test_what_is_wrong_shows_by_name() -> None:
     specs = [service("b"), service("a"), service("c")]
     seen = as_wanted(specs, [running(name="b"), running(name="c", state=ServiceState.EXITED, exit_code=0)])
     assert [(status.name, status.state) for status in seen] == [("a", "absent"), ("b", "running"), ("c", "exited")]
-    assert degraded(seen) == "degraded: service 'a' does not run"
+    assert degraded(seen) == "service 'a' does not run"
     assert degraded(seen[1:]) is None
 
 
