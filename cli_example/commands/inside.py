@@ -38,23 +38,11 @@ async def execute(
     """Run a command in a workspace. Input, output, signals and status are the command's own."""
     from cli_example.passthrough import has_stdin, passthrough, terminal
 
-    variables, limit, pty = (
-        options.pairs(env, "--env", inherit=True),
-        options.seconds(timeout),
-        terminal() if tty else None,
-    )
+    given, limit, pty = options.pairs(env, "--env", inherit=True), options.seconds(timeout), terminal() if tty else None
     async with cli.open() as nx:
         ws = await nx.attach(name)
         process = ws.spawn(
-            *argv,
-            cwd=cwd,
-            env=variables,
-            user=user,
-            stdin=has_stdin(),
-            pty=pty,
-            timeout=limit,
-            wake=wake,
-            service=service,
+            *argv, cwd=cwd, env=given, user=user, stdin=has_stdin(), pty=pty, timeout=limit, wake=wake, service=service
         )
         return await passthrough(process, cli.signals, on_terminal=tty)
 

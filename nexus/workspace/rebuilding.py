@@ -196,8 +196,7 @@ async def _record(context: Context, found: Remains, identifier: WorkspaceId, mes
         node=context.node,
         config={
             **settings_of(settings, identity),
-            # What its container was given is looked up at its next start; programs on this host are given nothing.
-            **(unknown_grant() if identity is not None else {}),
+            **unknown_grant(),
         },
         labels=users_labels(status.labels) if status else {},
     )

@@ -123,7 +123,7 @@ def test_all_three_together_are_valid(site: Site) -> None:
     assert [str(problem) for problem in found if problem.severity == "error"] == []
     for level in FILES:
         alone = ConfigStack.validate(site.root, level=level, env=env, node_file=site.node_path)
-        assert {problem.severity for problem in alone} == {"warning"}
+        assert {problem.severity for problem in alone} <= {"warning"}
     settings = site.load(env=env).settings
     assert (settings.daemon.host, settings.daemon.port) == ("0.0.0.0", 8080)
     assert settings.daemon.tls is not None
