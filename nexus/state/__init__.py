@@ -21,6 +21,7 @@ from nexus.state.locks import LockHolder, lock
 from nexus.state.migrations import MIGRATIONS, Document, Step, UnknownSchema, migrate
 from nexus.state.registry import NodeRegistry
 from nexus.state.rows import Claim, Decision, Known, LeaseRow, PortKey, RestoreReport
+from nexus.state.start_lock import starting, still
 from nexus.state.store import FileStateStore
 
 __all__ = [
@@ -47,4 +48,6 @@ __all__ = [
     "UnknownSchema",
     "lock",
     "migrate",
+    "starting",
+    "still",
 ]

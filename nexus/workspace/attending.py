@@ -34,12 +34,18 @@ async def spawn(context: Context, record: WorkspaceRecord, request: SpawnRequest
         # Before it starts: whoever is about to put the workspace to sleep looks at this note last.
         await context.mark_active(record.id)
     try:
-        handle = await (await context.instance(record)).spawn(request)
+        handle = await _start(context, record, request)
     except WorkspaceStopped:
         if not request.wake or not await wake(context, record.name):
             raise
-        handle = await (await context.instance(await context.record(record.id))).spawn(request)
+        handle = await _start(context, await context.record(record.id), request)
     return Attended(context, record.id, handle, request) if request.keeps_awake else handle
+
+
+async def _start(context: Context, record: WorkspaceRecord, request: SpawnRequest) -> ProcessHandle:
+    instance = await context.instance(record)
+    async with context.starting(record.id):
+        return await instance.spawn(request)
 
 
 async def wake(context: Context, name: str) -> bool:

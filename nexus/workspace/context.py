@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,18 @@ from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
 from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
-from nexus.state import ApprovalStore, DestroyedStore, FileStateStore, HoldStore, HookLogs, Journal, NodeRegistry, lock
+from nexus.state import (
+    ApprovalStore,
+    DestroyedStore,
+    FileStateStore,
+    HoldStore,
+    HookLogs,
+    Journal,
+    NodeRegistry,
+    lock,
+    starting,
+    still,
+)
 from nexus.telemetry import EventBus
 from nexus.workspace.clock import SystemClock
 from nexus.workspace.records import provider_options, reference, specification
@@ -274,9 +285,25 @@ class Context:
         """Return the commands that this process has started in a workspace and that have not ended."""
         return tuple(self._attended.get(identifier, {}).values())
 
+    def starting(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
+        """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile."""
+        return starting(self._starts(identifier))
+
+    def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
+        """Hold that no command is being started.
+
+        Raises:
+            Busy: When one has been starting for long.
+        """
+        return still(self._starts(identifier))
+
+    def _starts(self, identifier: WorkspaceId) -> Path:
+        return self.home / "state" / "locks" / "starts" / f"{identifier}.lock"
+
     async def forget_activity(self, identifier: WorkspaceId) -> None:
         """Remove the note."""
         await anyio.Path(self._activity(identifier)).unlink(missing_ok=True)
+        await anyio.Path(self._starts(identifier)).unlink(missing_ok=True)
 
     def _activity(self, identifier: WorkspaceId) -> Path:
         return self.home / "state" / "activity" / identifier
