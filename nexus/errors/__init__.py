@@ -1,0 +1,228 @@
+"""Every error that Nexus raises on purpose.
+
+::
+
+    NexusError
+    ├── InvalidArgument (ValueError)
+    │   └── InvalidName
+    ├── ConfigError
+    ├── NotFound (LookupError)
+    │   ├── WorkspaceNotFound
+    │   ├── ProviderNotFound
+    │   └── ServiceNotFound
+    ├── Conflict
+    │   ├── AlreadyExists
+    │   ├── StateConflict
+    │   ├── Busy
+    │   └── UnsavedWork
+    ├── GitError
+    │   ├── NotARepository
+    │   ├── BareRepository
+    │   ├── UnbornHead
+    │   ├── RefNotFound (LookupError)
+    │   ├── BranchInUse
+    │   └── SyncConflict
+    ├── StateError
+    │   ├── RecordDamaged
+    │   └── RegistryDamaged
+    ├── FsError (OSError)
+    │   ├── PathNotFound (FileNotFoundError)
+    │   ├── PathExists (FileExistsError)
+    │   ├── PathNotADirectory (NotADirectoryError)
+    │   ├── PathIsADirectory (IsADirectoryError)
+    │   ├── PathDenied (PermissionError)
+    │   ├── PathEscape
+    │   └── ContentModified
+    ├── ExecError
+    │   ├── ExecStartError
+    │   ├── ExecFailed
+    │   ├── ExecTimeout (TimeoutError)
+    │   ├── OutputLimitExceeded
+    │   ├── ProcessLost
+    │   └── StdinClosed (BrokenPipeError)
+    ├── WorkspaceUnavailable
+    │   ├── WorkspaceStopped
+    │   ├── WorkspaceGone
+    │   └── WorkspaceUnreachable
+    ├── ProviderError
+    │   ├── ProviderUnavailable
+    │   ├── ProviderForbidden (PermissionError)
+    │   ├── ImageNotFound
+    │   ├── ImagePullFailed
+    │   └── BuildFailed
+    ├── ServiceFailed
+    ├── PortError
+    │   ├── PortInUse (OSError)
+    │   └── PortsExhausted
+    ├── SecretError
+    │   ├── SecretNotFound (LookupError)
+    │   ├── SecretRefused (PermissionError)
+    │   ├── SecretsLocked
+    │   ├── SecretStoreDamaged
+    │   └── KeychainUnavailable
+    ├── QuotaExceeded
+    ├── NotTrusted (PermissionError)
+    ├── HookFailed
+    ├── Unsupported (NotImplementedError)
+    ├── OperationTimeout (TimeoutError)
+    ├── WrongLoop (RuntimeError)
+    └── CleanupError
+
+The string ``code`` is the contract: it is stable, travels over the wire and is what programs compare. ``message`` is one
+sentence for people, ``hint`` the next step, ``details`` JSON scalars and lists, ``retryable`` whether the same call may
+succeed later without a change (``None``: not known). Errors carry names and numbers, never live objects, and survive
+pickling, so they cross process pools. A class inherits the fitting class of the standard library, so that
+``except FileNotFoundError`` and ``except TimeoutError`` just work.
+"""
+
+from __future__ import annotations
+
+from nexus.errors.backends import (
+    BuildFailed,
+    ImageNotFound,
+    ImagePullFailed,
+    PortError,
+    PortInUse,
+    PortsExhausted,
+    ProviderError,
+    ProviderForbidden,
+    ProviderUnavailable,
+    ServiceFailed,
+)
+from nexus.errors.base import (
+    CleanupError,
+    Detail,
+    InvalidArgument,
+    InvalidName,
+    NexusError,
+    OperationTimeout,
+    Unsupported,
+    WrongLoop,
+)
+from nexus.errors.execution import (
+    ExecError,
+    ExecFailed,
+    ExecStartError,
+    ExecTimeout,
+    HookFailed,
+    OutputLimitExceeded,
+    ProcessLost,
+    StdinClosed,
+)
+from nexus.errors.files import (
+    ContentModified,
+    FsError,
+    PathDenied,
+    PathEscape,
+    PathExists,
+    PathIsADirectory,
+    PathNotADirectory,
+    PathNotFound,
+)
+from nexus.errors.git import (
+    BareRepository,
+    BranchInUse,
+    GitError,
+    NotARepository,
+    RefNotFound,
+    SyncConflict,
+    UnbornHead,
+)
+from nexus.errors.settings import (
+    ConfigError,
+    KeychainUnavailable,
+    NotTrusted,
+    SecretError,
+    SecretNotFound,
+    SecretRefused,
+    SecretsLocked,
+    SecretStoreDamaged,
+)
+from nexus.errors.workspaces import (
+    AlreadyExists,
+    Busy,
+    Conflict,
+    NotFound,
+    ProviderNotFound,
+    QuotaExceeded,
+    RecordDamaged,
+    RegistryDamaged,
+    ServiceNotFound,
+    StateConflict,
+    StateError,
+    UnsavedWork,
+    WorkspaceGone,
+    WorkspaceNotFound,
+    WorkspaceStopped,
+    WorkspaceUnavailable,
+    WorkspaceUnreachable,
+)
+
+__all__ = [
+    "AlreadyExists",
+    "BareRepository",
+    "BranchInUse",
+    "BuildFailed",
+    "Busy",
+    "CleanupError",
+    "ConfigError",
+    "Conflict",
+    "ContentModified",
+    "Detail",
+    "ExecError",
+    "ExecFailed",
+    "ExecStartError",
+    "ExecTimeout",
+    "FsError",
+    "GitError",
+    "HookFailed",
+    "ImageNotFound",
+    "ImagePullFailed",
+    "InvalidArgument",
+    "InvalidName",
+    "KeychainUnavailable",
+    "NexusError",
+    "NotARepository",
+    "NotFound",
+    "NotTrusted",
+    "OperationTimeout",
+    "OutputLimitExceeded",
+    "PathDenied",
+    "PathEscape",
+    "PathExists",
+    "PathIsADirectory",
+    "PathNotADirectory",
+    "PathNotFound",
+    "PortError",
+    "PortInUse",
+    "PortsExhausted",
+    "ProcessLost",
+    "ProviderError",
+    "ProviderForbidden",
+    "ProviderNotFound",
+    "ProviderUnavailable",
+    "QuotaExceeded",
+    "RecordDamaged",
+    "RefNotFound",
+    "RegistryDamaged",
+    "SecretError",
+    "SecretNotFound",
+    "SecretRefused",
+    "SecretStoreDamaged",
+    "SecretsLocked",
+    "ServiceFailed",
+    "ServiceNotFound",
+    "StateConflict",
+    "StateError",
+    "StdinClosed",
+    "SyncConflict",
+    "UnbornHead",
+    "UnsavedWork",
+    "Unsupported",
+    "WorkspaceGone",
+    "WorkspaceNotFound",
+    "WorkspaceStopped",
+    "WorkspaceUnavailable",
+    "WorkspaceUnreachable",
+    "WrongLoop",
+]
