@@ -117,9 +117,7 @@ def read_file(
     return None if text is None else read_tree(text, str(path), problems)
 
 
-def read_text(
-    path: Path, problems: Problems, *, project: Path | None = None, start: Path | None = None
-) -> str | None:
+def read_text(path: Path, problems: Problems, *, project: Path | None = None, start: Path | None = None) -> str | None:
     """Return the text of a file; ``None`` when there is no such file, or it cannot be read.
 
     Only ordinary files of at most 1 MiB are opened, never a pipe or a device.

@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from nexus.config import checks
+from nexus.config.adopting import Adopted
 from nexus.config.alone import check_alone
 from nexus.config.assignments import SHORT_NAMES, environment_layer, flag_layer
 from nexus.config.builtin import built_in

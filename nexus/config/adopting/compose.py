@@ -34,7 +34,6 @@ class Composed:
     """The services that run, as a project's file spells them."""
     workspace: Branch | None = None
     """The service that is the workspace itself, spelled as a service."""
-    place: Place = Place("compose")
 
 
 def translate_compose(
@@ -73,7 +72,7 @@ def translate_compose(
         else:
             found[name] = node
     own = found.pop(workspace, None) if workspace is not None else None
-    return Composed(_fitting(found, own, sheet), own, document.place)
+    return Composed(_fitting(found, own, sheet), own)
 
 
 def _top(document: Branch, sheet: Sheet) -> None:
@@ -83,7 +82,9 @@ def _top(document: Branch, sheet: Sheet) -> None:
                 for key, said in below.children.items() if isinstance(below, Branch) else ():
                     if key == "driver" and isinstance(said, Leaf) and said.value == "local":
                         continue
-                    sheet.leave(f"volumes.{volume}.{key}", place, "has no counterpart: every workspace has a volume of its own")
+                    sheet.leave(
+                        f"volumes.{volume}.{key}", place, "has no counterpart: every workspace has a volume of its own"
+                    )
         elif name not in _QUIET and not is_null(node):
             sheet.leave(name, key_place(document, name), _REASONS.get(name, "has no counterpart"))
 
@@ -95,10 +96,17 @@ def _services(document: Branch, sheet: Sheet) -> dict[str, Branch]:
         if not isinstance(node, Branch):
             sheet.wrong(f"services.{name}", node, "a map")
         elif not SERVICE_NAME.fullmatch(name):
-            sheet.leave(f"services.{name}", place, "is not run: its name is none that a host can have (a-z, 0-9, '-', '_')")
+            sheet.leave(
+                f"services.{name}", place, "is not run: its name is none that a host can have (a-z, 0-9, '-', '_')"
+            )
         elif not is_null(node.children.get("extends")):
             at = key_place(node, "extends")
-            sheet.leave(f"services.{name}.extends", at, "is not followed, so the service is not run", "write out what it extends")
+            sheet.leave(
+                f"services.{name}.extends",
+                at,
+                "is not followed, so the service is not run",
+                "write out what it extends",
+            )
         else:
             found[name] = node
     return found
@@ -116,7 +124,9 @@ def _running(
     wanted: list[str] = []
     for name, node in written.items():
         held = node.children.get("profiles")
-        profiles = {text for _, text, _ in sheet.texts(f"services.{name}.profiles", held)} if held is not None else set()
+        profiles = (
+            {text for _, text, _ in sheet.texts(f"services.{name}.profiles", held)} if held is not None else set()
+        )
         if chosen is not None or name == workspace or not profiles or profiles & active or "*" in active:
             wanted.append(name)
         else:
@@ -162,7 +172,9 @@ def _without_missing(kept: dict[str, Branch], sheet: Sheet) -> dict[str, Branch]
         for other in list(waits.children) if isinstance(waits, Branch) else ():
             if other not in kept:
                 place = key_place(waits, other) if isinstance(waits, Branch) else node.place
-                sheet.leave(f"services.{name}.depends_on.{other}", place, "is not waited for: no such service runs here")
+                sheet.leave(
+                    f"services.{name}.depends_on.{other}", place, "is not waited for: no such service runs here"
+                )
                 kept[name] = without(kept[name], "depends_on", other)
     return kept
 

@@ -11,7 +11,6 @@ from nexus.config.adopting.interpolation import CannotInterpolate, interpolate
 from nexus.config.adopting.sheet import Sheet
 from nexus.config.layers import Branch, Items, Leaf, Node, key_place
 from nexus.config.places import MAX_TEXT
-from nexus.config.problems import quoted
 
 _REPLACED: Final = frozenset({"command", "entrypoint", "test"})
 """Lists of which the last file's counts alone; all others are added up."""
@@ -103,7 +102,9 @@ class _Filling:
             return node
         self._length += len(value)
         if self._length > MAX_TEXT:
-            self._sheet.problems.add(node.place, f"the values come to more than {MAX_TEXT // 1024} KiB with their variables")
+            self._sheet.problems.add(
+                node.place, f"the values come to more than {MAX_TEXT // 1024} KiB with their variables"
+            )
         return replace(node, value=value, text=value, note=FILLED if value != text.replace("$$", "$") else node.note)
 
 

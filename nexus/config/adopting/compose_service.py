@@ -31,8 +31,23 @@ _REASONS: Final[Mapping[str, str]] = {
     "labels": "is not taken over",
     "logging": "is not taken over: 'boulder ws logs --service' shows what a service prints",
     **dict.fromkeys(
-        ("privileged", "cap_add", "devices", "security_opt", "pid", "ipc", "userns_mode", "cgroup_parent", "volumes_from",
-         "network_mode", "device_cgroup_rules", "gpus", "sysctls", "uts", "cgroup"),
+        (
+            "privileged",
+            "cap_add",
+            "devices",
+            "security_opt",
+            "pid",
+            "ipc",
+            "userns_mode",
+            "cgroup_parent",
+            "volumes_from",
+            "network_mode",
+            "device_cgroup_rules",
+            "gpus",
+            "sysctls",
+            "uts",
+            "cgroup",
+        ),
         _HOST_ACCESS,
     ),
 }
@@ -102,14 +117,20 @@ class ServiceTranslation:
 
     def _image(self, name: str, node: Node) -> None:
         if not is_null(self._written.children.get("build")):
-            self._sheet.leave(f"{self._key}.image", node.place, "only names what 'build' builds, which has a name of its own here")
+            self._sheet.leave(
+                f"{self._key}.image", node.place, "only names what 'build' builds, which has a name of its own here"
+            )
             return
         self._plain(name, node)
 
     def _words(self, name: str, node: Node) -> None:
         key = f"{self._key}.{name}"
         if isinstance(node, Items):
-            words = [Leaf(text, item.place, note_of(item)) for item in node.items if (text := self._sheet.text(key, item)) is not None]
+            words = [
+                Leaf(text, item.place, note_of(item))
+                for item in node.items
+                if (text := self._sheet.text(key, item)) is not None
+            ]
         else:
             text = self._sheet.text(key, node) or ""
             try:
@@ -198,7 +219,9 @@ def env_value(key: str, node: Node, place: Place, sheet: Sheet) -> str | None:
         return None
     text = sheet.text(key, node)
     if text is not None and reference_name(text):
-        sheet.leave(key, node.place, "has a value that would be a reference to a variable of this host, so it is left out")
+        sheet.leave(
+            key, node.place, "has a value that would be a reference to a variable of this host, so it is left out"
+        )
         return None
     return text
 
@@ -221,7 +244,9 @@ def read_build(key: str, node: Node, base: PurePosixPath, sheet: Sheet) -> Branc
             text = sheet.text(f"{key}.dockerfile", below)
             file = inside(PurePosixPath(), text) if text is not None else None
             if file is None:
-                sheet.leave(f"{key}.dockerfile", below.place, "lies outside the folder that the build sees, so it is not built")
+                sheet.leave(
+                    f"{key}.dockerfile", below.place, "lies outside the folder that the build sees, so it is not built"
+                )
                 return None
             found[name] = Leaf(str(file), below.place)
         elif name == "target":

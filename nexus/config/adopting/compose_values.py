@@ -13,7 +13,8 @@ from nexus.config.layers import Branch, Items, Leaf, Node, Place
 _MOST_PORTS: Final = 32
 _HOST: Final = r"(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|localhost):)?"
 _PORT: Final = re.compile(
-    _HOST + r"(?:(?P<host>[0-9]{0,5}(?:-[0-9]{1,5})?):)?(?P<inside>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?",
+    _HOST
+    + r"(?:(?P<host>[0-9]{0,5}(?:-[0-9]{1,5})?):)?(?P<inside>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?",
     re.ASCII,
 )
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -34,7 +35,9 @@ def read_ports(key: str, node: Node, sheet: Sheet) -> Items:
 
 
 def _long_port(key: str, item: Branch, sheet: Sheet) -> str | None:
-    said = {name: sheet.text(f"{key}.{name}", below) for name, below, _ in sheet.entries(key, item) if not is_null(below)}
+    said = {
+        name: sheet.text(f"{key}.{name}", below) for name, below, _ in sheet.entries(key, item) if not is_null(below)
+    }
     if not said.get("target"):
         sheet.problems.add(item.place, f"'{key}' lacks 'target'")
         return None
@@ -87,15 +90,16 @@ def read_volumes(key: str, node: Node, base: PurePosixPath, owner: str, sheet: S
         if parts is None:
             continue
         source, target, read_only = parts
-        written = volume_source(name, source, target, item.place, base, owner, sheet)
+        written = volume_source(name, source, target, place=item.place, base=base, owner=owner, sheet=sheet)
         if written is not None:
             found.pop(target, None)
-            found[target] = Leaf(f"{written}:{target}{':ro' if read_only else ''}", item.place, item.note if isinstance(item, Leaf) else None)
+            text = f"{written}:{target}{':ro' if read_only else ''}"
+            found[target] = Leaf(text, item.place, item.note if isinstance(item, Leaf) else None)
     return Items(tuple(found.values()), node.place)
 
 
 def volume_source(
-    key: str, source: str, target: str, place: Place, base: PurePosixPath, owner: str, sheet: Sheet
+    key: str, source: str, target: str, *, place: Place, base: PurePosixPath, owner: str, sheet: Sheet
 ) -> str | None:
     """Return how we write what is mounted; ``None`` when it cannot be, which is listed then."""
     if not target.startswith("/") or ":" in target or ".." in PurePosixPath(target).parts or not target.strip("/"):
@@ -138,7 +142,9 @@ def _long_volume(key: str, item: Branch, sheet: Sheet) -> tuple[str, str, bool] 
     source = sheet.text(f"{key}.source", said["source"]) if "source" in said else ""
     target = sheet.text(f"{key}.target", said["target"]) if "target" in said else ""
     if kind not in {"volume", "bind"}:
-        sheet.leave(key, item.place, f"is of the type {str(kind)[:20]!r}, which has no counterpart, so it is not mounted")
+        sheet.leave(
+            key, item.place, f"is of the type {str(kind)[:20]!r}, which has no counterpart, so it is not mounted"
+        )
         return None
     if source is None or target is None:
         return None
@@ -164,7 +170,9 @@ def read_dependencies(key: str, node: Node, sheet: Sheet) -> Branch:
             if other != "condition":
                 sheet.leave(f"{key}.{name}.{other}", place, "has no counterpart")
         if text not in _CONDITIONS:
-            sheet.problems.add(below.place, f"'{key}.{name}.condition' must be {', '.join(_CONDITIONS[:2])} or {_CONDITIONS[2]}")
+            sheet.problems.add(
+                below.place, f"'{key}.{name}.condition' must be {', '.join(_CONDITIONS[:2])} or {_CONDITIONS[2]}"
+            )
             continue
         found[name] = Branch({"condition": Leaf(text, condition.place if condition else below.place)}, below.place)
     return Branch(found, node.place, {name: place for name, _, place in sheet.entries(key, node) if name in found})

@@ -49,7 +49,12 @@ _ACTED: Final = frozenset(
         *NOT_RUN, *(name for names in MOMENTS.values() for name in names),
     }
 )  # fmt: skip
-_USUAL: Final[Mapping[str, bool]] = {"init": True, "overrideCommand": True, "updateRemoteUserUID": True, "privileged": False}
+_USUAL: Final[Mapping[str, bool]] = {
+    "init": True,
+    "overrideCommand": True,
+    "updateRemoteUserUID": True,
+    "privileged": False,
+}
 """What is so anyway."""
 
 
@@ -83,7 +88,11 @@ def translate_devcontainer(
 def _rest(document: Branch, sheet: Sheet) -> None:
     for name, node in document.children.items():
         value = node.value if isinstance(node, Leaf) else None
-        empty = is_null(node) or (isinstance(node, Branch) and not node.children) or (isinstance(node, Items) and not node.items)
+        empty = (
+            is_null(node)
+            or (isinstance(node, Branch) and not node.children)
+            or (isinstance(node, Items) and not node.items)
+        )
         if name in _ACTED or empty or (name in _USUAL and value is _USUAL[name]):
             continue
         reason, hint = _REASONS.get(name, ("has no counterpart", None))
@@ -110,7 +119,9 @@ def _environment(document: Branch, section: str, variables: Variables, sheet: Sh
             continue
         value = _put_in(key, below, variables, sheet)
         if value is not None and reference_name(value):
-            sheet.leave(key, below.place, "has a value that would be a reference to a variable of this host, so it is left out")
+            sheet.leave(
+                key, below.place, "has a value that would be a reference to a variable of this host, so it is left out"
+            )
         elif value is not None:
             found[name] = value
             sheet.graft(("env", name), Leaf(value, below.place, key, text=value))
@@ -166,7 +177,11 @@ def _built(build: Branch, base: PurePosixPath, variables: Variables, sheet: Shee
     path = inside(base, text) if text is not None else None
     if path is None:
         if text is not None:
-            sheet.leave("build.dockerfile", file.place, "lies outside the project, which a clone cannot ask for, so it is not built")
+            sheet.leave(
+                "build.dockerfile",
+                file.place,
+                "lies outside the project, which a clone cannot ask for, so it is not built",
+            )
         return
     args = build.children.get("args")
     filled: dict[str, Node] = {}
@@ -195,14 +210,18 @@ def _composed(
             files.append((path, place))
     service = sheet.text("service", said["service"]) if "service" in said else None
     if service is None:
-        sheet.problems.add(said["dockerComposeFile"].place, "'dockerComposeFile' needs 'service': which one is the workspace")
+        sheet.problems.add(
+            said["dockerComposeFile"].place, "'dockerComposeFile' needs 'service': which one is the workspace"
+        )
     run = said.get("runServices")
     chosen = [text for _, text, _ in sheet.texts("runServices", run)] if run is not None else None
     composed = compose(files, service, chosen) if files and service is not None else None
     if composed is None:
         return None
     if composed.workspace is None:
-        sheet.problems.add(said["service"].place, "'service' names no service that the compose files have and that can run")
+        sheet.problems.add(
+            said["service"].place, "'service' names no service that the compose files have and that can run"
+        )
         return None
     place_workspace(str(service), composed.workspace, sheet)
     return composed
@@ -218,8 +237,8 @@ def _services(composed: Composed | None, forwarded: Sequence[ServicePort], sheet
     for name, node in services.items():
         sheet.graft(("services", name), node)
         for number in inner_ports(node):
-            for port in names_of(number, sheet):  # it is reached by the service's name
-                sheet.tree = without(sheet.tree, "ports", port)
+            for twin in names_of(number, sheet):  # it is reached by the service's name
+                sheet.tree = without(sheet.tree, "ports", twin)
 
 
 def _mounts(document: Branch, variables: Variables, sheet: Sheet) -> None:
@@ -230,9 +249,13 @@ def _mounts(document: Branch, variables: Variables, sheet: Sheet) -> None:
         said = _mount(key, item, sheet)
         source, target = said.get("source", ""), said.get("target", "")
         project = source in {"${localWorkspaceFolder}", "${localWorkspaceFolder}/"}
-        local = source.removeprefix("${localWorkspaceFolder}/") if source.startswith("${localWorkspaceFolder}/") else None
+        local = (
+            source.removeprefix("${localWorkspaceFolder}/") if source.startswith("${localWorkspaceFolder}/") else None
+        )
         if said.get("type", "volume") not in {"volume", "bind"}:
-            sheet.leave(key, item.place, f"is of the type {said['type'][:20]!r}, which has no counterpart, so it is not mounted")
+            sheet.leave(
+                key, item.place, f"is of the type {said['type'][:20]!r}, which has no counterpart, so it is not mounted"
+            )
             continue
         put, aim = variables.value(source if local is None else local), variables.value(target)
         if (put.text is None and not project) or aim.text is None:
@@ -242,10 +265,14 @@ def _mounts(document: Branch, variables: Variables, sheet: Sheet) -> None:
         filled = "./" if project else put.text if local is None else f"./{put.text}"
         if said.get("type") == "bind" and local is None and not project and not str(filled).startswith((".", "/", "~")):
             filled = f"/{filled}"
-        written = volume_source(key, str(filled), aim.text, item.place, PurePosixPath(), "workspace", sheet)
+        written = volume_source(
+            key, str(filled), aim.text, place=item.place, base=PurePosixPath(), owner="workspace", sheet=sheet
+        )
         read_only = said.get("readonly", "false") == "true"
         if written is not None and read_only and written.startswith("./"):
-            sheet.leave(key, item.place, "is not mounted: the tree is writable inside, so no part of it can be read-only")
+            sheet.leave(
+                key, item.place, "is not mounted: the tree is writable inside, so no part of it can be read-only"
+            )
         elif written is not None:
             found[aim.text] = Leaf(f"{written}:{aim.text}{':ro' if read_only else ''}", item.place)
     if found and node is not None:
@@ -285,5 +312,6 @@ def _requirements(document: Branch, sheet: Sheet) -> None:
             if name == "cpus" and (type(value) is not int or value < 1):
                 sheet.wrong(key, below, "a whole number of cores")
             else:
-                sheet.graft(("resources", names[name]), Leaf(value, below.place, key) if isinstance(below, Leaf) else below)
-
+                sheet.graft(
+                    ("resources", names[name]), Leaf(value, below.place, key) if isinstance(below, Leaf) else below
+                )

@@ -84,8 +84,12 @@ def _attributes(document: Branch, sheet: Sheet) -> dict[str, Branch]:
             continue
         found[port] = node
         for name, below in node.children.items():
-            if name not in {"label", "visibility", "requireLocalPort"} or (name == "requireLocalPort" and not port.isdecimal()):
-                sheet.leave(f"portsAttributes.{port}.{name}", below.place if not is_null(below) else place, "has no counterpart")
+            if name not in {"label", "visibility", "requireLocalPort"} or (
+                name == "requireLocalPort" and not port.isdecimal()
+            ):
+                sheet.leave(
+                    f"portsAttributes.{port}.{name}", below.place if not is_null(below) else place, "has no counterpart"
+                )
     return found
 
 
@@ -108,7 +112,9 @@ def _write(own: dict[int, tuple[Place, str]], attributes: dict[str, Branch], she
             if text in _VISIBILITIES:
                 sheet.put(("ports", name, "visibility"), text, visibility.place, f"portsAttributes.{number}.visibility")
             else:
-                sheet.leave(f"portsAttributes.{number}.visibility", visibility.place, "is none of private, public and org")
+                sheet.leave(
+                    f"portsAttributes.{number}.visibility", visibility.place, "is none of private, public and org"
+                )
         if isinstance(local, Leaf) and local.value is True:
             sheet.put(("ports", name, "host"), number, local.place, f"portsAttributes.{number}.requireLocalPort")
 
@@ -122,4 +128,8 @@ def names_of(number: str, sheet: Sheet) -> list[str]:
     """Return what the workspace's ports with this number inside are called so far."""
     ports = sheet.said("ports")
     found = ports.children.items() if isinstance(ports, Branch) else ()
-    return [name for name, port in found if isinstance(inner := child(port, "container"), Leaf) and str(inner.value) == number]
+    return [
+        name
+        for name, port in found
+        if isinstance(inner := child(port, "container"), Leaf) and str(inner.value) == number
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
@@ -27,6 +27,8 @@ COMPOSES: Final = tuple(
 _FOLDER: Final = ".devcontainer"
 _MOST_FOLDERS: Final = 100
 _MOST_FILES: Final = 32
+_OURS: Final = ((".git",), (".nexus",))
+"""Folders whose files are the user's, not the project's: a clone must not have them put into the environment of its programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,13 @@ class _Reading:
         return read_dotenv(text, str(self._root / path), known, self._problems) if text is not None else {}
 
     def _text(self, path: PurePosixPath) -> str | None:
+        if path.parts[:1] in _OURS:
+            self._problems.add(Place(str(self._root / path), 1, 1), f"no file may be read from {path.parts[0]}")
+            return None
         if path not in self._texts and len(self._texts) >= _MOST_FILES:
-            self._problems.add(Place(str(self._root / path), 1, 1), f"more than {_MOST_FILES} files are named; this one is not read")
+            self._problems.add(
+                Place(str(self._root / path), 1, 1), f"more than {_MOST_FILES} files are named; this one is not read"
+            )
             return None
         if path not in self._texts:
             text = sources.read_text(self._root / path, self._problems, project=self._root, start=self._start)
@@ -182,7 +189,7 @@ class _Reading:
 def _in_order(found: Sequence[Unsupported]) -> tuple[Unsupported, ...]:
     """Return the list by place, with one entry for a key that is told twice at one place."""
     rank = {source: index for index, source in enumerate(dict.fromkeys(entry.place.source for entry in found))}
-    unique = {(entry.key, entry.place, entry.reason): replace(entry) for entry in found}
+    unique = {(entry.key, entry.place, entry.reason): entry for entry in found}
     return tuple(
         sorted(unique.values(), key=lambda one: (rank[one.place.source], one.place.line or 0, one.place.column or 0))
     )

@@ -21,7 +21,9 @@ from nexus.config.problems import Problems, quoted
 
 _SKIPPED: Final = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?(?![0-9A-Za-z_.+-])", re.ASCII)
+_NUMBER: Final = re.compile(
+    r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?(?![0-9A-Za-z_.+-])", re.ASCII
+)
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _WORDS: Final[dict[str, JsonValue]] = {"true": True, "false": False, "null": None}
 _CLOSERS: Final = {"}": True, "]": False}
@@ -179,9 +181,7 @@ class _Reader:
             raise _Refused(self._position, "bad JSON: this text has no end in its line, or a '\\' that means nothing")
         value: str = json.loads(match[0])
         if UNUSABLE.search(value):
-            self._problems.add(
-                self.place(self._position), "a NUL character or half of a surrogate pair cannot be used"
-            )
+            self._problems.add(self.place(self._position), "a NUL character or half of a surrogate pair cannot be used")
             value = UNUSABLE.sub("", value)
         self._position = match.end()
         return value

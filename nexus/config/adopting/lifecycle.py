@@ -40,7 +40,7 @@ def translate_lifecycle(document: Branch, variables: Variables, sheet: Sheet) ->
                 parts.append(f"# {name}\n{part}")
         if parts:
             place = document.children[present[0]].place
-            head = f'{TREE}=$PWD\nexport {TREE}\n' if any(TREE in part for part in parts) else ""
+            head = f"{TREE}=$PWD\nexport {TREE}\n" if any(TREE in part for part in parts) else ""
             sheet.put(path, head + "\n".join(parts) + "\n", place, ", ".join(present))
     for name, reason in NOT_RUN.items():
         below = document.children.get(name)
@@ -52,7 +52,9 @@ def _command(key: str, node: Node, variables: Variables, sheet: Sheet) -> str:
     """Return lines of shell for a command in any of its forms; a map's entries run side by side."""
     if not isinstance(node, Branch):
         return _one(key, node, variables, sheet)
-    lines = [_one(f"{key}.{name}", below, variables, sheet) for name, below in node.children.items() if not is_null(below)]
+    lines = [
+        _one(f"{key}.{name}", below, variables, sheet) for name, below in node.children.items() if not is_null(below)
+    ]
     lines = [line for line in lines if line]
     if len(lines) < 2:
         return "".join(lines)

@@ -56,7 +56,9 @@ class Variables:
             if name == "devcontainerId":
                 return ID
             if name in _FOLDERS:
-                reasons.append(f"needs to know where the tree stands ({match[0]}), which differs from workspace to workspace")
+                reasons.append(
+                    f"needs to know where the tree stands ({match[0]}), which differs from workspace to workspace"
+                )
             elif name in {"localEnv", "env"}:
                 reasons.append(_host(argument, default))
             elif name == "containerEnv" and argument in self.container:

@@ -41,7 +41,9 @@ def place_workspace(name: str, service: Branch, sheet: Sheet) -> None:
             case "command" | "entrypoint" if _only_waits(node):
                 pass
             case _:
-                sheet.leave(f"{key}.{part}", node.place, "has no counterpart for the service that is the workspace itself")
+                sheet.leave(
+                    f"{key}.{part}", node.place, "has no counterpart for the service that is the workspace itself"
+                )
 
 
 def _build(build: Branch, sheet: Sheet) -> None:
@@ -63,7 +65,9 @@ def _volumes(key: str, node: Items, sheet: Sheet) -> None:
         if text.startswith("./:"):
             sheet.leave(name, item.place, "is not acted on: the tree stands at the path that it has on this host")
         elif text.startswith("./") and text.endswith(":ro"):
-            sheet.leave(name, item.place, "is not mounted: the tree is writable inside, so no part of it can be read-only")
+            sheet.leave(
+                name, item.place, "is not mounted: the tree is writable inside, so no part of it can be read-only"
+            )
         elif isinstance(item, Leaf):
             kept.append(item)
     if kept:

@@ -36,7 +36,9 @@ def written_config(adopted: Adopted, root: Path) -> str:
         "# Behind each value stands where it came from. Every key: docs/reference/configuration.md.",
     ]
     if _from_variables(adopted.tree, adopted.path):
-        lines.append("# Some values came from a file of variables that git may ignore: look at them before this file is committed.")
+        lines.append(
+            "# Some values came from a file of variables that git may ignore: look at them before this file is committed."
+        )
     lines += ["", *_map(adopted.tree, 0, root)]
     if not adopted.tree.children:
         lines.append("{}")
@@ -80,7 +82,9 @@ def _map(branch: Branch, depth: int, root: Path) -> Iterator[str]:
                 yield from (f"{'  ' * (depth + 1)}- {_flow(item)}  # {_place(item.place, root)}" for item in node.items)
             case Leaf(value=str() as text) if "\n" in text and _BLOCK.fullmatch(text):
                 yield f"{head} |{remark}"
-                yield from (f"{'  ' * (depth + 1)}{line}" if line else "" for line in text.removesuffix("\n").split("\n"))
+                yield from (
+                    f"{'  ' * (depth + 1)}{line}" if line else "" for line in text.removesuffix("\n").split("\n")
+                )
             case _:
                 yield f"{head} {_flow(node)}{remark}"
 
