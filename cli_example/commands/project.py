@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,13 @@ from cli_example.options import TrustedName
 from cli_example.session import Cli
 
 commands = typer.Typer()
+
+
+class Adoptable(StrEnum):
+    """What a first file can be written from."""
+
+    DEVCONTAINER = "devcontainer"
+    COMPOSE = "compose"
 
 
 @command(commands, "init")
@@ -34,10 +42,10 @@ async def init(
 
     repository = await find_repository(cli.shared.project or Path())
     if only_print:
-        return cli.show(project_template(repository.root, adopted=source))
+        return cli.show(project_template(repository.root, adopted=source.value if source else None))
     if schema:
         return cli.show({"schema": str(write_project_schema(repository.root))})
-    written = write_project_template(repository.root, force=force, adopted=source)
+    written = write_project_template(repository.root, force=force, adopted=source.value if source else None)
     await Worktrees(repository).exclude()
     cli.show(options.shown(written))
     cli.note("look at that file, then: boulder ws up NAME")
