@@ -17,7 +17,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "account": "me",
     "backend.docker.dockerfile": "./.nexus/Dockerfile",
     "backend.docker.build.context": "./app",
-    "backend.docker.build.args.<name>": "3.12",
+    "backend.docker.build.args.<name>": "bookworm",
     "backend.docker.build.target": "dev",
     "backend.docker.image": "node:20-alpine",
     "backend.type": "docker",

@@ -82,6 +82,15 @@ async def page(port: int) -> str:
             await anyio.sleep(0.1)
 
 
+async def text_of(path: Path) -> str:
+    """Return what a service writes, once it has."""
+    with anyio.fail_after(60):
+        while True:
+            if path.exists() and (text := path.read_text()):
+                return text
+            await anyio.sleep(0.1)
+
+
 async def remove_all(nx: nexus.WorkspaceManager) -> None:
     for entry in await nx.list():
         if isinstance(entry, nexus.WorkspaceInfo):
@@ -116,10 +125,7 @@ async def test_services_of_a_compose_file_run_beside_a_workspace(
         ws = await nx.create("one")
         assert {name: status.trouble for name, status in ws.services.items()} == {"web": None, "copy": None}
         assert await page(ws.ports["web"].host_port) == "hello Ada\n"
-        with anyio.fail_after(60):
-            while not (copied := ws.info.worktree_path / "copied").exists() or not copied.read_text():
-                await anyio.sleep(0.1)
-        assert copied.read_text() == "hello Ada\n"
+        assert await text_of(ws.info.worktree_path / "copied") == "hello Ada\n"
         assert (await ws.exec("wget", "-q", "-O", "-", "http://localhost:8000/")).stdout == "hello Ada\n"
         services = nx.config.settings.services
 

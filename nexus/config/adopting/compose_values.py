@@ -170,9 +170,8 @@ def read_dependencies(key: str, node: Node, sheet: Sheet) -> Branch:
             if other != "condition":
                 sheet.leave(f"{key}.{name}.{other}", place, "has no counterpart")
         if text not in _CONDITIONS:
-            sheet.problems.add(
-                below.place, f"'{key}.{name}.condition' must be {', '.join(_CONDITIONS[:2])} or {_CONDITIONS[2]}"
-            )
+            at = condition.place if condition is not None else below.place
+            sheet.problems.add(at, f"'{key}.{name}.condition' must be {', '.join(_CONDITIONS[:2])} or {_CONDITIONS[2]}")
             continue
         found[name] = Branch({"condition": Leaf(text, condition.place if condition else below.place)}, below.place)
     return Branch(found, node.place, {name: place for name, _, place in sheet.entries(key, node) if name in found})

@@ -58,7 +58,9 @@ DEVCONTAINERS: dict[str, Case] = {
         {"build.cacheFrom", "build.args.WHO", "build.args.TOKEN"},
     ),
     "the older spelling of a build": Case(
-        {".devcontainer.json": '{"dockerFile": "docker/Dockerfile.dev", "context": "docker", "appPort": [8080, "9000:9001"]}'},
+        {
+            ".devcontainer.json": '{"dockerFile": "docker/Dockerfile.dev", "context": "docker", "appPort": [8080, "9000:9001"]}'
+        },
         {
             "defaults.dockerfile": "./docker/Dockerfile.dev",
             "defaults.build.context": "./docker",

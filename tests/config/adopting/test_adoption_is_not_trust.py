@@ -18,6 +18,9 @@ from tests.config.conftest import Site
 ANY_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
+CONDITIONS = "service_started, service_healthy or service_completed_successfully"
+
+
 def lay(site: Site, **files: str | bytes) -> None:
     names = {"dev": DEV, "compose": "compose.yaml", "env": ".env"}
     for name, text in files.items():
@@ -73,8 +76,12 @@ class TestWhichFileCounts:
 
 class TestWhatACloneCannotAsk:
     def test_nothing_of_this_host_is_read(self, site: Site) -> None:
-        lay(site, dev=json.dumps({"image": "a:${localEnv:CANARY}", "containerEnv": {"A": "${localEnv:CANARY}", "B": "env:CANARY"},
-            "postCreateCommand": "echo ${localEnv:CANARY}", "build": {"args": {"X": "${localEnv:CANARY}"}}}).replace(', "build"', ', "x"'))  # fmt: skip
+        document = {
+            "image": "a:${localEnv:CANARY}",
+            "containerEnv": {"A": "${localEnv:CANARY}", "B": "env:CANARY"},
+            "postCreateCommand": "echo ${localEnv:CANARY}",
+        }
+        lay(site, dev=json.dumps(document))
         stack = site.load(env={"CANARY": "c4n4ry"})
         assert stack.settings.env == {}
         assert "c4n4ry" not in json.dumps(stack.to_json()) + stack.settings.model_dump_json() + "".join(stack.warnings)
@@ -90,7 +97,7 @@ class TestWhatACloneCannotAsk:
             f"{DEV}:1:44: a project's file cannot set 'env.NEXUS_X': names that begin with NEXUS_ are taken"
         ]
         lay(site, dev='{"image": "a", "containerEnv": {"LD_PRELOAD": "x.so"}}')
-        with pytest.raises(ConfigError, match="a project's file cannot set 'env.LD_PRELOAD' while the backend is 'local'"):
+        with pytest.raises(ConfigError, match=r"a project's file cannot set 'env\.LD_PRELOAD' while"):
             site.load(flags={"backend": "local"})
 
     @pytest.mark.parametrize("path", [".git/config", ".nexus/state/x"])
@@ -98,7 +105,7 @@ class TestWhatACloneCannotAsk:
         (site.root / path).parent.mkdir(parents=True, exist_ok=True)
         (site.root / path).write_text("url = https://token@host\n")
         lay(site, compose=f"services: {{a: {{image: a, env_file: {path}}}}}")
-        assert refused(site) == [f"{path}:1:1: no file may be read from {path.split('/')[0]}"]
+        assert refused(site) == [f"{path}:1:1: no file may be read from {path.partition('/')[0]}"]
 
     @pytest.mark.parametrize("name", [DEV, "compose.yaml", ".env", "x.env"])
     def test_links_out_of_the_project_pipes_and_large_files(self, site: Site, name: str) -> None:
@@ -151,18 +158,36 @@ class TestWhatIsWrong:
         [
             ('{"image": 3.5, "name": []}', "1:24: 'name' must be text, not a list"),
             ('{"image": ["a"]}', "1:11: 'image' must be text, not a list"),
-            ('{"forwardPorts": [0]}', "1:19: 'forwardPorts[0]' is no port: write 3000, or 'db:5432' for one of a service"),
+            (
+                '{"forwardPorts": [0]}',
+                "1:19: 'forwardPorts[0]' is no port: write 3000, or 'db:5432' for one of a service",
+            ),
             ('{"forwardPorts": 3000}', "1:18: 'forwardPorts' must be a list, not a number"),
-            ('{"containerEnv": {"A B": "1"}}', "1:26: 'env.\"A B\"' must be a variable's name: letters, digits and '_', no digit first"),
-            ('{"hostRequirements": {"cpus": "two"}}', "1:31: 'hostRequirements.cpus' must be a whole number of cores, not text"),
-            ('{"hostRequirements": {"memory": "lots"}}', "1:33: 'resources.memory' cannot be used: 'lots' is not a size"),
+            (
+                '{"containerEnv": {"A B": "1"}}',
+                "1:26: 'env.\"A B\"' must be a variable's name: letters, digits and '_', no digit first",
+            ),
+            (
+                '{"hostRequirements": {"cpus": "two"}}',
+                "1:31: 'hostRequirements.cpus' must be a whole number of cores, not text",
+            ),
+            (
+                '{"hostRequirements": {"memory": "lots"}}',
+                "1:33: 'resources.memory' cannot be used: 'lots' is not a size",
+            ),
             ('{"build": {}, "image": "a"}', "1:11: 'build' lacks 'dockerfile'"),
-            ('{"dockerComposeFile": "../c.yml"}', "1:23: 'dockerComposeFile' needs 'service': which one is the workspace"),
+            (
+                '{"dockerComposeFile": "../c.yml"}',
+                "1:23: 'dockerComposeFile' needs 'service': which one is the workspace",
+            ),
             ('{"dockerComposeFile": "../c.yml", "service": "a"}', "1:23: 'c.yml' does not exist"),
-            ('{"dockerComposeFile": "../../c.yml", "service": "a"}', "1:23: 'dockerComposeFile' must name a file inside the project"),
+            (
+                '{"dockerComposeFile": "../../c.yml", "service": "a"}',
+                "1:23: 'dockerComposeFile' must name a file inside the project",
+            ),
             ('{"postCreateCommand": 1.5e3, "mounts": {}}', "1:40: 'mounts' must be a list, not a map"),
         ],
-    )  # fmt: skip
+    )
     def test_in_a_dev_container(self, site: Site, text: str, problem: str) -> None:
         lay(site, dev=text)
         assert refused(site)[0] == f"{DEV}:{problem}"
@@ -174,17 +199,32 @@ class TestWhatIsWrong:
             ("services: {a: b}", "1:15: 'services.a' must be a map, not text"),
             ("services: {a: {image: '${X:?no}'}}", "1:23: this text needs the variable X, which is not set: no"),
             ("services: {a: {image: '${X'}}", "1:23: this text has '${X' without its '}'"),
-            ("services: {a: {image: a, ports: ['x']}}", "1:34: 'services.a.ports[0]' is no port: write 8080, '8080:80' or '127.0.0.1:8080:80'"),
+            (
+                "services: {a: {image: a, ports: ['x']}}",
+                "1:34: 'services.a.ports[0]' is no port: write 8080, '8080:80' or '127.0.0.1:8080:80'",
+            ),
             ("services: {a: {image: a, ports: [{published: 1}]}}", "1:34: 'services.a.ports[0]' lacks 'target'"),
             ("services: {a: {image: a, command: 'x \"y'}}", "1:35: 'services.a.command' has a quote without its end"),
-            ("services: {a: {image: a, restart: often}}", "1:35: 'services.a.restart' must be no, always, unless-stopped, on-failure or on-failure:<times>"),
-            ("services: {a: {image: a, healthcheck: {interval: soon}}}", "1:50: 'services.a.healthcheck.interval' cannot be used: 'soon' is not a duration"),
-            ("services: {a: {image: a, depends_on: {b: {condition: up}}}}", "1:54: 'services.a.depends_on.b.condition' must be service_started, service_healthy or service_completed_successfully"),
+            (
+                "services: {a: {image: a, restart: often}}",
+                "1:35: 'services.a.restart' must be no, always, unless-stopped, on-failure or on-failure:<times>",
+            ),
+            (
+                "services: {a: {image: a, healthcheck: {interval: soon}}}",
+                "1:50: 'services.a.healthcheck.interval' cannot be used: 'soon' is not a duration",
+            ),
+            (
+                "services: {a: {image: a, depends_on: {b: {condition: up}}}}",
+                f"1:54: 'services.a.depends_on.b.condition' must be {CONDITIONS}",
+            ),
             ("services: {a: {<<: 3, image: a}}", "1:20: '<<' must be a map, or a list of maps, not a number"),
-            ("services: {a: {image: a, depends_on: [b]}, b: {image: b, depends_on: [a]}}", "1:39: services depend on each other in a circle: a → b → a"),
+            (
+                "services: {a: {image: a, depends_on: [b]}, b: {image: b, depends_on: [a]}}",
+                "1:39: services depend on each other in a circle: a → b → a",
+            ),
             ("a: &x [*x]", "1:8: the alias '*x' stands inside what it names"),
         ],
-    )  # fmt: skip
+    )
     def test_in_a_compose_file(self, site: Site, text: str, problem: str) -> None:
         lay(site, compose=text)
         assert refused(site)[0] == f"compose.yaml:{problem}"
@@ -199,10 +239,58 @@ class TestWhatIsWrong:
 
 
 KEYS = st.sampled_from(
-    """image build dockerFile context dockerfile args target forwardPorts appPort portsAttributes label containerEnv remoteEnv mounts
-    hostRequirements cpus memory name postCreateCommand postStartCommand onCreateCommand features dockerComposeFile service
-    runServices customizations services environment env_file ports volumes depends_on condition healthcheck test interval disable
-    restart command entrypoint profiles extends web db 3000 source type published x-a <<""".split()
+    [
+        "image",
+        "build",
+        "dockerFile",
+        "context",
+        "dockerfile",
+        "args",
+        "target",
+        "forwardPorts",
+        "appPort",
+        "portsAttributes",
+        "label",
+        "containerEnv",
+        "remoteEnv",
+        "mounts",
+        "hostRequirements",
+        "cpus",
+        "memory",
+        "name",
+        "postCreateCommand",
+        "postStartCommand",
+        "onCreateCommand",
+        "features",
+        "dockerComposeFile",
+        "service",
+        "runServices",
+        "customizations",
+        "services",
+        "environment",
+        "env_file",
+        "ports",
+        "volumes",
+        "depends_on",
+        "condition",
+        "healthcheck",
+        "test",
+        "interval",
+        "disable",
+        "restart",
+        "command",
+        "entrypoint",
+        "profiles",
+        "extends",
+        "web",
+        "db",
+        "3000",
+        "source",
+        "type",
+        "published",
+        "x-a",
+        "<<",
+    ]
 ) | st.text(max_size=3)
 SCALARS = (
     st.none() | st.booleans() | st.integers(-5, 70_000) | st.floats() | st.text(max_size=6)
@@ -217,12 +305,14 @@ DOCUMENTS = st.dictionaries(
 
 
 def outcome(load: Callable[[], ConfigStack]) -> ConfigStack | None:
+    problems: tuple[str, ...] = ()
     try:
         return load()
     except ConfigError as error:
-        assert error.problems
-        assert all(line.isprintable() for line in error.problems)
-        return None
+        problems = error.problems
+    assert problems
+    assert all(line.isprintable() for line in problems)
+    return None
 
 
 @ANY_FIXTURE

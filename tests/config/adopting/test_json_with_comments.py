@@ -21,7 +21,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=4)
-BETWEEN = st.lists(st.sampled_from([" ", "\n", "\t", "/* { \" */", "// [,]\n", "/***/"]), max_size=3).map("".join)
+BETWEEN = st.lists(st.sampled_from([" ", "\n", "\t", '/* { " */', "// [,]\n", "/***/"]), max_size=3).map("".join)
 
 
 def read(text: str) -> tuple[Branch | None, tuple[str, ...]]:
