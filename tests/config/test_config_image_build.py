@@ -36,10 +36,10 @@ def test_another_image_or_file_is_not_built_that_way(site: Site) -> None:
 def test_a_clone_has_nothing_built_from_outside(site: Site) -> None:
     site.project("backend: {docker: {dockerfile: D, build: {context: ../other}}}")
     assert site.problems() == (
-        "project:1:50: 'backend.docker.build.context' must stay inside the project: no '..', no absolute path, no '~'",
+        "project:1:52: 'backend.docker.build.context' must stay inside the project: no '..', no absolute path, no '~'",
     )
     (site.root / "link").symlink_to(site.home)
     site.project("backend: {docker: {dockerfile: D, build: {context: link}}}")
     assert site.problems() == (
-        f"project:1:50: 'backend.docker.build.context' must stay inside the project; a symbolic link leads to '{site.home}'",
+        f"project:1:52: 'backend.docker.build.context' must stay inside the project; a symbolic link leads to '{site.home}'",
     )
