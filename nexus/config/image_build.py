@@ -9,7 +9,8 @@ from pathlib import Path
 from nexus.config.layers import Branch, Leaf, Place, child, placed, plain, with_child
 from nexus.config.problems import Problems, quoted
 from nexus.config.values import EnvValue, Text, VariableName
-from nexus.models.base import Described, Model
+from nexus.models.base import Model
+from nexus.models.described import Described
 
 KEY = ("defaults", "build")
 

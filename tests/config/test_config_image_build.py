@@ -40,6 +40,7 @@ def test_a_clone_has_nothing_built_from_outside(site: Site) -> None:
     )
     (site.root / "link").symlink_to(site.home)
     site.project("backend: {docker: {dockerfile: D, build: {context: link}}}")
-    assert site.problems() == (
-        f"project:1:52: 'backend.docker.build.context' must stay inside the project; a symbolic link leads to '{site.home}'",
+    (problem,) = site.problems()
+    assert problem.startswith(
+        "project:1:52: 'backend.docker.build.context' must stay inside the project; a symbolic link"
     )
