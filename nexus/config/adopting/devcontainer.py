@@ -111,6 +111,7 @@ def _put_in(key: str, node: Node, variables: Variables, sheet: Sheet) -> str | N
 
 def _environment(document: Branch, section: str, variables: Variables, sheet: Sheet) -> dict[str, str]:
     found: dict[str, str] = {}
+    leaves: dict[str, Node] = {}
     node = document.children.get(section)
     for name, below, place in sheet.entries(section, node) if node is not None else ():
         key = f"{section}.{name}"
@@ -124,7 +125,12 @@ def _environment(document: Branch, section: str, variables: Variables, sheet: Sh
             )
         elif value is not None:
             found[name] = value
-            sheet.graft(("env", name), Leaf(value, below.place, key, text=value))
+            leaves[name] = Leaf(value, below.place, key, text=value)
+    if leaves:
+        before = sheet.said("env")
+        sheet.graft(
+            ("env",), Branch({**(before.children if isinstance(before, Branch) else {}), **leaves}, document.place)
+        )
     return found
 
 

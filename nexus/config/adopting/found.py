@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
+from pydantic import JsonValue
+
 from nexus.config import sources
 from nexus.config.adopting.compose import Composed, translate_compose
 from nexus.config.adopting.devcontainer import translate_devcontainer
 from nexus.config.adopting.dotenv import read_dotenv
 from nexus.config.adopting.jsonc import read_json
 from nexus.config.adopting.sheet import Sheet, Unsupported
-from nexus.config.layers import Branch, Leaf, Node, Place
+from nexus.config.layers import Branch, Leaf, Node, Place, plain
 from nexus.config.places import read_tree
 from nexus.config.problems import Problems, quoted
 
@@ -44,8 +46,15 @@ class Adopted:
     """The settings, as a project's file spells them."""
     unsupported: tuple[Unsupported, ...]
     """What nothing acts on, in the order of the file."""
-    customizations: Node | None = None
+    customizations: JsonValue = None
     """What a dev container keeps for editors; nothing acts on it."""
+
+    @property
+    def summary(self) -> str:
+        """Where the settings come from, and how much of it nothing acts on, in one line."""
+        left = len(self.unsupported)
+        more = f"; {left} of its settings are not acted on ('boulder config validate' lists them)" if left else ""
+        return f"the project's settings come from {self.path}{more}"
 
 
 def find_adoptable(root: Path, kind: Kind | None = None) -> tuple[Kind, PurePosixPath] | None:
@@ -127,7 +136,9 @@ class _Reading:
             for name, node in composed.services.items():
                 sheet.graft(("services", name), node)
         read = tuple(self._root / path for path in self._texts)
-        return Adopted(kind, self._root / path, read, sheet.tree, _in_order(sheet.unsupported), kept)
+        return Adopted(
+            kind, self._root / path, read, sheet.tree, sheet.unsupported(), None if kept is None else plain(kept)
+        )
 
     def _override(self, path: PurePosixPath) -> list[tuple[PurePosixPath, Place]]:
         beside = path.with_name(f"{path.stem}.override{path.suffix}")
@@ -184,12 +195,3 @@ class _Reading:
                 return None
             self._texts[path] = text
         return self._texts[path]
-
-
-def _in_order(found: Sequence[Unsupported]) -> tuple[Unsupported, ...]:
-    """Return the list by place, with one entry for a key that is told twice at one place."""
-    rank = {source: index for index, source in enumerate(dict.fromkeys(entry.place.source for entry in found))}
-    unique = {(entry.key, entry.place, entry.reason): entry for entry in found}
-    return tuple(
-        sorted(unique.values(), key=lambda one: (rank[one.place.source], one.place.line or 0, one.place.column or 0))
-    )

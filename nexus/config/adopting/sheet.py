@@ -34,7 +34,7 @@ class Sheet:
     def __init__(self, problems: Problems, place: Place) -> None:
         self.problems = problems
         self.tree = Branch({}, place)
-        self.unsupported: list[Unsupported] = []
+        self._unsupported: dict[Unsupported, None] = {}
 
     def put(self, path: KeyPath, value: JsonValue, place: Place, note: str | None = None) -> None:
         """Say a value. What was said for the key before is replaced.
@@ -57,9 +57,19 @@ class Sheet:
 
     def leave(self, key: str, place: Place, reason: str, hint: str | None = None) -> None:
         """List a key that nothing acts on. The same one twice counts once."""
-        entry = Unsupported(key, place, reason, hint)
-        if entry not in self.unsupported:
-            self.unsupported.append(entry)
+        self._unsupported.setdefault(Unsupported(key, place, reason, hint))
+
+    def unsupported(self) -> tuple[Unsupported, ...]:
+        """Return what nothing acts on, file by file in the order read, each file from top to bottom."""
+        rank = {
+            source: index for index, source in enumerate(dict.fromkeys(one.place.source for one in self._unsupported))
+        }
+        return tuple(
+            sorted(
+                self._unsupported,
+                key=lambda one: (rank[one.place.source], one.place.line or 0, one.place.column or 0),
+            )
+        )
 
     def wrong(self, key: str, node: Node, expected: str) -> None:
         """Report a value that cannot be what it should be."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z]+)(?::([^:}]*))?(?::([^}]*))?\}")
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z]+)(?::([^:{}]*))?(?::([^{}]*))?\}")
 _QUOTES: Final = re.compile(r"\\.|['\"]", re.DOTALL)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _FOLDERS: Final = frozenset({"localWorkspaceFolder", "containerWorkspaceFolder"})

@@ -49,7 +49,7 @@ def written_config(adopted: Adopted, root: Path) -> str:
             lines.append(f"#   {_place(entry.place, root)}: {printable(words)}")
     if adopted.customizations is not None:
         lines += ["", "# Its customizations, which nothing acts on:"]
-        shown = json.dumps(plain(adopted.customizations), indent=2, ensure_ascii=False).split("\n")
+        shown = json.dumps(adopted.customizations, indent=2, ensure_ascii=False).split("\n")
         lines += [f"#   {printable(line)[:_LONGEST]}" for line in shown[:_MOST_LINES]]
     return "\n".join(lines) + "\n"
 

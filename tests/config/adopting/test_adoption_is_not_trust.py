@@ -145,6 +145,15 @@ class TestWhatACloneCannotAsk:
         lay(site, compose="\n".join(["x-0: &a0 [lol]", *rows]))
         assert "aliases counted by what they stand for" in refused(site)[0]
 
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("piece", ["${a:", "${", '"${containerWorkspaceFolder}', "\\'"])
+    def test_what_never_closes_is_looked_at_once(self, site: Site, piece: str) -> None:
+        text = piece * (800_000 // len(piece))
+        lay(site, dev=json.dumps({"image": "a", "postCreateCommand": text}))
+        assert site.load().get("scripts.post-create.run")
+        lay(site, dev=json.dumps({"image": "a", "containerEnv": {"A": text[:100_000]}, "postCreateCommand": [text]}))
+        assert site.load().adopted is not None
+
     def test_compose_files_are_a_bounded_number(self, site: Site) -> None:
         names = [f"c{n}.yaml" for n in range(40)]
         lay(site, dev=json.dumps({"dockerComposeFile": [f"../{name}" for name in names], "service": "a"}))
