@@ -112,6 +112,7 @@ def _put_in(key: str, node: Node, variables: Variables, sheet: Sheet) -> str | N
 def _environment(document: Branch, section: str, variables: Variables, sheet: Sheet) -> dict[str, str]:
     found: dict[str, str] = {}
     leaves: dict[str, Node] = {}
+    keys: dict[str, Place] = {}
     node = document.children.get(section)
     for name, below, place in sheet.entries(section, node) if node is not None else ():
         key = f"{section}.{name}"
@@ -126,11 +127,12 @@ def _environment(document: Branch, section: str, variables: Variables, sheet: Sh
         elif value is not None:
             found[name] = value
             leaves[name] = Leaf(value, below.place, key, text=value)
+            keys[name] = place
     if leaves:
-        before = sheet.said("env")
-        sheet.graft(
-            ("env",), Branch({**(before.children if isinstance(before, Branch) else {}), **leaves}, document.place)
-        )
+        said = sheet.said("env")
+        before = said if isinstance(said, Branch) else Branch({}, document.place)
+        both = Branch({**before.children, **leaves}, document.place, {**before.keys, **keys})
+        sheet.graft(("env",), both)
     return found
 
 
