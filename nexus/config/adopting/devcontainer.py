@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
+
+from pydantic import JsonValue
 
 from nexus.config.adopting.compose import Composed, inner_ports, with_port
 from nexus.config.adopting.compose_service import read_build
@@ -17,10 +20,13 @@ from nexus.config.adopting.variables import Variables
 from nexus.config.adopting.workspace_service import place_workspace
 from nexus.config.layers import Branch, Items, Leaf, Node, Place, key_place, without
 from nexus.config.redact import reference_name
+from nexus.config.restrict import HOST_CODE
 
 Compose = Callable[[Sequence[tuple[PurePosixPath, Place]], str | None, Sequence[str] | None], Composed | None]
 """Reads and translates compose files: their paths, the service that is the workspace, the services that run."""
 
+_HOST: Final = re.compile(r"\$\{(?:localEnv|env):([A-Za-z_][A-Za-z0-9_]{0,254})\}", re.ASCII)
+_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _USER: Final = "is not acted on: a clone cannot choose who runs inside"
 _USER_HINT: Final = "set 'backends.docker.user' in your own file"
 _HOST_ACCESS: Final = "is not taken over: a clone cannot ask for access to this host"
@@ -119,6 +125,12 @@ def _environment(document: Branch, section: str, variables: Variables, sheet: Sh
         if is_null(below):
             sheet.leave(key, place, "removes a variable, which has no counterpart")
             continue
+        if (source := _host_variable(name, below)) is not None:
+            reference = Branch(
+                {part: Leaf(said, below.place, key) for part, said in source.items()}, below.place, note=key
+            )
+            sheet.graft(("secrets", name), reference)
+            continue
         value = _put_in(key, below, variables, sheet)
         if value is not None and reference_name(value):
             sheet.leave(
@@ -134,6 +146,14 @@ def _environment(document: Branch, section: str, variables: Variables, sheet: Sh
         both = Branch({**before.children, **leaves}, document.place, {**before.keys, **keys})
         sheet.graft(("env",), both)
     return found
+
+
+def _host_variable(name: str, node: Node) -> dict[str, JsonValue] | None:
+    """Return the reference that a value which is nothing but a variable of this host means: its user has to allow that one."""
+    asked = _HOST.fullmatch(node.value) if isinstance(node, Leaf) and isinstance(node.value, str) else None
+    if asked is None or name.startswith("NEXUS_") or not _VARIABLE_NAME.fullmatch(name) or HOST_CODE.fullmatch(name):
+        return None
+    return {"source": "env", "var": asked[1], "required": False}
 
 
 def _name(document: Branch, variables: Variables, sheet: Sheet) -> None:

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from nexus.config import Settings
+
 DEV = ".devcontainer/devcontainer.json"
+
+
+def meaning(settings: Settings) -> dict[str, object]:
+    """The settings without where their secrets are named, which is all that a file of ours has otherwise."""
+    bare = tuple(reference.model_copy(update={"place": ""}) for reference in settings.secrets)
+    return settings.model_copy(update={"secrets": bare}).model_dump()
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,9 @@ DEVCONTAINERS: dict[str, Case] = {
         {
             "workspace.display_name": "app here",
             "env": {"A": "1", "D": "info", "B": "12", "I": "workspace", "U": "${unknown:x}"},
+            "secrets.named.H": {"source": "env", "var": "HOME", "required": False},
         },
-        {"containerEnv.H", "containerEnv.D", "remoteEnv.PATH", "remoteEnv.W", "remoteEnv.Z"},
+        {"containerEnv.D", "remoteEnv.PATH", "remoteEnv.W", "remoteEnv.Z"},
     ),
     "mounts in both forms": Case(
         {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nexus.config import ConfigStack, LayerKind, project_template
 from nexus.errors import ConfigError
-from tests.config.adopting.adopted_corpus import COMPOSES, DEV, DEVCONTAINERS
+from tests.config.adopting.adopted_corpus import COMPOSES, DEV, DEVCONTAINERS, meaning
 from tests.config.conftest import Site
 
 ANY_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -90,6 +90,17 @@ class TestWhatACloneCannotAsk:
         stack = site.load(env={"CANARY": "c4n4ry"})
         assert "c4n4ry" not in json.dumps(stack.to_json()) + stack.settings.model_dump_json() + "".join(stack.warnings)
         assert stack.resolve_env(stack.settings.services[0].env) == {"B": ""}
+
+    def test_a_variable_of_this_host_is_a_secret_that_its_user_allows(self, site: Site) -> None:
+        lay(site, dev='{"image": "a", "remoteEnv": {"NPM_TOKEN": "${localEnv:TOKEN}", "PATH": "${localEnv:PATH}"}}')
+        stack = site.load(env={"TOKEN": "t"})
+        place = f"{site.root / DEV}:1:43"
+        assert any(line.startswith(f"{place}: secret 'NPM_TOKEN' comes from 'TOKEN'") for line in stack.warnings)
+        assert stack.settings.secrets_allowed == ()
+        site.user("workspaces: {app: {path: ~/code/app}}\nproject_overrides: {app: {secrets: {allow: [TOKEN]}}}\n")
+        stack = site.load(env={"TOKEN": "t"})
+        assert not any("NPM_TOKEN" in line for line in stack.warnings)
+        assert [(secret.name, secret.key) for secret in stack.settings.secrets] == [("NPM_TOKEN", "TOKEN")]
 
     def test_names_and_programs_that_a_project_cannot_set(self, site: Site) -> None:
         lay(site, dev='{"image": "a", "containerEnv": {"NEXUS_X": "1", "LD_PRELOAD": "x.so"}}')
@@ -339,7 +350,7 @@ def test_any_document_is_read_or_refused_and_written_as_it_is_read(
         return
     assert all(line.isprintable() for line in direct.warnings)
     site.project(project_template(site.root, adopted="devcontainer" if where == DEV else "compose"))
-    assert site.load().settings == direct.settings
+    assert meaning(site.load().settings) == meaning(direct.settings)
 
 
 @pytest.mark.parametrize("kind", ["devcontainer", "compose"])
