@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +19,21 @@ from cli_example.session import Cli
 commands = typer.Typer()
 
 
+class Adoptable(StrEnum):
+    """What a first file can be written from."""
+
+    DEVCONTAINER = "devcontainer"
+    COMPOSE = "compose"
+
+
 @command(commands, "init")
 async def init(
     cli: Cli,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there; it is kept beside.")] = False,
     only_print: Annotated[bool, typer.Option("--print", help="Print the file and write nothing.")] = False,
+    source: Annotated[
+        Adoptable | None, typer.Option("--from", help="Write down what the project's own file of this kind says.")
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Only write the schema that editors check it with.")] = False,
 ) -> None:
     """Write a first .nexus/config.yaml that fits the project. Nexus's own files are kept out of git status by info/exclude."""
@@ -31,10 +42,10 @@ async def init(
 
     repository = await find_repository(cli.shared.project or Path())
     if only_print:
-        return cli.show(project_template(repository.root))
+        return cli.show(project_template(repository.root, adopted=source.value if source else None))
     if schema:
         return cli.show({"schema": str(write_project_schema(repository.root))})
-    written = write_project_template(repository.root, force=force)
+    written = write_project_template(repository.root, force=force, adopted=source.value if source else None)
     await Worktrees(repository).exclude()
     cli.show(options.shown(written))
     cli.note("look at that file, then: boulder ws up NAME")

@@ -11,9 +11,11 @@ The files are described in ``docs/reference/configuration.md``, which :func:`con
 
 from __future__ import annotations
 
+from nexus.config.adopting import Adopted, Unsupported
 from nexus.config.assignments import parse_assignment
 from nexus.config.daemon import DaemonSettings
 from nexus.config.explain import Explanation, LayerValue
+from nexus.config.image_build import ImageBuild
 from nexus.config.layers import LayerKind
 from nexus.config.network import ORG_KEY
 from nexus.config.preferences import Preferences, Telemetry
@@ -34,9 +36,11 @@ from nexus.config.template import WrittenTemplate, project_template, write_proje
 
 __all__ = [
     "ORG_KEY",
+    "Adopted",
     "ConfigStack",
     "DaemonSettings",
     "Explanation",
+    "ImageBuild",
     "KnownWorkspace",
     "LayerKind",
     "LayerValue",
@@ -48,6 +52,7 @@ __all__ = [
     "Settings",
     "SshAccess",
     "Telemetry",
+    "Unsupported",
     "WorkspaceIdentity",
     "WrittenTemplate",
     "allow_hint",

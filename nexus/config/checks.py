@@ -9,6 +9,7 @@ from typing import Final
 
 from nexus.config.daemon import check_daemon, daemon_warnings
 from nexus.config.dormant import BECAUSE, DORMANT
+from nexus.config.image_build import check_context
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, Place, child, join_key, key_place, leaves, placed
 from nexus.config.multi_user import sudo_notes
 from nexus.config.network import check_org_ports
@@ -40,6 +41,8 @@ def check(settings: Settings, merged: Branch, layers: Sequence[Layer], problems:
     _check_ports(settings, merged, problems)
     check_org_ports(settings.ports, settings.org_address, merged, problems)
     _check_dockerfile(settings, layers, problems)
+    project = next((layer.root for layer in layers if layer.kind is LayerKind.PROJECT), None)
+    check_context(settings.build, project, settings.project_root, problems)
     check_daemon(settings.daemon, merged, problems)
     if settings.backend == _LOCAL:
         _check_host_code(layers, problems)

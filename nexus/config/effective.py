@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from nexus.config.image_build import unset_by
 from nexus.config.layers import Branch, KeyPath, Leaf, Node, child, join_key, key_place, with_child, without
 from nexus.config.problems import Problems, quoted
 from nexus.config.secret_settings import whole_entries
@@ -13,6 +14,7 @@ RENAMED: Final[dict[KeyPath, KeyPath]] = {
     ("backend", "type"): ("defaults", "backend"),
     ("backend", "docker", "image"): ("defaults", "image"),
     ("backend", "docker", "dockerfile"): ("defaults", "dockerfile"),
+    ("backend", "docker", "build"): ("defaults", "build"),
     ("resources",): ("defaults", "resources"),
 }
 """Keys of a project's file, and of an entry of ``project_overrides``, that have another effective name."""
@@ -64,9 +66,12 @@ def project_tree(file: Branch, problems: Problems, *, override: bool = False) ->
 
 def implied(tree: Branch) -> Branch:
     """Return the layer with what its image implies: an image named here is not built from a lower layer's file."""
-    image = child(tree, *_IMAGE)
-    if isinstance(image, Leaf) and image.value is not None and child(tree, *_DOCKERFILE) is None:
-        return with_child(tree, _DOCKERFILE, Leaf(None, image.place, note="image is set here"))
+    image, dockerfile = child(tree, *_IMAGE), child(tree, *_DOCKERFILE)
+    if isinstance(dockerfile, Leaf) and dockerfile.value is not None:
+        return unset_by(tree, dockerfile.place, "dockerfile is set here")
+    if isinstance(image, Leaf) and image.value is not None and dockerfile is None:
+        tree = with_child(tree, _DOCKERFILE, Leaf(None, image.place, note="image is set here"))
+        return unset_by(tree, image.place, "image is set here")
     return tree
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from nexus.config import sources
+from nexus.config.adopting import Adopted, adopt
 from nexus.config.checks import dormant_warnings
 from nexus.config.effective import node_tree, project_tree, user_tree
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, child, join_key
@@ -32,6 +34,8 @@ class Files:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     """Files that were passed over."""
+    adopted: Adopted | None = None
+    """The file of another tool that stands in for the project's own, where there is none."""
     overrides: tuple[Layer, ...] = ()
     """What the user's file says for single projects, whether or not this is one of them."""
 
@@ -78,7 +82,12 @@ def load_files(
     node = sources.read_file(node_path, problems) if node_path is not None else None
     user = sources.read_file(user_file, problems) if user_file is not None else None
     own = sources.read_file(project_path, problems, project=root, start=start) if project_path is not None else None
+    adopted = None
+    if project_path is not None and not os.path.lexists(project_path):
+        adopted = adopt(root, start.resolve(), problems)
+        own, project_path = (adopted.tree, adopted.path) if adopted is not None else (own, project_path)
     warnings = [line for file in (node, user, own) if file is not None for line in dormant_warnings(file)]
+    warnings += [str(entry) for entry in adopted.unsupported] if adopted is not None else []
 
     node = normalise(NodeFile, node, problems) if node is not None else None
     user = normalise(UserFile, user, problems) if user is not None else None
@@ -96,7 +105,7 @@ def load_files(
         layers.append(Layer(LayerKind.OVERRIDE, override))
     looked = ((LayerKind.NODE, node_path), (LayerKind.USER, user_file), (LayerKind.PROJECT, project_path))
     paths = tuple((kind, path) for kind, path in looked if path is not None)
-    return Files(root, home, tuple(layers), paths, (*notes, *warnings), notes, _overrides(user))
+    return Files(root, home, tuple(layers), paths, (*notes, *warnings), notes, adopted, _overrides(user))
 
 
 def _overrides(user: Branch | None) -> tuple[Layer, ...]:

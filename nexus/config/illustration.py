@@ -16,6 +16,9 @@ from nexus.config.layers import KeyPath
 EXAMPLES: Final[Mapping[str, str]] = {
     "account": "me",
     "backend.docker.dockerfile": "./.nexus/Dockerfile",
+    "backend.docker.build.context": "./app",
+    "backend.docker.build.args.<name>": "bookworm",
+    "backend.docker.build.target": "dev",
     "backend.docker.image": "node:20-alpine",
     "backend.type": "docker",
     "backends.<name>": "{region: eu}",

@@ -57,15 +57,16 @@ def read_scalar(text: str) -> JsonValue:
     return text
 
 
-def read_tree(text: str, source: str, problems: Problems) -> Branch | None:
+def read_tree(text: str, source: str, problems: Problems, *, merge_keys: bool = False) -> Branch | None:
     """Return the tree of one YAML document whose top is a map; a text without values gives an empty one.
 
     Args:
         text: The document, without a byte order mark.
         source: What places call it: the file's path.
         problems: Gets what is wrong; the result is ``None`` when the text cannot be read as a map.
+        merge_keys: Let the key ``<<`` stand, as a name like any other; it is refused otherwise.
     """
-    node = read_value(text, Place(source), problems)
+    node = read_value(text, Place(source), problems, merge_keys=merge_keys)
     if node is None or isinstance(node, Branch):
         return node
     if isinstance(node, Leaf) and node.value is None:
@@ -75,15 +76,16 @@ def read_tree(text: str, source: str, problems: Problems) -> Branch | None:
     return None
 
 
-def read_value(text: str, origin: Place, problems: Problems) -> Node | None:
+def read_value(text: str, origin: Place, problems: Problems, *, merge_keys: bool = False) -> Node | None:
     """Return the tree of any YAML document, ``None`` when it cannot be read.
 
     Args:
         text: The document.
         origin: Names the source. Without a line, places count lines in the text.
         problems: Gets what is wrong.
+        merge_keys: As for :func:`read_tree`.
     """
-    builder = _Builder(origin.source, problems)
+    builder = _Builder(origin.source, problems, merge_keys=merge_keys)
     if bad := _UNPRINTABLE.search(text):
         problems.add(
             _place_in(text, bad.start(), origin.source),
@@ -152,8 +154,9 @@ class _Open:
 class _Builder:
     """Takes events, makes the tree."""
 
-    def __init__(self, source: str, problems: Problems) -> None:
+    def __init__(self, source: str, problems: Problems, *, merge_keys: bool) -> None:
         self.root: Node | None = None
+        self._merge_keys = merge_keys
         self._source = source
         self._problems = problems
         self._open: list[_Open] = []
@@ -217,7 +220,7 @@ class _Builder:
         self._put(leaf)
 
     def _key(self, top: _Open, text: str, place: Place, *, unquoted: bool) -> None:
-        if unquoted and text == "<<":
+        if unquoted and text == "<<" and not self._merge_keys:
             raise _Refused(place, "merge keys ('<<') cannot be used; write the keys out")
         if not text:
             raise _Refused(place, "a key is empty")

@@ -53,6 +53,9 @@ and beside it the JSON Schema that its first line names for editors with a YAML 
 a fresh clone `boulder init --schema` writes it. `boulder config schema LEVEL --path` says where the schemas of all three files
 are installed, for `# yaml-language-server: $schema=/that/path` in your own or a node's file.
 
+A project without a file of ours is read from its dev container or compose file ([how](../how-to/adopt.md)); `boulder init
+--from devcontainer` or `--from compose` writes the file that means the same.
+
 - **duration**: `30m`, `1h30m`, `45s`, or a number of seconds. **size**: `8G`, `512MiB`, or a number of bytes; units are powers
   of 1024. **resources**: `small`, `medium`, `large`, `xlarge`, or `cpu`, `memory` and `storage`; `cpu: 4` means
   `cpu: {{cores: 4}}`, `memory: 8G` means `memory: {{bytes: 8G}}`. **port**: `web: 3000` means `web: {{container: 3000}}`.
@@ -70,8 +73,8 @@ _PROJECT_RULES: Final = """\
 
 It arrives with a clone and is not trusted. Besides the keys above that it does not have, these are refused:
 
-- a `dockerfile`, a secret's `path` or the source of a service's volume outside the project: absolute, with `..` or `~`, or (for
-  the dockerfile) through a symbolic link;
+- a `dockerfile`, a folder that a build sees, a secret's `path` or the source of a volume outside the project: absolute, with `..`
+  or `~`, or (for what is built) through a symbolic link;
 - a reference `env:NAME` under `env`: it would hand the clone any variable of yours. Put it under `project_overrides` in your
   own file, together with the project's folder under `workspaces`;
 - variables that begin with `NEXUS_`;

@@ -107,6 +107,9 @@ def _dockerfile(written: Branch, problems: Problems) -> None:
     node = child(written, "backend", "docker", "dockerfile")
     if isinstance(node, Leaf) and isinstance(node.value, str) and not inside(node.value):
         problems.add(node.place, f"'backend.docker.dockerfile' {INSIDE}")
+    context = child(written, "backend", "docker", "build", "context")
+    if isinstance(context, Leaf) and isinstance(context.value, str) and not inside(context.value):
+        problems.add(context.place, f"'backend.docker.build.context' {INSIDE}")
 
 
 def _env_files(written: Branch, problems: Problems) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from nexus.config.addresses import EngineAddress
+from nexus.config.image_build import WrittenBuild
 from nexus.config.remote_backends import KubernetesOptions, SpriteOptions
 from nexus.config.values import (
     BackendName,
@@ -165,13 +166,6 @@ class UserDefaults(Defaults):
     """Host ports that this user's workspaces may use."""
 
 
-class EffectiveDefaults(UserDefaults):
-    """All defaults, under their effective keys."""
-
-    dockerfile: Text | None = None
-    """File to build the image from, relative to the project; a layer that sets `image` alone unsets it."""
-
-
 class DockerOptions(Described):
     """The docker backend."""
 
@@ -270,6 +264,15 @@ class Known(Described):
 KnownProjects = Mapping[EntryName, Known | None]
 
 
+class EffectiveDefaults(UserDefaults):
+    """All defaults, under their effective keys."""
+
+    dockerfile: Text | None = None
+    """File to build the image from, relative to the project; a layer that sets `image` alone unsets it."""
+    build: WrittenBuild | None = None
+    """How it is built; a layer that names another dockerfile or image says this anew."""
+
+
 class ProjectDocker(Described):
     """What a project says about its containers."""
 
@@ -277,6 +280,8 @@ class ProjectDocker(Described):
     """Image that containers start from."""
     dockerfile: Text | None = None
     """File to build the image from, relative to the project's root and inside it."""
+    build: WrittenBuild | None = None
+    """How it is built."""
 
 
 class ProjectBackend(Described):

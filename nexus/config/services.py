@@ -21,7 +21,7 @@ from nexus.models.units import Duration
 
 _PORT: Final = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?", re.ASCII)
 _VOLUME_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_SERVICE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?", re.ASCII)
+SERVICE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?", re.ASCII)
 _KINDS_OF_TEST: Final = ("CMD", "CMD-SHELL", "NONE")
 _SHELL: Final = ("/bin/sh", "-c")
 
@@ -81,7 +81,7 @@ def _dependencies(value: object) -> object:
 
 
 def _service_name(value: object) -> object:
-    if isinstance(value, str) and not _SERVICE_NAME.fullmatch(value):
+    if isinstance(value, str) and not SERVICE_NAME.fullmatch(value):
         msg = "must be a host's name: lower-case letters, digits, '-' and '_', at most 40"
         raise ValueError(msg)
     return value

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from nexus.config.daemon import DaemonSettings, daemon_values
+from nexus.config.image_build import ImageBuild, image_build
 from nexus.config.layers import Branch, KeyPath, Layer, Leaf, Place, child, join_key, placed, plain
 from nexus.config.multi_user import check_multi_user, private_folders
 from nexus.config.preferences import Preferences
@@ -79,6 +80,8 @@ class Settings(Model):
     backend: str = "docker"
     image: str | None = "nexus-workspace:latest"
     dockerfile: Path | None = None
+    build: ImageBuild | None = None
+    """How the image is built from it; when absent it sees the project."""
     """Absolute; ``None`` where a layer above the one that names it names an image instead."""
     idle_timeout: Duration | None = timedelta(minutes=30)
     """``None``: never put to sleep."""
@@ -167,6 +170,7 @@ def build_settings(
         "backend": _value(merged, "defaults", "backend"),
         "image": _value(merged, "defaults", "image"),
         "dockerfile": _dockerfile(merged, root, home),
+        "build": image_build(merged, root),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
         "stop_after": _value(merged, "defaults", "stop_after"),
         "precious": _value(merged, "defaults", "precious") or (),

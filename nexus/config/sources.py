@@ -112,7 +112,13 @@ def same_file(one: Path, other: Path | None) -> bool:
 def read_file(
     path: Path, problems: Problems, *, project: Path | None = None, start: Path | None = None
 ) -> Branch | None:
-    """Return the tree of a file; ``None`` when there is no such file, or it cannot be read.
+    """Return the tree of a file; ``None`` when there is no such file, or it cannot be read. Arguments as for :func:`read_text`."""
+    text = read_text(path, problems, project=project, start=start)
+    return None if text is None else read_tree(text, str(path), problems)
+
+
+def read_text(path: Path, problems: Problems, *, project: Path | None = None, start: Path | None = None) -> str | None:
+    """Return the text of a file; ``None`` when there is no such file, or it cannot be read.
 
     Only ordinary files of at most 1 MiB are opened, never a pipe or a device.
 
@@ -137,8 +143,7 @@ def read_file(
     if refusal or len(data) > MAX_BYTES:
         problems.add(place, refusal or f"the file is larger than {MAX_BYTES // 1024} KiB")
         return None
-    text = _decoded(data, str(path), problems)
-    return None if text is None else read_tree(text, str(path), problems)
+    return _decoded(data, str(path), problems)
 
 
 def _refusal(path: Path, status: os.stat_result, project: Path | None, start: Path | None) -> str | None:

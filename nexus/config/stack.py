@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from nexus.config import checks
+from nexus.config.adopting import Adopted
 from nexus.config.alone import check_alone
 from nexus.config.assignments import SHORT_NAMES, environment_layer, flag_layer
 from nexus.config.builtin import built_in
@@ -129,9 +130,12 @@ class ConfigStack:
                 warnings += merged.shared_ports()
         alone = [(layer, layer.kind) for layer in files.layers if layer.kind in paths]
         alone += [(layer, LayerKind.USER) for layer in files.overrides]
+        read = {kind: [str(path)] for kind, path in files.paths}
+        if files.adopted is not None:
+            read[LayerKind.PROJECT] = [str(path) for path in files.adopted.sources]
         for layer, kind in alone:
-            if level is None or kind.value == level:
-                problems.include(check_alone(layer, paths[kind], root=files.root, env=variables, home=files.home))
+            for source in read[kind] if level is None or kind.value == level else ():
+                problems.include(check_alone(layer, source, root=files.root, env=variables, home=files.home))
         ranks = {path: rank for rank, path in enumerate(paths.values())}
         told = [*problems.ordered(), *warnings]
         found = sorted(
@@ -143,8 +147,8 @@ class ConfigStack:
                 item.place.column or 0,
             ),
         )
-        own = paths.get(LayerKind(level)) if level is not None else None
-        return tuple(problem for problem in found if level is None or problem.place.source == own)
+        own = read.get(LayerKind(level), []) if level is not None else []
+        return tuple(problem for problem in found if level is None or problem.place.source in own)
 
     @classmethod
     def _assemble(cls, files: Files, flags: Branch, env: Mapping[str, str], problems: Problems) -> Self | None:
@@ -308,6 +312,11 @@ class ConfigStack:
     def environment(self) -> Mapping[str, str]:
         """The environment that it was read with, in which references are looked up."""
         return MappingProxyType(dict(self._env))
+
+    @property
+    def adopted(self) -> Adopted | None:
+        """The dev container or compose file that stands in for the project's own file; ``None`` when none does."""
+        return self._files.adopted
 
     @property
     def files(self) -> Mapping[str, Path]:

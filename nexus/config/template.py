@@ -11,8 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from nexus.config.adopting import Kind, adopt
+from nexus.config.adopting.found import COMPOSES, DEVCONTAINERS
+from nexus.config.adopting.writing import written_config
 from nexus.config.detection import Detected, detect
 from nexus.config.places import read_scalar
+from nexus.config.problems import Problems
 from nexus.config.schema import schema_text
 from nexus.config.sources import FILE
 from nexus.errors import AlreadyExists, ConfigError
@@ -35,28 +39,43 @@ class WrittenTemplate:
     """Where the file that was there before is kept."""
 
 
-def project_template(root: Path) -> str:
+def project_template(root: Path, *, adopted: Kind | None = None) -> str:
     """Return a first ``.nexus/config.yaml`` for a project. Nothing is written, and nothing of the project is run.
 
     Args:
         root: The project's root, whose files say which image and which ports it needs.
+        adopted: Say the same as the project's ``devcontainer`` or ``compose`` file, and nothing else.
+
+    Raises:
+        ConfigError: When that file is not there, or something in it is wrong.
     """
-    return _render(detect(root))
+    if adopted is None:
+        return _render(detect(root))
+    problems = Problems()
+    root = root.resolve()
+    found = adopt(root, root, problems, adopted)
+    problems.raise_any()
+    if found is None:
+        looked = {"devcontainer": DEVCONTAINERS, "compose": COMPOSES}[adopted]
+        names = ", ".join(map(str, looked))
+        raise ConfigError(f"{root} has no {adopted} file", hint=f"looked for: {names}")
+    return f"# yaml-language-server: $schema={SCHEMA.as_posix()}\n#\n{written_config(found, root)}"
 
 
-def write_project_template(root: Path, *, force: bool = False) -> WrittenTemplate:
+def write_project_template(root: Path, *, force: bool = False, adopted: Kind | None = None) -> WrittenTemplate:
     """Write ``<root>/.nexus/config.yaml`` as :func:`project_template` has it, and the schema that editors check it with.
 
     Args:
         root: The project's root.
         force: Replace a file that is there. It is kept beside the new one, as ``config.yaml.bak`` or with the next free number.
+        adopted: As for :func:`project_template`.
 
     Raises:
         AlreadyExists: When there is a file and ``force`` is false.
         ConfigError: When it cannot be written, or a symbolic link stands where a folder should be.
     """
     path = root / FILE
-    text = project_template(root)
+    text = project_template(root, adopted=adopted)
     backup = None
     try:
         _real_folder(path.parent)
@@ -152,7 +171,8 @@ def _render(found: Detected) -> str:
     image = found.image if isinstance(read_scalar(found.image), str) else json.dumps(found.image)
     setup = found.setup or "./setup.sh"
     compose = (
-        f"# What {found.compose} starts is not taken over by itself: say here what should run beside a workspace.\n"
+        f"# What {found.compose} starts is run only while this file is not there: say here what should run beside a workspace,\n"
+        f"# or have it written down with 'boulder init --force --from compose'.\n"
     )
     return f"""\
 # yaml-language-server: $schema={SCHEMA.as_posix()}

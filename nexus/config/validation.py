@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 _LONGEST_VALUE: Final = 40
 _LONGEST_SENTENCE: Final = 300
-_ENV_MAPS: Final[tuple[KeyPath, ...]] = (("env",), ("services", "*", "env"), ("project_overrides", "*", "env"))
+_ENV_MAPS: Final[tuple[KeyPath, ...]] = (
+    ("env",),
+    ("services", "*", "env"),
+    ("services", "*", "build", "args"),
+    ("project_overrides", "*", "env"),
+    ("backend", "docker", "build", "args"),
+    ("project_overrides", "*", "backend", "docker", "build", "args"),
+)
 _EXPECTED: Final = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -73,7 +80,7 @@ def normalise(model: type[BaseModel], written: Branch, problems: Problems) -> Br
 
 
 def _as_text(root: Branch, pattern: KeyPath) -> Branch:
-    """Give the variables of an environment as they were typed: ``VERSION: 1.20`` is not 1.2, ``DEBUG: yes`` not true."""
+    """Give the variables of an environment, and of a build, as they were typed: ``VERSION: 1.20`` is not 1.2, ``DEBUG: yes`` not true."""
     if not pattern:
         return replace(root, children={name: _typed(node) for name, node in root.children.items()})
     name, *rest = pattern

@@ -72,6 +72,8 @@ class InstanceSpec(Model):
     image: str | None = None
     dockerfile: Path | None = None
     build_context: Path | None = None
+    build_args: Mapping[str, str] = {}
+    build_target: str | None = None
     env: Mapping[str, str] = {}
     ports: tuple[PortMapping, ...] = ()
     resources: ResourceAllocation = ResourceAllocation()

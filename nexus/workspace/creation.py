@@ -271,7 +271,10 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         plan=create_steps(start=request.start),
         facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
     )
-    return Creation(context, record, journal, context.reporter(record, progress))
+    report = context.reporter(record, progress)
+    if stack.adopted is not None:
+        report("settings", stack.adopted.summary)
+    return Creation(context, record, journal, report)
 
 
 async def told_identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:

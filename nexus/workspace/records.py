@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from nexus.config import Settings
+from nexus.config import ImageBuild, Settings
 from nexus.git import GitIdentity, git_environment
 from nexus.models.ids import NodeId, new_workspace_id
 from nexus.models.instances import (
@@ -110,6 +110,7 @@ def settings_of(
     return {
         **(chosen or {}),
         "dockerfile": str(settings.dockerfile) if settings.dockerfile else None,
+        **({"build": settings.build.model_dump(mode="json")} if settings.dockerfile and settings.build else {}),
         **({} if identity is None else {_GIT: identity.model_dump(mode="json")}),
     }
 
@@ -156,7 +157,8 @@ def users_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMount, ...]) -> InstanceSpec:
     """Return what the provider is asked to make. The same record always gives the same specification."""
-    dockerfile = record.config.get("dockerfile")
+    dockerfile, written = record.config.get("dockerfile"), record.config.get("build")
+    build = ImageBuild.model_validate(written) if written else ImageBuild(context=record.repository.root)
     return InstanceSpec(
         id=record.id,
         name=record.name,
@@ -165,7 +167,9 @@ def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMou
         workdir=str(record.worktree_path),
         image=record.image,
         dockerfile=Path(str(dockerfile)) if dockerfile else None,
-        build_context=record.repository.root if dockerfile else None,
+        build_context=build.context if dockerfile else None,
+        build_args=build.args,
+        build_target=build.target,
         env={**plain_env(record.env_vars), **git_env(record), **workspace_env(record)},
         ports=record.port_mappings,
         resources=record.resources,

@@ -130,6 +130,17 @@ def test_init_writes_a_file_once_and_keeps_git_clean(bare: Boulder) -> None:
     assert Path(str(forced["schema"])).exists()
 
 
+def test_init_writes_down_what_other_tools_have(bare: Boulder) -> None:
+    (bare.cwd / "compose.yaml").write_text("services:\n  db: {image: 'postgres:16', networks: [a]}\n")
+    assert "'services.db.networks' is not taken over" in bare("config", "validate").text
+    none = bare("init", "--from", "devcontainer", ok=False)
+    assert "has no devcontainer file" in none.err
+    assert "image: postgres:16  # compose.yaml:2" in bare("init", "--from", "compose", "--print").text.replace('"', "")
+    bare("init", "--from", "compose")
+    assert "networks" not in bare("config", "validate").text
+    assert "postgres:16" in bare("config", "explain", "services.db.image").text
+
+
 def test_what_init_writes_runs_as_it_stands(boulder: Boulder) -> None:
     (boulder.cwd / "package.json").write_text('{"devDependencies": {"vite": "5"}}')
     boulder("init")

@@ -157,6 +157,8 @@ class DockerProvider:
                 labels=_BUILD_LABELS,
                 deadline=options.build_timeout.total_seconds(),
                 progress=progress,
+                args=spec.build_args,
+                target=spec.build_target,
             )
             return spec.model_copy(update={"image": image})
         if spec.image is not None:

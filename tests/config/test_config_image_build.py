@@ -1,0 +1,46 @@
+"""``backend.docker.build``: what is built for a project, and whose word counts when layers disagree."""
+
+from __future__ import annotations
+
+from tests.config.conftest import Site
+
+PROJECT = """\
+backend:
+  docker:
+    dockerfile: ./docker/Dockerfile
+    build: {context: docker, args: {VERSION: 1.20, DEBUG: yes}, target: dev}
+"""
+
+
+def test_folder_arguments_and_stage(site: Site) -> None:
+    site.project(PROJECT)
+    stack = site.load()
+    build = stack.settings.build
+    assert build is not None
+    assert (build.context, build.target) == (site.root / "docker", "dev")
+    assert build.args == {"VERSION": "1.20", "DEBUG": "yes"}  # as typed, not as numbers
+    place = stack.explain("defaults.build.target").layers[-1].place
+    assert place == f"{site.project_path}:4:{PROJECT.splitlines()[3].index('dev}') + 1}"
+
+
+def test_another_image_or_file_is_not_built_that_way(site: Site) -> None:
+    site.project(PROJECT)
+    site.user("workspaces: {app: {path: ~/code/app}}\nproject_overrides: {app: {backend: {docker: {image: mine}}}}\n")
+    stack = site.load()
+    assert (stack.settings.image, stack.settings.dockerfile, stack.settings.build) == ("mine", None, None)
+    site.user("project_overrides: {app: {backend: {docker: {dockerfile: Other}}}}\n")
+    stack = site.load()
+    assert (stack.settings.dockerfile, stack.settings.build) == (site.root / "Other", None)
+
+
+def test_a_clone_has_nothing_built_from_outside(site: Site) -> None:
+    site.project("backend: {docker: {dockerfile: D, build: {context: ../other}}}")
+    assert site.problems() == (
+        "project:1:52: 'backend.docker.build.context' must stay inside the project: no '..', no absolute path, no '~'",
+    )
+    (site.root / "link").symlink_to(site.home)
+    site.project("backend: {docker: {dockerfile: D, build: {context: link}}}")
+    (problem,) = site.problems()
+    assert problem.startswith(
+        "project:1:52: 'backend.docker.build.context' must stay inside the project; a symbolic link"
+    )
