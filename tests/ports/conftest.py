@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-import nexus
 from nexus.models.ports import PortRange
 from nexus.ports import PortAllocator
 from nexus.state import NodeRegistry
+from tests.programs import spawn
 
-Spawn = Callable[..., "subprocess.Popen[str]"]
+__all__ = ["spawn"]
+
 Listen = Callable[..., socket.socket]
 
 # Above the range from which Linux serves outgoing connections: nobody passes by while a test looks.
@@ -57,25 +55,3 @@ def listen() -> Iterator[Listen]:
             return server
 
         yield start
-
-
-@pytest.fixture
-def spawn() -> Iterator[Spawn]:
-    """Start Python programs that import the package from this tree; whatever still runs at the end is killed."""
-    children: list[subprocess.Popen[str]] = []
-
-    def start(program: str, *arguments: str) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(nexus.__file__).parents[1])},
-        )
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        child.kill()
-        child.communicate()

@@ -16,8 +16,8 @@ from nexus.models.ids import WorkspaceId, new_workspace_id, parse_name
 from nexus.models.ports import PortChange, PortMapping, PortRange, PortRequest
 from nexus.ports import PortAllocator
 from nexus.state import Claim, NodeRegistry
+from tests.programs import Spawn
 
-Spawn = Callable[..., "subprocess.Popen[str]"]
 Listen = Callable[..., socket.socket]
 A, B = WorkspaceId("aaaaaaaa-0000-4000-8000-000000000000"), WorkspaceId("bbbbbbbb-0000-4000-8000-000000000000")
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from nexus.models.ports import PortRange
 from nexus.ports import ephemeral_overlap, is_free, reservation_command, who_listens
 from nexus.ports.probe import busy_ports
 from nexus.ports.sockets import sockets_on
+from tests.programs import Spawn
 
-Spawn = Callable[..., "subprocess.Popen[str]"]
 Listen = Callable[..., socket.socket]
 
 

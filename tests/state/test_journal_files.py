@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from nexus.models.ids import WorkspaceId
 from nexus.processes import identify
 from nexus.state import Journal, OpenJournal
 from nexus.state.journal_entry import read_entry
+from tests.programs import Spawn
 
-Spawn = Callable[..., "subprocess.Popen[str]"]
 WORKSPACE = WorkspaceId("7d0c6a4e-0000-4000-8000-000000000000")
 PLAN = ("claim", "ports", "worktree")
 

@@ -4,9 +4,8 @@ import asyncio
 import gc
 import sqlite3
 import stat
-import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -18,8 +17,7 @@ from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.workspace import ProcessState
 from nexus.processes import identify
 from nexus.state import Claim, Decision, LeaseRow, NodeRegistry, PortKey, database
-
-Spawn = Callable[..., "subprocess.Popen[str]"]
+from tests.programs import Spawn
 
 
 @pytest.fixture

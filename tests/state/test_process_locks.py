@@ -4,7 +4,6 @@ import asyncio
 import json
 import stat
 import subprocess
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from anyio import to_thread
 from nexus.errors import Busy, InvalidArgument, StateError
 from nexus.processes import identify
 from nexus.state import lock
+from tests.programs import Spawn
 
-Spawn = Callable[..., "subprocess.Popen[str]"]
 HOLD = """
 import sys, anyio
 from pathlib import Path
