@@ -48,6 +48,9 @@ from nexus.providers.listening import listeners_in
 _START_DEADLINE: Final = 120.0
 _CHANGE_DEADLINE: Final = 60.0
 _FREEZE_PATIENCE: Final = 20.0
+_SETTLING: Final = 2.0
+"""Seconds in which the engine learns by itself that a container which it has resumed is no longer paused."""
+_SETTLING_PAUSE: Final = 0.02
 _STARTING_AT_ONCE: Final = 16
 _LOOK_DEADLINE: Final = 10.0
 _LARGEST_TABLE: Final = 4 * 1024 * 1024
@@ -161,6 +164,7 @@ class DockerInstance:
         self._engine = shared.engine
         self._ref = ref
         self._place: Place | None = None
+        self._resumed_at = -math.inf
 
     @property
     def ref(self) -> InstanceRef:
@@ -347,6 +351,7 @@ class DockerInstance:
                 await docker.containers.container(number).unpause()
 
         await self._freeze(act, already="is not paused")
+        self._resumed_at = asyncio.get_running_loop().time()
 
     async def _freeze(self, act: Callable[[str], Awaitable[None]], *, already: str) -> None:
         try:
@@ -377,10 +382,15 @@ class DockerInstance:
             WorkspaceGone: When it was removed.
         """
         place = await self._find_place()
-        try:
-            return await spawn(self._shared.site(place), request)
-        except EngineRefused as exc:
-            raise await self._explain(exc) from exc
+        until = self._resumed_at + _SETTLING
+        while True:
+            try:
+                return await spawn(self._shared.site(place), request)
+            except EngineRefused as exc:
+                # For a moment the engine may go on taking what was resumed for paused.
+                if "is paused" not in exc.text or asyncio.get_running_loop().time() > until:
+                    raise await self._explain(exc) from exc
+            await asyncio.sleep(_SETTLING_PAUSE)
 
     def secret_path(self, name: str) -> str:
         """Return where a secret of this name is found inside."""

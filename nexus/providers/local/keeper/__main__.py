@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import sys
 from types import ModuleType
 from typing import Final
@@ -36,6 +37,13 @@ def _detach() -> None:
         raise OSError(number, os.strerror(number))
 
 
+def _is_awaited(ready: int) -> bool:
+    """Whether whoever started this still waits for the word. One that died meanwhile is recovered from as if this were not there."""
+    poll = select.poll()
+    poll.register(ready, 0)
+    return not poll.poll(0)
+
+
 def main(folder: str, path: str, ready: int) -> None:
     """Serve one workspace; ``ready`` is told once, in one word or in the reason why not."""
     told = False
@@ -53,6 +61,8 @@ def main(folder: str, path: str, ready: int) -> None:
         from nexus.providers.local.keeper.service import Keeper  # noqa: PLC0415 - found only once the packages are mounted
 
         os.set_inheritable(ready, False)
+        if not _is_awaited(ready):
+            return
         Keeper(folder, path).run(lambda: tell("ready"))
     except OSError as error:
         tell(str(error))
