@@ -75,7 +75,7 @@ async def examine(context: Context, *, fix: bool) -> tuple[Finding, ...]:
 
 async def _volumes(about: Round) -> AsyncGenerator[Finding, None]:
     """Name the volumes that were kept of destroyed workspaces."""
-    async for finding in kept_volumes.findings(about.context):
+    async for finding in kept_volumes.findings(about.context, without=about.silent):
         yield finding
 
 

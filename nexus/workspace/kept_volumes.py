@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from datetime import UTC, datetime
 
 from nexus.abc import SupportsVolumes
@@ -28,8 +28,13 @@ class Kept(Model):
         return self.volume.name
 
 
-async def find(context: Context) -> tuple[Kept, ...]:
-    """Return the volumes of this repository whose workspace is no more. A backend that cannot be asked now is asked another time."""
+async def find(context: Context, *, without: Collection[str] = ()) -> tuple[Kept, ...]:
+    """Return the volumes of this repository whose workspace is no more. A backend that cannot be asked now is asked another time.
+
+    Args:
+        context: The repository.
+        without: Backends that need not be asked: they do not answer.
+    """
     records, damaged = await context.records()
     alive = {str(record.id) for record in records}
     alive |= {str(claim.id) for claim in await context.registry.claims(repository=context.repository.root)}
@@ -37,6 +42,8 @@ async def find(context: Context) -> tuple[Kept, ...]:
     ends = {str(entry.id): entry.destroyed_at for entry in await context.destroyed.load_all()}
     found: list[Kept] = []
     for backend in context.providers.names():
+        if backend in without:
+            continue
         try:
             provider = await context.provider(backend)
             if not isinstance(provider, SupportsVolumes):
@@ -65,9 +72,9 @@ async def remove(context: Context, kept: Kept) -> None:
     await provider.remove_volume(kept.name)
 
 
-async def findings(context: Context) -> AsyncGenerator[Finding, None]:
-    """Name the volumes that are kept."""
-    for kept in await find(context):
+async def findings(context: Context, *, without: Collection[str] = ()) -> AsyncGenerator[Finding, None]:
+    """Name the volumes that are kept; ``without`` as for :func:`find`."""
+    for kept in await find(context, without=without):
         yield Finding(
             level="info",
             check="volumes",
