@@ -41,8 +41,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec "$@" -c listen_addresses='*' -c unix_socket_directories=/tmp -c fsync=off
 """,
-        "ENV PGDATA=/var/lib/postgresql/data\nVOLUME /var/lib/postgresql/data\nEXPOSE 5432\nSTOPSIGNAL SIGINT\n"
-        'CMD ["postgres"]\n',
+        'ENV PGDATA=/var/lib/postgresql/data\nVOLUME /var/lib/postgresql/data\nSTOPSIGNAL SIGINT\nCMD ["postgres"]\n',
     ),
     "redis:7-alpine": (
         """\

@@ -18,6 +18,7 @@ import anyio.to_thread
 import pytest
 
 import nexus
+from nexus.errors import PortInUse
 from nexus.models.instances import LABEL_REPOSITORY, LABEL_WORKSPACE
 from tests.engine.raw import RawEngine
 from tests.engine.seed_images import do_without
@@ -68,11 +69,11 @@ async def bench(
 
 
 async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, words: tuple[str, str]) -> None:
-    raw, told = RawEngine(engine), []
+    raw, told, progress = RawEngine(engine), list[str](), list[str]()
     async with bench.open() as nx:
         nx.observe(lambda event: told.append(event.model_dump_json()))
         cache_is_free = free(CACHE)
-        ws = await nx.create("hanlun")
+        ws = await nx.create("hanlun", progress=lambda stage, text, *_: progress.append(f"{stage}: {text}"))
         assert (ws.info.status, ws.info.degraded) == ("running", None)
         assert {name: status.trouble for name, status in ws.services.items()} == {"postgres": None, "redis": None}
 
@@ -99,8 +100,15 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
         cores = float(raw.get("/info")["NCPU"])
         stats = await ws.stats()
         assert (stats.cpu_limit, stats.memory_limit) == (min(4.0, cores), 8 << 30)
+        assert any("4 cores are asked for" in line for line in progress) == (cores < 4)
 
         no_secrets(bench, raw, ws, words)
+        # The Dockerfile takes the whole project: not the secrets, nor what is kept there beside it, so that it is built once.
+        copied = set((await ws.shell("cd /opt/sources && find . -type f", check=True)).stdout.split())
+        files = {f"./{name}" for name in git(bench.repository, "ls-files").split()}
+        assert copied == files
+        built = [line for line in progress if line.startswith("image: building")]
+        assert len(built) <= 1  # none where this engine has it from another run
         anonymous = volumes(raw, ws)
         assert len(anonymous) == 2  # the database's, which has a name, and the one that the cache's image wants
 
@@ -117,11 +125,22 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
         page = await answer(WEB)
         assert page["courses"] == ["Algebra", "Botany"]
 
-        # Another workspace of the project needs the same fixed ports: it can be had beside a stopped one only with others.
-        await ws.stop()
-        assert (await nx.switch("hanlun")).warnings == ()
-        assert (await answer(WEB))["courses"] == ["Algebra", "Botany"]
+        # Another workspace needs ports of its own for those that are fixed; it has its own data. There and back again.
+        with pytest.raises(PortInUse, match="in use by workspace 'hanlun'"):
+            await nx.create("other")
+        own = {"ports.web.host": None, "ports.database.host": None}
+        other = await nx.create(
+            "other", settings=own, progress=lambda stage, text, *_: progress.append(f"{stage}: {text}")
+        )
+        assert [line for line in progress if line.startswith("image: building")] == built
+        assert (await answer(other.ports["web"].host_port))["courses"] == ["Algebra"]
+        for name in ("hanlun", "other", "hanlun"):
+            assert (await nx.switch(name)).warnings == ()
+        assert (await other.status(), await ws.status()) == ("paused", "running")
+        page = await answer(WEB)
+        assert page["courses"] == ["Algebra", "Botany"]
         no_secrets(bench, raw, ws, words)
+        await other.destroy()
 
         await ws.destroy()
         assert not any(raw.labelled(f"{LABEL_WORKSPACE}={ws.id}").values())
@@ -155,7 +174,7 @@ async def answer(port: int, data: bytes | None = None) -> Any:
             return None
 
     with anyio.fail_after(60):
-        while (page := await anyio.to_thread.run_sync(ask)) is None:
+        while (page := await anyio.to_thread.run_sync(ask)) is None:  # noqa: ASYNC110 - a server tells nobody that it listens
             await anyio.sleep(0.1)
     return json.loads(page)
 
