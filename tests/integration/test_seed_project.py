@@ -119,6 +119,7 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
         assert ((await answer(WEB))["visits"], await redis(cache, "GET migrations")) == (3, "2")
 
         await ws.stop()
+        assert script_log(bench, "on_sleep").count("Workspace sleeping...") == 2
         assert free(WEB)
         assert free(DATABASE)
         await ws.start()
