@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.engine.fixtures import engine, test_image
 from tests.engine.git_image import git_image, new_git_image
+from tests.engine.seed_images import seed_images
 from tests.engine.service_image import service_image
 from tests.engine.ssh_image import ssh_image
 from tests.faults.table import pytest_terminal_summary
@@ -28,6 +29,7 @@ __all__ = [
     "new_git_image",
     "pytest_terminal_summary",
     "repository",
+    "seed_images",
     "service_image",
     "ssh_image",
     "test_image",

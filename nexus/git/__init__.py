@@ -13,7 +13,7 @@ from __future__ import annotations
 from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
-from nexus.git.layout import KEPT_PREFIX, Worktree, container_mounts
+from nexus.git.layout import EXCLUDED, KEPT_PREFIX, Worktree, container_mounts
 from nexus.git.listing import protected
 from nexus.git.repository import find_repository
 from nexus.git.threads import Stop
@@ -22,6 +22,7 @@ from nexus.git.work_report import WorkReport
 from nexus.git.worktrees import Worktrees
 
 __all__ = [
+    "EXCLUDED",
     "KEPT_PREFIX",
     "Fill",
     "GitIdentity",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from nexus.models.base import Model
 from nexus.models.units import Duration
@@ -36,6 +37,10 @@ class Hook(Model):
     """Time after which it is ended with everything it started; ``None``: no limit."""
 
 
+_OURS: Final = "nexus: "
+_NOT_BEGUN: Final = frozenset({126, 127})
+
+
 class HookResult(Model):
     """A run that has ended, or that could not begin."""
 
@@ -50,6 +55,8 @@ class HookResult(Model):
     """The last lines that it printed."""
     problem: str | None = None
     """Why it was not begun, or how its end was missed."""
+    hint: str | None = None
+    """What to do about that, where it is known."""
 
     @property
     def ok(self) -> bool:
@@ -70,4 +77,11 @@ class HookResult(Model):
             return f"{self.hook} was ended at its time limit after {self.seconds:.1f} s{where}"
         if self.exit_code is None:
             return f"the end of {self.hook} was not seen{where}"
-        return f"{self.hook} succeeded" if self.ok else f"{self.hook} failed with status {self.exit_code}{where}"
+        said = self._said
+        return f"{self.hook} succeeded" if self.ok else f"{self.hook} failed with status {self.exit_code}{said}{where}"
+
+    @property
+    def _said(self) -> str:
+        """What those who were to run it said last, when it was not begun for want of an interpreter, say."""
+        last = self.tail[-1] if self.tail else ""
+        return f": {last.removeprefix(_OURS)}" if self.exit_code in _NOT_BEGUN and last.startswith(_OURS) else ""

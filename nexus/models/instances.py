@@ -74,6 +74,8 @@ class InstanceSpec(Model):
     build_context: Path | None = None
     build_args: Mapping[str, str] = {}
     build_target: str | None = None
+    withheld: tuple[Path, ...] = ()
+    """Files and folders of this host that no image is built from, absolute."""
     env: Mapping[str, str] = {}
     ports: tuple[PortMapping, ...] = ()
     resources: ResourceAllocation = ResourceAllocation()

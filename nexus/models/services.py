@@ -33,6 +33,8 @@ class ServiceBuild(Model):
     """Absolute."""
     args: Mapping[str, str] = {}
     target: str | None = None
+    withheld: tuple[Path, ...] = ()
+    """Files and folders of this host that stay out of it, absolute; chosen when it is built."""
 
 
 class Healthcheck(Model):

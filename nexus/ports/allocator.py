@@ -233,7 +233,8 @@ class PortAllocator:
         holder = holder or "a program that does not show itself"
         return PortInUse(
             f"host port {key[1]}/{key[0]} for {name!r} is in use by {holder}",
-            hint="stop that program, or give the service another host port or none",
+            hint=f"{'destroy it' if holder.startswith('workspace') else 'stop that program'}, or give this one another host port: "
+            f"--set ports.{name}.host=PORT, or null for any that is free",
             details={"port": key[1], "protocol": key[0], "holder": holder, "service": name},
         )
 

@@ -43,6 +43,7 @@ from nexus.workspace.clock import SystemClock
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
+from nexus.workspace.withholding import withheld
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """What a workspace's id looks like."""
@@ -170,7 +171,8 @@ class Context:
             isolation=record.isolation,
         )
         mounts = (*container_mounts(self.repository, tree), *ssh_mounts(record))
-        return specification(record, self.node, mounts)
+        hidden = withheld(self.repository, self.settings) if record.config.get("dockerfile") else ()
+        return specification(record, self.node, mounts).model_copy(update={"withheld": hidden})
 
     # Locks ----------------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ async def run_hook(
     try:
         log = await context.hook_logs.create(record.name, hook.name)
     except NexusError as error:
-        return _ended(context, record, HookResult(hook=hook.name, problem=error.message))
+        return _ended(context, record, HookResult(hook=hook.name, problem=error.message, hint=error.hint))
     context.bus.publish(HookStarted(workspace=record.id, name=record.name, hook=hook.name, log=log.path))
     report(hook.name, "running")
     begun = time.monotonic()
@@ -55,7 +55,7 @@ async def run_hook(
         ended = await beside(lambda: _to_the_end(instance, request, recorder), log.drain)
         result = _result(result, ended, recorder)
     except NexusError as error:
-        result = result.model_copy(update={"problem": error.message})
+        result = result.model_copy(update={"problem": error.message, "hint": error.hint})
     finally:
         result = result.model_copy(update={"seconds": time.monotonic() - begun})
         with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING):

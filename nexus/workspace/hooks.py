@@ -200,7 +200,7 @@ def _failure(record: WorkspaceRecord, result: HookResult) -> HookFailed:
     return HookFailed(
         f"{result.sentence}; workspace {record.name!r} was not started",
         tail=result.tail,
-        hint=f"look at the log and correct the script, then start it again: boulder ws up {record.name}",
+        hint=f"{result.hint or 'look at the log and correct the script'}; then start it again: boulder ws up {record.name}",
         details={
             "hook": str(result.hook),
             "exit_code": result.exit_code,

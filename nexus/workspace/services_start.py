@@ -16,6 +16,7 @@ from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
 from nexus.workspace.environment import service_environment
 from nexus.workspace.services_plan import awaited_to_end, judge, listeners, surplus
+from nexus.workspace.withholding import withheld, withheld_from
 
 T = TypeVar("T")
 
@@ -62,7 +63,8 @@ class Start:
         await for_each(self._bring, self._record.services)
 
     async def _bring(self, service: ServiceSpec) -> None:
-        prepared = await self._served.prepare_service(service, progress=self._report)
+        hidden = withheld(self._context.repository, self._context.settings)
+        prepared = await self._served.prepare_service(withheld_from(service, hidden), progress=self._report)
         for other, condition in service.depends_on.items():
             await (self._started if condition == "service_started" else self._ready)[other].wait()
         plain, secrets = service_environment(self._context, service)

@@ -9,6 +9,7 @@ import pytest
 import nexus
 from nexus.errors import (
     ConfigError,
+    HookFailed,
     InvalidArgument,
     ProviderError,
     SecretError,
@@ -75,6 +76,11 @@ async def test_a_clones_reference_is_refused_with_the_line_that_allows_it(
             await ws.exec("true")
         assert "'project_overrides.<project>.secrets.allow'" in (caught.value.hint or "")
         assert caught.value.details["permission"] == "AWS_SECRET"
+        # A script that could not even begin for that names the same way out.
+        with pytest.raises(HookFailed, match="which you have not allowed") as failed:
+            await nx.create("b", settings={"scripts.pre-start": "true"})
+        assert (failed.value.hint or "").startswith(f"{caught.value.hint}; then start it again")
+        await nx.destroy("b")
     user(
         home,
         f"workspaces: {{x: {{path: {mock.repository}}}}}\nproject_overrides: {{x: {{secrets: {{allow: [AWS_SECRET]}}}}}}\n",

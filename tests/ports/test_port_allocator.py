@@ -127,6 +127,9 @@ async def test_a_fixed_port_is_given_or_its_holder_is_named(
         "holder": "workspace 'a' of /r",
         "service": "web",
     }
+    assert caught.value.hint == (
+        "destroy it, or give this one another host port: --set ports.web.host=PORT, or null for any that is free"
+    )
     assert await registry.leases(B) == (), "not even the other service's port"
     port = listen(0).getsockname()[1]
     with pytest.raises(PortInUse, match=f"is in use by .*, process {os.getpid()}"):

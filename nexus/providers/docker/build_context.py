@@ -11,7 +11,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -26,6 +26,8 @@ _MTIME: Final = 315_532_800
 """1980-01-01, for every file: a fresh checkout of the same content is the same build."""
 _SIZE_LIMIT: Final = 4 * 1024**3
 _TEXT_LIMIT: Final = 1024 * 1024
+_BY_DEFAULT: Final = ".git\n"
+"""It changes with every commit and every workspace, and each time the same sources would be built again; ``!.git`` takes it back in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,17 @@ class BuildSource:
     dockerfile: str
     """The Dockerfile's path inside it, with slashes."""
     rules: IgnoreRules
+    withheld: frozenset[str] = frozenset()
+    """What it does not see whatever the rules say, with all below: paths inside it, with slashes."""
 
 
-def open_source(dockerfile: Path, context: Path | None) -> BuildSource:
+def open_source(dockerfile: Path, context: Path | None, withheld: Sequence[Path] = ()) -> BuildSource:
     """Return what to build from; the Dockerfile's own folder is the context when none is named.
+
+    Args:
+        dockerfile: The file.
+        context: The folder that the build sees.
+        withheld: Files and folders that stay out of it, by the paths named here and by where links lead them.
 
     Raises:
         BuildFailed: When the Dockerfile is missing, is no plain file, or lies outside the context by itself or by a link.
@@ -59,14 +68,25 @@ def open_source(dockerfile: Path, context: Path | None) -> BuildSource:
     relative = inside.relative_to(root)
     _read_text(root, relative, missing=f"the Dockerfile {dockerfile} does not exist")
     rules = _rules(root, relative)
-    return BuildSource(root, relative.as_posix(), rules)
+    return BuildSource(root, relative.as_posix(), rules, _inside(root, folder, withheld))
+
+
+def _inside(root: Path, folder: Path, withheld: Sequence[Path]) -> frozenset[str]:
+    found: set[str] = set()
+    for path in withheld:
+        if path.is_relative_to(folder):
+            found.add(Path(os.path.normpath(path.relative_to(folder))).as_posix())
+        real = Path(os.path.realpath(path))
+        if real.is_relative_to(root):
+            found.add(real.relative_to(root).as_posix())
+    return frozenset(found)
 
 
 def _rules(root: Path, dockerfile: Path) -> IgnoreRules:
     for name in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), Path(".dockerignore")):
         if (root / name).is_file():
-            return IgnoreRules.parse(_read_text(root, name, missing=""))
-    return IgnoreRules()
+            return IgnoreRules.parse(_BY_DEFAULT + _read_text(root, name, missing="").removeprefix("\ufeff"))
+    return IgnoreRules.parse(_BY_DEFAULT)
 
 
 def _read_text(root: Path, relative: Path, *, missing: str) -> str:
@@ -132,6 +152,9 @@ def _entries(source: BuildSource) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | 
         folders.sort()
         for name in list(folders):
             path = str(base / name)
+            if path in source.withheld:
+                folders.remove(name)
+                continue
             ignored = source.rules.ignores(path)
             if ignored and not (source.rules.may_take_back or any(one.startswith(f"{path}/") for one in needed)):
                 folders.remove(name)
@@ -139,11 +162,13 @@ def _entries(source: BuildSource) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | 
                 yield from _entry(path, name, descriptor)
         for name in sorted(files):
             path = str(base / name)
-            if path in needed or not source.rules.ignores(path):
+            if path not in source.withheld and (path in needed or not source.rules.ignores(path)):
                 yield from _entry(path, name, descriptor)
 
 
 def _unreadable(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # removed while we looked
     raise BuildFailed(f"{error.filename} cannot be read: {error.strerror}", hint="list it in .dockerignore") from error
 
 

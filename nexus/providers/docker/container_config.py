@@ -193,6 +193,15 @@ def limits_of(resources: ResourceAllocation, info: EngineInfo, *, changing: bool
     return body
 
 
+def shortfall(resources: ResourceAllocation, info: EngineInfo) -> str | None:
+    """Return what a workspace is not given of what was asked for, as a sentence; ``None`` when it is given all."""
+    if not info.ncpu or resources.cpu_limit <= info.ncpu:
+        return None
+    return (
+        f"{resources.cpu_limit:g} cores are asked for, and the engine has {info.ncpu}: more than those cannot be given"
+    )
+
+
 def port_bindings(ports: Iterable[PortMapping]) -> dict[str, list[JsonValue]]:
     """Return how the engine is told which host ports lead to which ports inside."""
     bindings: dict[str, list[JsonValue]] = {}

@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -156,6 +156,7 @@ async def ensure_build(
     progress: ProgressCallback | None,
     args: Mapping[str, str] | None = None,
     target: str | None = None,
+    withheld: Sequence[Path] = (),
 ) -> str:
     """Have the image of a Dockerfile on the engine, and return its name. The same content is built once.
 
@@ -168,12 +169,13 @@ async def ensure_build(
         progress: Told of its steps.
         args: Build arguments.
         target: The stage to stop at.
+        withheld: Files and folders that the build never sees.
 
     Raises:
         BuildFailed: When it cannot be built; ``details["log_tail"]`` holds the end of the log.
     """
     tell = progress if progress is not None else _nobody
-    source = await anyio.to_thread.run_sync(open_source, dockerfile, context)
+    source = await anyio.to_thread.run_sync(open_source, dockerfile, context, withheld)
     tell("image", "reading the build context")
     wish = {"buildargs": _LABELS.dump_json(dict(args or {})).decode(), **({"target": target} if target else {})}
     image = _build_name(await anyio.to_thread.run_sync(pack, source, None), args, target)

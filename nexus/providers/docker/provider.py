@@ -23,6 +23,7 @@ from nexus.models.instances import (
 )
 from nexus.models.services import KeptVolume
 from nexus.providers.docker.client import Engine, EngineInfo, agree
+from nexus.providers.docker.container_config import shortfall
 from nexus.providers.docker.creation import make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
 from nexus.providers.docker.images import ensure_build, ensure_image
@@ -159,6 +160,7 @@ class DockerProvider:
                 progress=progress,
                 args=spec.build_args,
                 target=spec.build_target,
+                withheld=spec.withheld,
             )
             return spec.model_copy(update={"image": image})
         if spec.image is not None:
@@ -177,6 +179,9 @@ class DockerProvider:
         shared = self._open()
         if progress is not None:
             progress("create", f"creating the container of {spec.name}")
+            lacking = shortfall(spec.resources, await shared.engine.info())
+            if lacking is not None:
+                progress("create", lacking)
         async with shared.turn_of(spec.id):
             number = await make(shared.engine, spec, self._options_for(spec))
         return ServedInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))

@@ -103,6 +103,7 @@ class ServedInstance(DockerInstance):
                 progress=progress,
                 args=service.build.args,
                 target=service.build.target,
+                withheld=service.build.withheld,
             )
             return service.model_copy(update={"image": image, "build": None})
         if service.image is None:

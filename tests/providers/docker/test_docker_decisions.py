@@ -298,6 +298,40 @@ def test_a_context_is_the_same_whenever_its_content_is(tmp_path: Path) -> None:
     assert len({hashes[0], executable, changed}) == 3
 
 
+def test_a_context_is_without_what_is_withheld_whatever_its_rules_say(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    (root / ".nexus" / "state").mkdir(parents=True)
+    (root / ".nexus" / "worktrees" / "a" / ".nexus" / "state").mkdir(parents=True)
+    (root / ".nexus" / "state" / "record").write_text("ours")
+    (root / ".nexus" / "Dockerfile").write_text("FROM x\nCOPY . /all\n")
+    (root / ".git").mkdir()
+    (root / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (root / "deep").mkdir()
+    (root / "deep" / "password").write_text("secret")
+    (root / "alias").symlink_to("deep/password")
+    (root / "kept").write_text("source")
+    (root / ".dockerignore").write_text("!deep/password\n!.nexus/state\n")
+    away = (root / ".nexus" / "state", root / ".nexus" / "worktrees", root / "alias", tmp_path / "elsewhere")
+
+    seen = packed(root / ".nexus" / "Dockerfile", root, away)
+    assert seen == {".dockerignore", ".nexus", ".nexus/Dockerfile", "deep", "kept"}
+    assert packed(root / ".nexus" / "Dockerfile", None, away) == {"Dockerfile"}
+    # Below a withheld folder, where a service of a worktree may be built: what is withheld there is another matter.
+    (root / ".nexus" / "worktrees" / "a" / "Dockerfile").write_text("FROM x\n")
+    tree = root / ".nexus" / "worktrees" / "a"
+    assert packed(tree / "Dockerfile", None, away[:1]) == {"Dockerfile", ".nexus", ".nexus/state"}
+
+    (root / ".dockerignore").write_text("!.git\n")
+    assert ".git/HEAD" in packed(root / ".nexus" / "Dockerfile", root, away)
+
+
+def packed(dockerfile: Path, context: Path | None, withheld: tuple[Path, ...]) -> set[str]:
+    buffer = BytesIO()
+    pack(open_source(dockerfile, context, withheld), buffer)
+    with tarfile.open(fileobj=BytesIO(buffer.getvalue())) as archive:
+        return set(archive.getnames())
+
+
 def test_a_context_holds_links_as_links_and_no_special_files(tmp_path: Path) -> None:
 
     folder = tmp_path / "project"

@@ -13,7 +13,7 @@ from nexus.models.resources import (
     StorageAllocation,
 )
 from nexus.providers.docker.client import EngineInfo
-from nexus.providers.docker.container_config import limits_of
+from nexus.providers.docker.container_config import limits_of, shortfall
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import sh
@@ -95,3 +95,14 @@ async def test_a_file_system_without_quotas_does_not_keep_a_workspace_from_being
     resources = ResourceAllocation(storage=StorageAllocation(bytes=GB))
     instance = await provider.create(make_spec(resources=resources))
     assert not raw.container(instance.ref.handle or "")["HostConfig"].get("StorageOpt")
+
+
+def test_more_cores_than_there_are_are_said_not_to_be_given() -> None:
+    few = EngineInfo(ncpu=2)
+
+    assert limits_of(allocation(4, GB), few)["NanoCpus"] == 2_000_000_000
+    assert shortfall(allocation(4, GB), few) == (
+        "4 cores are asked for, and the engine has 2: more than those cannot be given"
+    )
+    assert shortfall(allocation(2, GB), few) is None
+    assert shortfall(allocation(4, GB), EngineInfo()) is None
