@@ -287,9 +287,17 @@ async def test_two_watches_do_no_harm_and_a_command_that_begins_meanwhile_is_not
         site.bench.script.before("pause", hold_up)
         site.clock.advance(31 * MINUTE)
         await reached.wait()
-        process = await ws.spawn("cat", stdin=True)  # between the last look and the pause
+        begun: list[nexus.Process] = []
+
+        async def begin() -> None:
+            begun.append(await ws.spawn("cat", stdin=True))
+
+        group.start_soon(begin)  # between the last look and the pause, which it may not overtake
         go.set()
         with anyio.fail_after(20):
+            while not begun:
+                await anyio.sleep(0.01)
+            (process,) = begun
             await site.clock.at_rest(2)
             while (await ws.status()) is not RUNNING:  # noqa: ASYNC110 - which of the two watches acts is not known
                 await anyio.sleep(0.01)
