@@ -295,7 +295,7 @@ async def test_two_watches_do_no_harm_and_a_command_that_begins_meanwhile_is_not
         group.start_soon(begin)  # between the last look and the pause, which it may not overtake
         go.set()
         with anyio.fail_after(20):
-            while not begun:
+            while not begun:  # noqa: ASYNC110 - it waits in the library, or does not
                 await anyio.sleep(0.01)
             (process,) = begun
             await site.clock.at_rest(2)
