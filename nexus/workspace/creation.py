@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from nexus.abc import ProgressCallback, Provider
+from nexus.abc import Instance, ProgressCallback, Provider
 from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -17,6 +17,7 @@ from nexus.errors import (
     HookFailed,
     NexusError,
     NotTrusted,
+    PortInUse,
     RecordDamaged,
     WorkspaceNotFound,
 )
@@ -34,6 +35,7 @@ from nexus.workspace.environment import refuse_own_secrets
 from nexus.workspace.hook_plan import admit, remembered
 from nexus.workspace.keeping_work import keep_work, tree_to_keep
 from nexus.workspace.lifecycle import Event, after
+from nexus.workspace.places import replace_ports
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft, reference, touched, with_ports
@@ -208,9 +210,16 @@ class Creation:
         """
         instance = await self._context.instance(self.record)
         try:
-            self.record = await bring_up(self._context, self.record, instance, self._report)
+            self.record = await self._bring_up(instance)
         except (HookFailed, NotTrusted) as error:
             self.failure = error
+
+    async def _bring_up(self, instance: Instance) -> WorkspaceRecord:
+        try:
+            return await bring_up(self._context, self.record, instance, self._report)
+        except PortInUse as refusal:
+            self.record, instance = await replace_ports(self._context, self.record, instance, refusal)
+        return await bring_up(self._context, self.record, instance, self._report)
 
     async def _take_back(self, error: BaseException) -> None:
         """Undo in a shield of its own; what cannot be undone in time is left to the journal and said in a note."""

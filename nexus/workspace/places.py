@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from nexus.abc import Instance, ProgressCallback, SupportsPortChange
-from nexus.errors import NexusError, ProviderUnavailable
+from nexus.errors import NexusError, PortInUse, ProviderUnavailable
 from nexus.models.events import PortChanged, StatusChanged
 from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.ports import PortMapping
@@ -95,6 +95,20 @@ async def secure_ports(
     record, instance = await _change_ports(context, record, instance, mappings)
     await journal.done(StartStep.PLACE)
     return record, instance
+
+
+async def replace_ports(
+    context: Context, record: WorkspaceRecord, instance: Instance, refusal: PortInUse
+) -> tuple[WorkspaceRecord, Instance]:
+    """Replace what somebody took between the lease and the start: building an image in between may take minutes.
+
+    Raises:
+        PortInUse: ``refusal``, when every port is free after all, or one that is fixed is taken.
+    """
+    mappings, changed = await _verified(context, record)
+    if not changed:
+        raise refusal
+    return await _change_ports(context, record, instance, mappings)
 
 
 async def make_whole(context: Context, record: WorkspaceRecord, place: Place, *, again: bool) -> WorkspaceRecord:

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 import nexus
+from nexus.abc import Instance, ProgressCallback
 from nexus.errors import (
     AlreadyExists,
     ImageNotFound,
@@ -24,7 +25,10 @@ from nexus.errors import (
     UnbornHead,
 )
 from nexus.models.events import PortChanged, Recovered, WorkspaceEvent
-from nexus.models.workspace import DamagedRecord, WorkspaceStatus
+from nexus.models.workspace import DamagedRecord, WorkspaceRecord, WorkspaceStatus
+from nexus.workspace import creation
+from nexus.workspace.bringup import bring_up
+from nexus.workspace.context import Context
 from nexus.workspace.plan import CreateStep
 from tests.workbench import Bench, git, leftovers, make_bench
 
@@ -261,6 +265,27 @@ async def test_ports_stay_the_same_and_a_stolen_one_is_replaced_and_announced(be
         assert (await ws.exec("true")).ok
         await ws.destroy()
     assert await leftovers(bench) == []
+
+
+async def test_a_port_that_is_taken_while_a_workspace_is_made_is_replaced(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench("local", repository, {"backend": "local", "ports": {"web": 8000}})
+    taken: list[socket.socket] = []
+
+    async def late(
+        context: Context, record: WorkspaceRecord, instance: Instance, report: ProgressCallback
+    ) -> WorkspaceRecord:
+        if not taken:
+            taken.append(socket.create_server(("127.0.0.1", record.ports["web"])))
+        return await bring_up(context, record, instance, report)
+
+    monkeypatch.setattr(creation, "bring_up", late)
+    async with bench.open() as nx, nx.create("a", on_exit="destroy") as ws:
+        assert ws.info.status is WorkspaceStatus.RUNNING
+        assert ws.ports["web"].host_port != taken[0].getsockname()[1]
+        assert (await nx._open.store.load("a")).ports["web"] == ws.ports["web"].host_port
+    taken[0].close()
 
 
 async def test_a_fixed_port_that_is_taken_names_its_holder(mock: Bench) -> None:

@@ -64,6 +64,8 @@ class Shell:
     ) -> tuple[list[Mark], bytes]:
         """Read marks and output until it is enough, or to the end."""
         scanners = {self.stdout: MarkScanner(nonce), self.stderr: MarkScanner(nonce)}
+        # Those of standard error first: which stream is read first is chance.
+        found: dict[object, list[Mark]] = {self.stderr: [], self.stdout: []}
         marks: list[Mark] = []
         printed = b""
         deadline = time.monotonic() + _PATIENCE
@@ -72,9 +74,10 @@ class Shell:
             assert ready, f"nothing came after {marks} and {printed!r}"
             for stream in ready:
                 data = os.read(stream.fileno(), 65536)
-                found = scanners[stream].feed(data) if data else [scanners.pop(stream).finish()]
-                marks += [item for item in found if not isinstance(item, bytes)]
-                printed += b"".join(item for item in found if isinstance(item, bytes))
+                items = scanners[stream].feed(data) if data else [scanners.pop(stream).finish()]
+                found[stream] += [item for item in items if not isinstance(item, bytes)]
+                printed += b"".join(item for item in items if isinstance(item, bytes))
+            marks = [mark for each in found.values() for mark in each]
         return marks, printed
 
     def end(self) -> int:
