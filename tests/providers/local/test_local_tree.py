@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
+        # A program that has only just replaced another has no environment to read yet.
+        deadline = time.monotonic() + 20
+        while not all(Path(f"/proc/{child.pid}/environ").read_bytes() for child in tree.descendants(process.pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         yield process
         for child in tree.descendants(process.pid):
             tree.send(child, signal.SIGKILL)
