@@ -104,7 +104,8 @@ class Matrix:
                 error.add_note(f"{self.title}: killed before effect {number}, at {child.step}: {_context(child)}")
                 raise
             self.table.add(self.title, child.step, outcome)
-        assert killed >= len(numbers) * 3 // 4, "the children ended before they could be killed"
+        # What a first run has written (objects, folders) a later one need not, so that some end before their turn.
+        assert killed >= max(1, len(numbers) // 3), "the children ended before they could be killed"
 
     async def _judge(self, judge: Judge, *, may_miss: bool) -> str:
         async with self.bench.open() as nx:
