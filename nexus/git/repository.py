@@ -11,7 +11,7 @@ git runs. ``safe.directory`` in the user's or the system's git configuration let
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
@@ -324,9 +324,3 @@ def locks_told() -> Iterator[None]:
         ) from error
     except RefFormatError as error:
         raise GitError(f"git refuses the ref name {error}") from error
-
-
-def in_repository(repository: Repository, work: Callable[[Repo], T]) -> T:
-    """Open the repository for one piece of work."""
-    with opened(repository) as repo:
-        return work(repo)

@@ -134,7 +134,7 @@ def test_it_serves_nobody_after_a_command_that_left_something_running(shell: She
 def test_nor_after_one_whose_child_in_another_session_holds_the_output(shell: Shell, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     shell.give("setsid", "sh", "-c", f"sleep 60 & echo $! > {note}")
-    shell.end()
+    assert shell.end() == 0, "it waits for another command"
 
     os.kill(int(note.read_text()), signal.SIGKILL)
 
