@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from nexus.app import discover, list_everywhere, open  # noqa: A004
     from nexus.config import ConfigStack
     from nexus.errors import NexusError
+    from nexus.handles.operation import Operation
+    from nexus.handles.process import Process
+    from nexus.handles.workspace import Workspace
     from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
     from nexus.models.ids import slugify
     from nexus.models.ports import PortMapping
@@ -37,10 +40,7 @@ if TYPE_CHECKING:
     from nexus.secrets import SecretStore
     from nexus.state import NodeRegistry
     from nexus.workspace.files import FileSystem
-    from nexus.workspace.handle import Workspace
     from nexus.workspace.manager import WorkspaceManager
-    from nexus.workspace.operation import Operation
-    from nexus.workspace.process import Process
 
 _HOMES = {
     "ConfigStack": "nexus.config",
@@ -51,19 +51,19 @@ _HOMES = {
     "Instance": "nexus.abc",
     "NexusError": "nexus.errors",
     "NodeRegistry": "nexus.state",
-    "Operation": "nexus.workspace.operation",
+    "Operation": "nexus.handles.operation",
     "Output": "nexus.models.execution",
     "OutputLimit": "nexus.models.execution",
     "PortAllocator": "nexus.ports",
     "PortMapping": "nexus.models.ports",
-    "Process": "nexus.workspace.process",
+    "Process": "nexus.handles.process",
     "ProcessHandle": "nexus.abc",
     "Provider": "nexus.abc",
     "Pty": "nexus.models.execution",
     "SecretStore": "nexus.secrets",
     "Started": "nexus.models.execution",
     "Stream": "nexus.models.execution",
-    "Workspace": "nexus.workspace.handle",
+    "Workspace": "nexus.handles.workspace",
     "WorkspaceInfo": "nexus.models.workspace",
     "WorkspaceManager": "nexus.workspace.manager",
     "WorkspaceService": "nexus.abc.service",

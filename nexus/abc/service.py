@@ -6,16 +6,27 @@ Everything here takes and returns values, names a workspace by its name or id, a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from nexus.abc.files import FileAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
 from nexus.models.activity import Hold, PortView
+from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.instances import ResourceStats
-from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
+from nexus.models.findings import Finding
+from nexus.models.instances import ProviderInfo, ResourceStats
+from nexus.models.requests import (
+    CreateRequest,
+    DestroyOutcome,
+    GcAction,
+    ListFilter,
+    RestoreRequest,
+    SwitchOutcome,
+    SyncOutcome,
+)
 from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.workspace import ListEntry, WorkspaceInfo
 
@@ -33,6 +44,15 @@ class WorkspaceService(Protocol):
         self, request: CreateRequest, *, progress: ProgressCallback | None = None
     ) -> WorkspaceInfo:
         """Create a workspace, and start it unless the request says otherwise. A failed or cancelled call undoes what it did."""
+
+    async def restore_workspace(
+        self, request: RestoreRequest, *, progress: ProgressCallback | None = None
+    ) -> WorkspaceInfo:
+        """Bring a destroyed workspace back from what was kept of it.
+
+        Raises:
+            WorkspaceNotFound, NotFound: When nothing was kept of it, or nothing at that time.
+        """
 
     async def get(self, name: str) -> WorkspaceInfo:
         """Return one workspace with the status its provider reports now."""
@@ -144,3 +164,12 @@ class WorkspaceService(Protocol):
 
     def files(self, info: WorkspaceInfo) -> FileAccess:
         """Return access to a workspace's files."""
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
+        """Subscribe to what happens from now on. A subscriber that falls far behind is cut off, so that it knows."""
+
+    async def probe(self) -> tuple[ProviderInfo, ...]:
+        """Return what each backend on the service's machine is and can do."""
+
+    async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
+        """Look for everything that is wrong with the repository's workspaces and their node; with ``fix`` mend what can be."""

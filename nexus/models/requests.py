@@ -33,6 +33,21 @@ class CreateRequest(Model):
     """Whether it runs when the call returns."""
 
 
+class RestoreRequest(Model):
+    """A destroyed workspace to bring back."""
+
+    name: str
+    """The name it had."""
+    at: str | None = None
+    """When it was destroyed, as lists say it, or the beginning of that; the last time when absent."""
+    as_name: str | None = None
+    """Its new name; the old one when absent."""
+    settings: Mapping[str, JsonValue] = {}
+    """More settings, by dotted key; they rank above what it had."""
+    start: bool = True
+    """Whether it runs when the call returns."""
+
+
 class ListFilter(Model):
     """Which workspaces to list. Everything given must match."""
 

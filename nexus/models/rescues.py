@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from nexus.models.base import Model
 from nexus.models.ids import Name, WorkspaceId
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as the names of rescues have it."""
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 class Rescue(Model):

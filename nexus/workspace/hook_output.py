@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from nexus.abc import ProgressCallback
+from nexus.handles.lines import LineSplitter
 from nexus.models.execution import Output, Stream
 from nexus.models.hooks import HookName
 from nexus.secrets import Redactor
 from nexus.state import HookLog
-from nexus.workspace.lines import LineSplitter
 
 LAST_LINES: Final = 12
 """Lines of its output that an error shows."""

@@ -11,16 +11,16 @@ import anyio
 
 from nexus.abc import Instance, ProgressCallback
 from nexus.errors import NexusError
+from nexus.handles.beside import beside
+from nexus.handles.process import Process
 from nexus.models.events import HookFinished, HookOutput, HookStarted
 from nexus.models.execution import Exited, Output, OutputLimit, SpawnRequest, Stream
 from nexus.models.hooks import Hook, HookResult
 from nexus.models.workspace import WorkspaceRecord
-from nexus.workspace.beside import beside
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.hook_output import HookRecorder
 from nexus.workspace.hook_script import invocation
-from nexus.workspace.process import Process
 
 VARIABLE: Final = "NEXUS_HOOK"
 """Tells a script at which moment it runs."""

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from anyio.lowlevel import current_token
-from pydantic import JsonValue, ValidationError
 from typing_extensions import override
 
 from nexus.abc import ProcessHandle, ProgressCallback, SupportsLogs, SupportsStats
-from nexus.abc.service import WorkspaceService
 from nexus.config import ConfigStack
-from nexus.errors import InvalidArgument, Unsupported, WrongLoop
+from nexus.errors import Unsupported, WrongLoop
+from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.findings import Finding
-from nexus.models.ids import parse_name
 from nexus.models.instances import Capability, ProviderInfo, ResourceStats
-from nexus.models.requests import CreateRequest, DestroyOutcome, GcAction, ListFilter, SwitchOutcome, SyncOutcome
+from nexus.models.requests import (
+    CreateRequest,
+    DestroyOutcome,
+    GcAction,
+    ListFilter,
+    RestoreRequest,
+    SwitchOutcome,
+    SyncOutcome,
+)
 from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.units import parse_duration, seconds
-from nexus.models.workspace import Isolation, ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
+from nexus.models.workspace import ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
 from nexus.ports import PortAllocator
 from nexus.workspace import (
     activity,
@@ -50,13 +56,11 @@ from nexus.workspace import (
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.files import FileSystem
-from nexus.workspace.handle import OnExit, Workspace, leave
-from nexus.workspace.operation import Operation
 from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
 
 
-class WorkspaceManager(WorkspaceService):
+class WorkspaceManager(Workspaces):
     """Creates, finds and moves the workspaces of one repository. Made by :func:`nexus.open`; use it as a context manager.
 
     Entering connects; leaving closes connections and nothing else: workspaces go on running. It belongs to the event loop it was
@@ -116,146 +120,6 @@ class WorkspaceManager(WorkspaceService):
         """What the project would run on this host, and what of it you have approved."""
         return Trust(self._open)
 
-    # Handles --------------------------------------------------------------------------------------------------------
-
-    def create(
-        self,
-        name: str,
-        *,
-        backend: str | None = None,
-        image: str | None = None,
-        isolation: Isolation | None = None,
-        submodules: bool | None = None,
-        lfs: bool | None = None,
-        start_point: str = "HEAD",
-        adopt_branch: bool = False,
-        settings: Mapping[str, JsonValue] | None = None,
-        labels: Mapping[str, str] | None = None,
-        display_name: str | None = None,
-        ttl: float | timedelta | None = None,
-        start: bool = True,
-        on_exit: OnExit = "destroy",
-        progress: ProgressCallback | None = None,
-    ) -> Operation[Workspace]:
-        """Create a workspace.
-
-        ``await`` it to keep the workspace; use it as ``async with`` block to own it: leaving the block does what ``on_exit`` says,
-        and ``destroy`` never deletes unsaved work (``CleanupError`` then lists it, and the workspace stays).
-
-        Args:
-            name: Its name; see :func:`nexus.slugify` for text that is not one.
-            backend: ``docker``, ``local``, ``mock`` or a registered provider; the configured one when absent.
-            image: Image for backends that have images.
-            isolation: ``worktree`` or ``clone``: a linked worktree, or for work you do not trust a private clone, which can read
-                the repository's objects and nothing else of it; the configured one when absent.
-            submodules: Whether submodules are filled, where the main checkout has their content; as configured when absent.
-            lfs: Whether Git LFS files are filled, where the main checkout has their content; as configured when absent.
-            start_point: Branch, tag or commit that ``nexus/<name>`` starts from.
-            adopt_branch: Use the branch when it is there already.
-            settings: More settings for this workspace alone, by dotted key.
-            labels: Your own labels, to list by.
-            display_name: A name for people.
-            ttl: Seconds after which ``gc`` may destroy it.
-            start: Whether it runs when the call returns.
-            on_exit: What leaving an owning block does: ``destroy``, ``stop`` or ``keep``.
-            progress: Told how long steps move on.
-
-        Returns:
-            An operation that gives the :class:`Workspace`.
-
-        Raises:
-            InvalidName: At once, when the name breaks the rule.
-            AlreadyExists, QuotaExceeded, BranchInUse, PortInUse, ImageNotFound, ProviderUnavailable: When awaited.
-
-        Cancellation: A cancelled call undoes what it did before it returns.
-        """
-        flags: dict[str, JsonValue] = {**(settings or {})}
-        if backend is not None:
-            flags["backend"] = backend
-        if image is not None:
-            flags["image"] = image
-        given = {"isolation": isolation, "submodules": submodules, "lfs": lfs}
-        flags.update({key: value for key, value in given.items() if value is not None})
-        try:
-            request = CreateRequest(
-                name=parse_name(name),
-                start_point=start_point,
-                adopt_branch=adopt_branch,
-                settings=flags,
-                labels=labels or {},
-                display_name=display_name,
-                ttl=timedelta(seconds=ttl) if isinstance(ttl, int | float) else ttl,
-                start=start,
-            )
-        except ValidationError as error:
-            raise InvalidArgument(
-                f"workspace {name!r} cannot be asked for like this: {error.errors()[0]['msg']}"
-            ) from error
-
-        async def make() -> Workspace:
-            return Workspace(self, await self.create_workspace(request, progress=progress))
-
-        return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"create {name}")
-
-    def restore(
-        self,
-        name: str,
-        at: str | datetime | None = None,
-        *,
-        as_name: str | None = None,
-        settings: Mapping[str, JsonValue] | None = None,
-        start: bool = True,
-        on_exit: OnExit = "keep",
-        progress: ProgressCallback | None = None,
-    ) -> Operation[Workspace]:
-        """Bring a destroyed workspace back: its branch, its files as they were, what was staged, what was in progress.
-
-        It gets the backend, image and labels that it had. What it was restored from stays until ``prune`` removes it, so a
-        restore may be made twice.
-
-        Args:
-            name: The name it had.
-            at: When it was destroyed, as ``ws list --all`` or ``rescues`` say it, or the beginning of that; the last time when absent.
-            as_name: Its new name; the old one when absent.
-            settings: More settings, by dotted key; they rank above what it had.
-            start: Whether it runs when the call returns.
-            on_exit: What leaving an owning block does: ``destroy``, ``stop`` or ``keep``.
-            progress: Told how long steps move on.
-
-        Raises:
-            WorkspaceNotFound, NotFound: When nothing was kept of it, or nothing at that time.
-            AlreadyExists: When a workspace has that name.
-            BranchInUse: When its branch is there and has moved since.
-            QuotaExceeded, PortInUse, ImageNotFound, ProviderUnavailable: As for :meth:`create`.
-
-        Cancellation: A cancelled call undoes what it did before it returns.
-        """
-
-        async def make() -> Workspace:
-            point = await restoring.find(self._open, name, at)
-            request = restoring.request_for(point, as_name or name, settings or {}, start=start)
-            return Workspace(self, await self.create_workspace(request, progress=progress))
-
-        return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"restore {name}")
-
-    async def attach(self, name: str) -> Workspace:
-        """Return a handle on a workspace, by its name or id. Never starts or wakes it, never owns it."""
-        return Workspace(self, await self.get(name))
-
-    async def ensure(self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue) -> Workspace:
-        """Return a running workspace of this name: created when absent, started when it is not running.
-
-        Args:
-            name: Its name.
-            progress: Told how long steps move on.
-            options: Settings for a creation, by dotted key; without effect on a workspace that is there.
-        """
-        context = self._open
-        records, _ = await context.records()
-        if any(record.name == name for record in records):
-            return Workspace(self, await self.start(name, progress=progress))
-        return await self.create(name, settings=options, progress=progress)
-
     # The service ----------------------------------------------------------------------------------------------------
 
     @override
@@ -266,6 +130,13 @@ class WorkspaceManager(WorkspaceService):
         async with recovery.holding(context, request.name, purpose=f"creating workspace {request.name}"):
             work = await creation.begin(context, request, progress)
             return await observing.look(context, await work.run(request))
+
+    @override
+    async def restore_workspace(
+        self, request: RestoreRequest, *, progress: ProgressCallback | None = None
+    ) -> WorkspaceInfo:
+        point = await restoring.find(self._open, request.name, request.at)
+        return await self.create_workspace(restoring.request_for(point, request), progress=progress)
 
     @override
     async def get(self, name: str) -> WorkspaceInfo:
@@ -430,6 +301,7 @@ class WorkspaceManager(WorkspaceService):
         """
         await listening.watch_ports(self._open, every=every)
 
+    @override
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe: ``async with nx.events() as events: async for event in events: …``.
 
@@ -441,10 +313,12 @@ class WorkspaceManager(WorkspaceService):
         """Call ``observer`` with every event; the returned function ends that. One that raises is logged and dropped."""
         return self._open.bus.observe(observer)
 
+    @override
     async def probe(self) -> tuple[ProviderInfo, ...]:
         """Return what each backend on this machine is and can do."""
         return await doctor.probe_all(self._open)
 
+    @override
     async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
         """Look for everything that is wrong with this repository's workspaces and this node.
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from nexus.models.rescues import DestroyedWorkspace
+from nexus.models.rescues import DestroyedWorkspace, stamp
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
-
-
-def stamp(moment: datetime) -> str:
-    """Return a time as the names of rescues have it."""
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def restore_command(name: str, moment: datetime) -> str:

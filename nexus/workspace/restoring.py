@@ -11,10 +11,9 @@ from pydantic import JsonValue
 
 from nexus.errors import NotFound, WorkspaceNotFound
 from nexus.models.ids import parse_name
-from nexus.models.requests import CreateRequest
-from nexus.models.rescues import DestroyedWorkspace, Rescue
+from nexus.models.requests import CreateRequest, RestoreRequest
+from nexus.models.rescues import DestroyedWorkspace, Rescue, stamp
 from nexus.workspace.context import Context
-from nexus.workspace.remembering import stamp
 
 
 class RestorePoint(NamedTuple):
@@ -98,9 +97,9 @@ async def find(context: Context, name: str, at: str | datetime | None) -> Restor
     return choose(points(name, entries, rescues, await context.worktrees.destroyed_tips()), name, at)
 
 
-def request_for(point: RestorePoint, name: str, settings: Mapping[str, JsonValue], *, start: bool) -> CreateRequest:
+def request_for(point: RestorePoint, asked: RestoreRequest) -> CreateRequest:
     """Return the creation that a restore is."""
-    entry = point.entry
+    entry, settings = point.entry, asked.settings
     kept: dict[str, JsonValue] = {}
     if entry is not None and not settings.keys() & {"backend", "defaults.backend"}:
         kept["backend"] = entry.backend
@@ -109,10 +108,10 @@ def request_for(point: RestorePoint, name: str, settings: Mapping[str, JsonValue
     if entry is not None and not settings.keys() & {"isolation", "defaults.isolation"}:
         kept["isolation"] = entry.isolation
     return CreateRequest(
-        name=parse_name(name),
+        name=parse_name(asked.as_name or asked.name),
         restore=point.ref,
         settings={**kept, **settings},
         labels={} if entry is None else entry.labels,
         display_name=None if entry is None else entry.display_name,
-        start=start,
+        start=asked.start,
     )

@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from nexus.errors import CleanupError, InvalidArgument, UnsavedWork
-from nexus.workspace.operation import Operation, OwnedExit
+from nexus.handles.operation import Operation, OwnedExit
 
 
 class Made:

@@ -24,10 +24,10 @@ from nexus.errors import (
     StdinClosed,
     WorkspaceUnreachable,
 )
+from nexus.handles.lines import LineSplitter
+from nexus.handles.process import Process, run
 from nexus.models.execution import ExecEvent, Exited, Gap, Output, OutputLimit, SpawnRequest, Started, Stream
 from nexus.models.ids import ExecId
-from nexus.workspace.lines import LineSplitter
-from nexus.workspace.process import Process, run
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 

@@ -12,14 +12,14 @@ import pytest
 
 from nexus.abc.provider import Instance
 from nexus.errors import ExecFailed, ExecTimeout, OutputLimitExceeded
+from nexus.handles.operation import Operation
+from nexus.handles.process import Process, run
 from nexus.models.execution import ExecEvent, Exited, Output, OutputLimit, SpawnRequest, Stream
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import InstanceSpec
 from nexus.processes import start_time
 from nexus.providers.local import LocalProvider
 from nexus.providers.mock import MockProvider, MockWorld
-from nexus.workspace.operation import Operation
-from nexus.workspace.process import Process, run
 
 
 def spec(tree: Path) -> InstanceSpec:

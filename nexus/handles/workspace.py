@@ -11,6 +11,9 @@ from typing import Literal, TypeAlias
 from nexus.abc import ProgressCallback
 from nexus.abc.files import FileAccess
 from nexus.abc.service import WorkspaceService
+from nexus.handles.holding import Holding
+from nexus.handles.operation import Operation, OwnedExit
+from nexus.handles.process import Process, run
 from nexus.models.activity import Hold, PortView
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
@@ -21,9 +24,6 @@ from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.services import ServiceStatus
 from nexus.models.units import seconds
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
-from nexus.workspace.holding import Holding
-from nexus.workspace.operation import Operation, OwnedExit
-from nexus.workspace.process import Process, run
 
 OnExit: TypeAlias = Literal["destroy", "stop", "keep"]
 """What leaving a block that owns a workspace does."""

@@ -12,10 +12,10 @@ import anyio
 
 from nexus.abc.provider import ProcessHandle
 from nexus.errors import Conflict, NexusError, OutputLimitExceeded
+from nexus.handles.beside import beside
+from nexus.handles.cleanup import clean_up
+from nexus.handles.collect import Collector
 from nexus.models.execution import ExecEvent, ExecResult, Exited, OutputLimit, SpawnRequest, Started
-from nexus.workspace.beside import beside
-from nexus.workspace.cleanup import clean_up
-from nexus.workspace.collect import Collector
 
 _CLOSE_MARGIN: Final = 10.0
 """Seconds that letting go may take on top of the command's own grace."""

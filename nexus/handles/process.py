@@ -11,12 +11,12 @@ import anyio
 
 from nexus.abc.provider import ProcessHandle
 from nexus.errors import InvalidArgument, ProcessLost, StdinClosed
+from nexus.handles.beside import beside
+from nexus.handles.collect import DEFAULT_LIMIT
+from nexus.handles.lines import StreamLines
+from nexus.handles.reading import EventSource, Reader
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, SpawnRequest, Stream
 from nexus.models.ids import ExecId
-from nexus.workspace.beside import beside
-from nexus.workspace.collect import DEFAULT_LIMIT
-from nexus.workspace.lines import StreamLines
-from nexus.workspace.reading import EventSource, Reader
 
 _PIECE: Final = 64 * 1024
 

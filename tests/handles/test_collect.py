@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.errors import InvalidArgument
+from nexus.handles.collect import Collector, HeadTail
 from nexus.models.execution import ExecEvent, ExecResult, Exited, Gap, Output, OutputLimit, Started, Stream, Truncation
 from nexus.models.ids import ExecId
-from nexus.workspace.collect import Collector, HeadTail
 
 limits = st.builds(OutputLimit, head=st.integers(0, 12), tail=st.integers(0, 12))
 chunks = st.lists(st.tuples(st.sampled_from(list(Stream)), st.binary(max_size=9)), max_size=30)

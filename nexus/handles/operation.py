@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from nexus.errors import InvalidArgument
-from nexus.workspace.cleanup import clean_up
+from nexus.handles.cleanup import clean_up
 
 T = TypeVar("T")
 
