@@ -60,6 +60,16 @@
     │   ├── SecretsLocked
     │   ├── SecretStoreDamaged
     │   └── KeychainUnavailable
+    ├── TransportError (ConnectionError)
+    │   ├── ConnectionLost
+    │   ├── ProtocolError
+    │   ├── VersionMismatch
+    │   ├── SlowConsumer
+    │   └── DaemonUnavailable
+    ├── AuthError
+    │   ├── Unauthenticated
+    │   ├── TokenExpired
+    │   └── ScopeDenied (PermissionError)
     ├── QuotaExceeded
     ├── NotTrusted (PermissionError)
     ├── HookFailed
@@ -98,6 +108,18 @@ from nexus.errors.base import (
     OperationTimeout,
     Unsupported,
     WrongLoop,
+)
+from nexus.errors.connections import (
+    AuthError,
+    ConnectionLost,
+    DaemonUnavailable,
+    ProtocolError,
+    ScopeDenied,
+    SlowConsumer,
+    TokenExpired,
+    TransportError,
+    Unauthenticated,
+    VersionMismatch,
 )
 from nexus.errors.execution import (
     ExecError,
@@ -160,6 +182,7 @@ from nexus.errors.workspaces import (
 
 __all__ = [
     "AlreadyExists",
+    "AuthError",
     "BareRepository",
     "BranchInUse",
     "BuildFailed",
@@ -167,7 +190,9 @@ __all__ = [
     "CleanupError",
     "ConfigError",
     "Conflict",
+    "ConnectionLost",
     "ContentModified",
+    "DaemonUnavailable",
     "Detail",
     "ExecError",
     "ExecFailed",
@@ -197,6 +222,7 @@ __all__ = [
     "PortInUse",
     "PortsExhausted",
     "ProcessLost",
+    "ProtocolError",
     "ProviderError",
     "ProviderForbidden",
     "ProviderNotFound",
@@ -205,6 +231,7 @@ __all__ = [
     "RecordDamaged",
     "RefNotFound",
     "RegistryDamaged",
+    "ScopeDenied",
     "SecretError",
     "SecretNotFound",
     "SecretRefused",
@@ -212,13 +239,18 @@ __all__ = [
     "SecretsLocked",
     "ServiceFailed",
     "ServiceNotFound",
+    "SlowConsumer",
     "StateConflict",
     "StateError",
     "StdinClosed",
     "SyncConflict",
+    "TokenExpired",
+    "TransportError",
+    "Unauthenticated",
     "UnbornHead",
     "UnsavedWork",
     "Unsupported",
+    "VersionMismatch",
     "WorkspaceGone",
     "WorkspaceNotFound",
     "WorkspaceStopped",
