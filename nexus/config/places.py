@@ -123,6 +123,9 @@ def _syntax_problem(text: str, source: str, error: yaml.MarkedYAMLError) -> tupl
     indent = line[: len(line) - len(line.lstrip())]
     if "\t" in indent:
         return Place(source, mark.line + 1, indent.index("\t") + 1), "a tab cannot indent YAML; use spaces"
+    if "nesting depth" in (error.problem or ""):
+        # libyaml looks ahead, and newer ones give up by itself a thousand levels down, before we have seen our own limit.
+        return Place(source, mark.line + 1, mark.column + 1), f"nested deeper than {MAX_DEPTH} levels"
     words = ", ".join(part for part in (error.context, error.problem) if part)
     return Place(source, mark.line + 1, mark.column + 1), f"bad YAML: {words}"
 
