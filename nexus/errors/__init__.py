@@ -9,7 +9,8 @@
     ├── NotFound (LookupError)
     │   ├── WorkspaceNotFound
     │   ├── ProviderNotFound
-    │   └── ServiceNotFound
+    │   ├── ServiceNotFound
+    │   └── CheckpointNotFound
     ├── Conflict
     │   ├── AlreadyExists
     │   ├── StateConflict
@@ -24,7 +25,8 @@
     │   └── SyncConflict
     ├── StateError
     │   ├── RecordDamaged
-    │   └── RegistryDamaged
+    │   ├── RegistryDamaged
+    │   └── CheckpointDamaged
     ├── FsError (OSError)
     │   ├── PathNotFound (FileNotFoundError)
     │   ├── PathExists (FileExistsError)
@@ -163,6 +165,8 @@ from nexus.errors.settings import (
 from nexus.errors.workspaces import (
     AlreadyExists,
     Busy,
+    CheckpointDamaged,
+    CheckpointNotFound,
     Conflict,
     NotFound,
     ProviderNotFound,
@@ -187,6 +191,8 @@ __all__ = [
     "BranchInUse",
     "BuildFailed",
     "Busy",
+    "CheckpointDamaged",
+    "CheckpointNotFound",
     "CleanupError",
     "ConfigError",
     "Conflict",

@@ -2,6 +2,7 @@
 
 - :func:`find_repository` finds the repository a folder is in.
 - :class:`Worktrees` makes and removes the worktrees of one repository; :class:`Worktree` and :class:`WorkReport` are what it tells.
+- :class:`TreeCheckpoints` keeps the trees of checkpoints, compares them and goes back to them.
 - :func:`empty_trash` deletes the trees that were moved out of sight, :func:`list_trash` says what is left of them.
 - :func:`container_mounts` says how a container has to see a worktree so that git works in it.
 - :func:`read_identity` tells who the user is to git, :func:`git_environment` passes that on to git inside.
@@ -10,6 +11,7 @@
 
 from __future__ import annotations
 
+from nexus.git.checkpoints import KeptTree, TreeCheckpoints
 from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
@@ -26,9 +28,11 @@ __all__ = [
     "KEPT_PREFIX",
     "Fill",
     "GitIdentity",
+    "KeptTree",
     "Stop",
     "Tampering",
     "Trash",
+    "TreeCheckpoints",
     "WorkReport",
     "Worktree",
     "Worktrees",

@@ -23,6 +23,8 @@ LABEL_NODE = "dev.nexus.node"
 LABEL_REPOSITORY = "dev.nexus.repository"
 LABEL_OF_USER = "dev.nexus.label."
 """What a user's own label starts with on everything a provider makes: a lost record gets them back from there."""
+LABEL_CHECKPOINT = "dev.nexus.checkpoint"
+"""Label with a checkpoint's id on what a provider keeps for it."""
 LABEL_SERVICE = "dev.nexus.service"
 """Label with a service's name on what runs it; what carries it is never a workspace's own place."""
 
@@ -43,6 +45,8 @@ class Capability(StrEnum):
     """Programs inside cannot reach the host's files beyond what is mounted."""
     SERVICES = "services"
     """Programs can run beside the workspace: the instances implement ``SupportsServices``."""
+    CHECKPOINTS = "checkpoints"
+    """What programs wrote outside of the tree can be kept and made again: the provider implements ``SupportsCheckpoints``."""
     HOST_TREE = "host-tree"
     """The worktree is a folder of this host, so files are read and written there."""
 
