@@ -2,6 +2,7 @@
 
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
 - :mod:`nexus.abc.services` — what runs beside an instance.
+- :mod:`nexus.abc.checkpoints` — checkpoints of a workspace, and what a backend keeps for them.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
@@ -9,6 +10,7 @@
 
 from __future__ import annotations
 
+from nexus.abc.checkpoints import CheckpointAccess, SupportsCheckpoints
 from nexus.abc.clock import Clock
 from nexus.abc.files import FileAccess
 from nexus.abc.provider import (
@@ -30,6 +32,7 @@ from nexus.abc.provider import (
 from nexus.abc.services import SupportsServices, SupportsVolumes
 
 __all__ = [
+    "CheckpointAccess",
     "Clock",
     "FileAccess",
     "Instance",
@@ -37,6 +40,7 @@ __all__ = [
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
+    "SupportsCheckpoints",
     "SupportsDescription",
     "SupportsListening",
     "SupportsLogs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -13,7 +13,8 @@ from nexus.models.ids import CheckpointId, Name, WorkspaceId
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import WorkspaceInfo, WorkspaceRecord
 
-CheckpointName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$")]
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$"
+CheckpointName: TypeAlias = Annotated[str, Field(pattern=NAME_PATTERN)]
 """What people call a checkpoint: letters, digits, ``.``, ``_``, ``-`` and spaces, at most 63 of them."""
 
 
@@ -77,7 +78,7 @@ class Checkpoint(Model):
     ports: tuple[PortMapping, ...] = ()
     """The ports that it had."""
     files: int = 0
-    """How many files differed from the last commit."""
+    """How many files it holds that were changed since they were staged or committed, or that git did not know."""
     tree_size: int = 0
     """Bytes of those files, before git compresses them."""
     place_size: int = 0

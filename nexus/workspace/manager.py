@@ -16,6 +16,7 @@ from nexus.config import ConfigStack
 from nexus.errors import Unsupported, WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.findings import Finding
@@ -39,6 +40,7 @@ from nexus.workspace import (
     creation,
     destruction,
     doctor,
+    forking,
     holding,
     hooks,
     listening,
@@ -53,6 +55,7 @@ from nexus.workspace import (
     syncing,
     watching,
 )
+from nexus.workspace.checkpoint_access import Checkpoints
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.files import FileSystem
@@ -274,6 +277,18 @@ class WorkspaceManager(Workspaces):
         if not isinstance(instance, SupportsStats):
             raise _unsupported(record, Capability.STATS)
         return await instance.stats()
+
+    @override
+    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+        context = self._open
+        parent = await context.record(request.workspace)
+        names = {parent.name, *forking.valid_names(request)}
+        async with recovery.holding(context, *names, purpose=f"forking workspace {parent.name}"):
+            return await forking.fork(context, await context.record(parent.id), request, progress)
+
+    @override
+    def checkpoints(self, info: WorkspaceInfo) -> Checkpoints:
+        return Checkpoints(self._open, info.id)
 
     @override
     def files(self, info: WorkspaceInfo) -> FileSystem:

@@ -206,3 +206,8 @@ def _served_with(record: WorkspaceRecord, instance: Instance, service: str) -> S
 
 async def _call(act: Callable[[], Awaitable[None]]) -> None:
     await act()
+
+
+async def together(acts: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do several things at once; the first error ends the others and is raised as it is."""
+    await for_each(_call, acts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,9 +39,7 @@ async def keep(trees: TreeCheckpoints, name: str = "one") -> str:
 
 
 @pytest.mark.parametrize("change", STATES, ids=lambda change: change.__name__)
-async def test_forth_and_back_and_forth_again(
-    git: Git, trees: TreeCheckpoints, made: Worktree, change: Change
-) -> None:
+async def test_forth_and_back_and_forth_again(git: Git, trees: TreeCheckpoints, made: Worktree, change: Change) -> None:
     begin, first = seen(git, made.path), await keep(trees)
     change(git, made.path)
     changed, second = seen(git, made.path), await keep(trees)
@@ -135,7 +132,7 @@ async def test_nothing_is_written_through_a_link_that_leads_out(
     # Once more, with the link planted behind our back: what was kept does not know of it.
     (made.path / "src" / "new.py").unlink()
     third = await keep(trees)
-    os.rename(made.path / "src", made.path / "away")
+    Path(made.path / "src").rename(made.path / "away")
     (made.path / "src").symlink_to(outside)
     with pytest.raises(GitError):
         await trees.rewind("one", now=third, then=first)
@@ -225,9 +222,7 @@ async def test_a_fork_has_everything_on_a_branch_of_its_own(
     git.run("stash", "push", "-q", "README.md", cwd=made.path)
     before = seen(git, made.path)
     kept = await trees.keep("one", new_checkpoint_id())
-    fork = await worktrees.restore(
-        "two", kept.ref, reason=REASON, isolation=made.isolation, fork=True
-    )
+    fork = await worktrees.restore("two", kept.ref, reason=REASON, isolation=made.isolation, fork=True)
     assert fork.isolation == isolation
     assert fork.notes == ()
     assert seen(git, fork.path)[1:] == before[1:]
