@@ -97,6 +97,8 @@ async def _given_up(context: Context, entry: JournalEntry) -> bool:
 
 async def _try_to_settle(context: Context, entry: JournalEntry) -> None:
     """Settle a journal. Only a creation or destruction that cannot be settled keeps others from going on."""
+    if not await anyio.Path(entry.path).exists():
+        return  # it was settled as a part of another one
     if entry.operation in VITAL:
         await _settle(context, entry)
         return

@@ -16,11 +16,12 @@ from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation, RewindStep, rewind_verdict
 from nexus.workspace.records import reference
-from nexus.workspace.settling import record_of
+from nexus.workspace.settling import record_of, settle_run
 from nexus.workspace.underway import underway
 
 _BACK_LIMIT: Final = 120.0
 """Seconds that going back may take when a restore has failed."""
+_WITHIN: Final = frozenset({Operation.CHECKPOINT, Operation.START, Operation.RESUME, Operation.PAUSE})
 _CONFIGURATION: Final = (
     "backend_config",
     "resources",
@@ -86,6 +87,7 @@ async def settle(context: Context, entry: JournalEntry) -> None:
     if record is None:
         return
     was = str(entry.facts.get("was"))
+    await _settle_within(context, entry)
     await context.trees.clear_after_crash(record.name)
     if rewind_verdict(entry.started, entry.finished) == "finish":
         target = await checkpointing.find(context, record, str(entry.facts.get("checkpoint")))
@@ -98,6 +100,16 @@ async def settle(context: Context, entry: JournalEntry) -> None:
         await checkpointing.create(context, record, reason=why)
         record, _ = await _carry_out(context, record, target, None, None)
     await _up(context, record, was, None, None)
+
+
+async def _settle_within(context: Context, entry: JournalEntry) -> None:
+    """Settle what the restore was doing by operations with journals of their own, before it is carried on itself."""
+    for other in await context.journal.unfinished():
+        if other.damaged or other.workspace != entry.workspace or other.operation not in _WITHIN:
+            continue
+        journal = await context.journal.reopen(other)
+        await (checkpointing.settle if other.operation == Operation.CHECKPOINT else settle_run)(context, journal.entry)
+        await journal.close()
 
 
 async def _stop(context: Context, record: WorkspaceRecord, place: Place, journal: OpenJournal) -> WorkspaceRecord:
