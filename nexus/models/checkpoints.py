@@ -157,7 +157,7 @@ class ForkRequest(Model):
 
     workspace: str
     """Name or id of the one to fork."""
-    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    names: tuple[str, ...]
     """What the new ones are called."""
     at: str | None = None
     """The checkpoint to start from, by name or id; as it is now when absent."""

@@ -257,6 +257,8 @@ async def standing_still(context: Context, record: WorkspaceRecord, place: Place
                 await services_life.beside(record, instance, pausable.pause, lambda served: served.pause_services())
                 yield True
         except TimeoutError as error:
+            if isinstance(error, NexusError):
+                raise
             raise OperationTimeout(
                 f"a checkpoint of {record.name!r} was not taken within {FROZEN_LIMIT:g} s, and it may not stand still for longer",
                 details={"workspace": record.name},

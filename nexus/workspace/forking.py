@@ -24,8 +24,10 @@ def valid_names(request: ForkRequest) -> tuple[str, ...]:
     """Return the names that can be those of workspaces.
 
     Raises:
-        InvalidArgument: When a name is there twice.
+        InvalidArgument: When there is none, or one is there twice.
     """
+    if not request.names:
+        raise InvalidArgument("a fork needs a name at least", hint="say what the new workspaces are called")
     twice = sorted({name for name in request.names if request.names.count(name) > 1})
     if twice:
         raise InvalidArgument(f"two forks cannot have one name: {', '.join(twice)}", details={"names": twice})

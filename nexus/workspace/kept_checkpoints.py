@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import anyio
 
 from nexus.abc import SupportsCheckpoints
-from nexus.errors import CheckpointDamaged, NexusError
+from nexus.errors import Busy, CheckpointDamaged, NexusError
 from nexus.models.checkpoints import CheckpointEntry
 from nexus.models.ids import CheckpointId, slugify
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY
@@ -19,6 +20,9 @@ from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace import checkpointing
 from nexus.workspace.context import Context
 from nexus.workspace.observing import LIST_TIMEOUT
+
+_PATIENCE: Final = 1.0
+"""Seconds that a workspace's lock is waited for; what is in somebody's hands is not left over."""
 
 
 async def end_all(context: Context, record: WorkspaceRecord) -> None:
@@ -75,49 +79,61 @@ async def _prune_one(
         async with context.workspace_lock(
             checkpoint.workspace_name, f"pruning checkpoints of {checkpoint.workspace_name}"
         ):
-            await end(context, entry)
+            # What a fork is being made from is removed by it, and is not there any more when we get the lock.
+            if await _noted(context, checkpoint.id):
+                await checkpointing.remove(context, entry)
     except NexusError as error:
         return action.model_copy(update={"reason": f"{reason}, but {error.message}"})
     return action.model_copy(update={"action": "removed", "reason": reason})
 
 
+@asynccontextmanager
+async def _held(context: Context, name: str) -> AsyncGenerator[bool, None]:
+    """Hold a workspace; say whether that was possible. Whoever takes, restores or forks a checkpoint holds it until he is done."""
+    async with AsyncExitStack() as held:
+        try:
+            purpose = f"sweeping the checkpoints of {name}"
+            await held.enter_async_context(context.workspace_lock(name, purpose, timeout=_PATIENCE))
+        except Busy:
+            yield False
+        else:
+            yield True
+
+
 async def _entries(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
     for entry in await context.checkpoints.load_all():
-        name, identifier = entry.checkpoint.workspace_name, entry.checkpoint.id
+        name = entry.checkpoint.workspace_name
         if not entry.passing and await _alive(context, entry):
             continue
-        # Whoever takes a checkpoint for a fork holds this lock until the fork is over.
-        async with context.workspace_lock(name, f"sweeping the checkpoints of {name}"):
-            if all(each.checkpoint.id != identifier for each in await context.checkpoints.load(name)):
-                continue
-            alive = await _alive(context, entry)
-            if alive and not entry.passing:
+        async with _held(context, name) as held:
+            # Asked again under the lock.
+            alive = held and await _alive(context, entry)
+            if not held or (alive and not entry.passing) or not await _noted(context, entry.checkpoint.id):
                 continue
             reason = (
                 "taken for a fork that is over" if alive else f"checkpoint of the workspace {name!r}, which is gone"
             )
-            if not dry_run:
-                rescued = None if alive else await end(context, entry)
-                if alive:
-                    await checkpointing.remove(context, entry)
-                reason += f"; its work is kept under {rescued}" if rescued else ""
+            if not dry_run and alive:
+                await checkpointing.remove(context, entry)
+            elif not dry_run:
+                reason += _kept_as(await end(context, entry))
         yield _action(entry.checkpoint.label, dry_run, reason)
 
 
 async def _refs(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
     for ref in sorted(await context.trees.refs()):
         name, identifier = ref.split("/")[-2:]
-        async with context.workspace_lock(name, f"sweeping the checkpoints of {name}"):
-            # Asked again under the lock: one may have been on its way.
+        if await _noted(context, CheckpointId(identifier)):
+            continue
+        async with _held(context, name) as held:
             commit = (await context.trees.refs()).get(ref)
-            known = {str(entry.checkpoint.id) for entry in await context.checkpoints.load(name)}
-            if commit is None or identifier in known:
+            if not held or commit is None or await _noted(context, CheckpointId(identifier)):
                 continue
             reason = f"the tree of a checkpoint of {name!r} that nobody has noted"
             if not dry_run:
                 rescued = await context.trees.keep_work(name, commit)
                 await context.trees.drop(ref, expected=commit)
-                reason += f"; its work is kept under {rescued}" if rescued else ""
+                reason += _kept_as(rescued)
         yield _action(identifier, dry_run, reason)
 
 
@@ -137,14 +153,18 @@ async def _places(context: Context, dry_run: bool, without: Collection[str]) -> 
             continue  # a backend that cannot be asked now has orphans another time
         for key, labels in found.items():
             name = labels.get(LABEL_NAME, "")
-            if labels.get(LABEL_NODE) not in nodes or slugify(name) != name:
-                continue  # another node's, or nothing that we could have made
-            async with context.workspace_lock(name, f"sweeping the checkpoints of {name}"):
-                if await _noted(context, key):
+            if labels.get(LABEL_NODE) not in nodes or slugify(name) != name or await _noted(context, key):
+                continue  # another node's, nothing that we could have made, or somebody's
+            async with _held(context, name) as held:
+                if not held or await _noted(context, key):
                     continue
                 if not dry_run:
                     await provider.drop_place(key)
             yield _action(str(key), dry_run, f"kept by {backend} for a checkpoint of {name!r} that nobody has noted")
+
+
+def _kept_as(ref: str | None) -> str:
+    return f"; its work is kept under {ref}" if ref else ""
 
 
 async def _noted(context: Context, key: CheckpointId) -> bool:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final, NamedTuple
 
 import anyio
 
 from nexus.abc import Instance, ProgressCallback
-from nexus.errors import NexusError
+from nexus.errors import CheckpointDamaged, CheckpointNotFound, NexusError
 from nexus.models.checkpoints import CheckpointEntry
-from nexus.models.workspace import WorkspaceRecord
+from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import checkpointing, running
 from nexus.workspace.context import Context
+from nexus.workspace.forked_records import renamed_volumes
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation, RewindStep, rewind_verdict
-from nexus.workspace.records import reference
+from nexus.workspace.records import reference, touched
 from nexus.workspace.settling import record_of, settle_run
 from nexus.workspace.underway import underway
+
+_log = logging.getLogger(__name__)
 
 _BACK_LIMIT: Final = 120.0
 """Seconds that going back may take when a restore has failed."""
@@ -89,17 +93,29 @@ async def settle(context: Context, entry: JournalEntry) -> None:
     was = str(entry.facts.get("was"))
     await _settle_within(context, entry)
     await context.trees.clear_after_crash(record.name)
-    if rewind_verdict(entry.started, entry.finished) == "finish":
-        target = await checkpointing.find(context, record, str(entry.facts.get("checkpoint")))
-        await context.trees.secure(target.checkpoint.ref, target.checkpoint.commit)
-        place = await look(context, record)
-        if not place.down:
-            record = await running.put_down(context, record, place, grace=context.stop_grace(record.backend))
-        # It may have been worked in since, and what it was before that is kept already.
-        why = f"before restoring {target.checkpoint.label} was completed"
-        await checkpointing.create(context, record, reason=why)
-        record, _ = await _carry_out(context, record, target, None, None)
-    await _up(context, record, was, None, None)
+    if RewindStep.PLACE not in entry.finished and rewind_verdict(entry.started, entry.finished) == "finish":
+        try:
+            record = await _complete(context, record, str(entry.facts.get("checkpoint")))
+        except (CheckpointNotFound, CheckpointDamaged) as error:
+            # It can never be completed. What it was before is in a checkpoint of its own.
+            _log.warning("a restore of %s was cut short and cannot be carried on: %s", record.name, error.message)
+    try:
+        await _up(context, record, was, None, None)
+    except NexusError as error:
+        # Its status says so. Trying again and again would not help.
+        _log.warning("%s does not run after a restore that was cut short: %s", record.name, error.message)
+
+
+async def _complete(context: Context, record: WorkspaceRecord, identifier: str) -> WorkspaceRecord:
+    target = await checkpointing.find(context, record, identifier)
+    await context.trees.secure(target.checkpoint.ref, target.checkpoint.commit)
+    place = await look(context, record)
+    if not place.down:
+        record = await running.put_down(context, record, place, grace=context.stop_grace(record.backend))
+    # It may have been worked in since, and what it was before that is kept already.
+    await checkpointing.create(context, record, reason=f"before restoring {target.checkpoint.label} was completed")
+    record, _ = await _carry_out(context, record, target, None, None)
+    return record
 
 
 async def _settle_within(context: Context, entry: JournalEntry) -> None:
@@ -149,7 +165,7 @@ async def _carry_out(
     if journal is not None:
         await journal.done(RewindStep.TREE)
         await journal.doing(RewindStep.PLACE)
-    before, record = record, configured(record, entry.record)
+    before, record = record, touched(configured(record, entry.record), WorkspaceStatus.STOPPED)
     record, more = await _make_place(context, before, record, entry)
     await context.store.save(record)
     if journal is not None:
@@ -168,7 +184,8 @@ async def _make_place(
     keeper = await checkpointing.keeper_of(context, record)
     spec = context.specification(record)
     if keeper is not None and entry.place is not None:
-        names = {volume.source: volume.source for volume in entry.place.volumes if volume.declared}
+        # By its own id, whatever the note says: nothing but its own volumes is written.
+        names = renamed_volumes(entry.place, record.id)
         return _placed(record, await keeper.make_from(spec, entry.place, names)), ()
     if keeper is not None:
         return record, ("its place is left as it is: it was missing when the checkpoint was taken",)

@@ -37,7 +37,6 @@ from nexus.providers.docker.container_config import own_labels
 from nexus.providers.docker.creation import make, remove_container, unmake
 from nexus.providers.docker.facts import LABEL_BASE, LABEL_COPYING, LABEL_TARGET
 from nexus.providers.docker.failures import EngineRefused
-from nexus.providers.docker.images import has_image
 from nexus.providers.docker.instance import find_container, list_containers
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.states import STATES, Tagged, list_tagged, remove_states, tag, untag
@@ -237,11 +236,18 @@ def _labels(spec: InstanceSpec, volume: VolumeCopy) -> Mapping[str, str]:
 
 
 async def _require_whole(engine: Engine, place: KeptPlace) -> None:
+    """Make sure that everything is there, and that it is what was kept under this key: the note of it may come with a clone."""
+    images = {
+        image.id
+        for image in await list_tagged(engine, REPOSITORY)
+        if any(_key(name) == place.key for name in image.tags_of(REPOSITORY))
+    }
     for image in (place.image, *place.services.values()):
-        if image is None or not await has_image(engine, image):
+        if image not in images:
             raise _damaged(place, f"the image {image}")
     for volume in place.volumes:
-        if not await has_volume(engine, volume.copy_name):
+        ours = volume.copy_name.startswith(f"{_VOLUME_PREFIX}{place.key}-")
+        if not ours or not await has_volume(engine, volume.copy_name):
             raise _damaged(place, f"the copy of volume {volume.source} ({volume.copy_name})")
 
 
