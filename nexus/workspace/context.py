@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -176,18 +176,26 @@ class Context:
 
     # Locks ----------------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def workspace_lock(
+    def workspace_lock(
         self, name: str, purpose: str, *, timeout: float = LOCK_TIMEOUT
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold one workspace against every other process and task; see :meth:`workspace_locks`."""
+        return self.workspace_locks([name], purpose, timeout=timeout)
+
+    @asynccontextmanager
+    async def workspace_locks(
+        self, names: Iterable[str], purpose: str, *, timeout: float = LOCK_TIMEOUT
     ) -> AsyncGenerator[None, None]:
-        """Hold one workspace against every other process and task.
+        """Hold workspaces against every other process and task.
+
+        Always in the same order, so that two who want the same ones cannot wait for each other.
 
         Raises:
-            Busy: When somebody else holds it for longer than ``timeout`` seconds; the error names who.
+            Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
-        async with lock(
-            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=timeout
-        ):
+        folder = self.home / "state" / "locks" / "workspaces"
+        paths = [folder / f"{name}.lock" for name in sorted(set(names))]
+        async with lock(*paths, purpose=purpose, timeout=timeout):
             yield
 
     @asynccontextmanager
