@@ -183,14 +183,7 @@ class WorkspaceManager(Workspaces):
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:
-        context = self._open
-        while True:
-            target, previous = await context.record(name), await context.store.current()
-            names = {target.name, previous or target.name}
-            async with recovery.holding(context, *names, purpose=f"switching to {target.name}"):
-                # Another switch may have come first, or one that was cut short has just been completed.
-                if await context.store.current() == previous:
-                    return await switching.switch(context, await context.record(target.name), previous)
+        return await switching.switch(self._open, name, recovery.holding)
 
     @override
     async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
