@@ -113,7 +113,7 @@ def pin(repository: Repository, name: str, reason: str) -> str:
         ref=None if worktree is None else worktree.checked_out,
     )
     folder = folder_of(repository, ref)
-    beneath.require_real_folders(repository.root, ".nexus", "kept", name, folder.name)
+    beneath.require_grounds(repository, "kept", name, folder.name)
     _write(folder / _NOTE, note)
     return ref
 
@@ -139,7 +139,7 @@ def set_aside(repository: Repository, name: str, ref: str) -> None:
         GitError: When it cannot be moved; then it is where it was.
     """
     folder = folder_of(repository, ref)
-    beneath.require_real_folders(repository.root, ".nexus", "kept", folder.parent.name, folder.name)
+    beneath.require_grounds(repository, "kept", folder.parent.name, folder.name)
     _move(layout.worktree_path(repository, name), folder / TREE)
     _move(layout.admin_path(repository, name), folder / ENTRY)
     if not beneath.exists(layout.worktree_path(repository, name)):
@@ -228,8 +228,8 @@ def drop_kept(repository: Repository, ref: str, expected: str) -> bool:
     current = Refs(repository.common_dir).get(os.fsencode(ref))
     if current is not None and current != expected.encode():
         return False
-    beneath.require_real_folders(repository.root, ".nexus", "trash")
-    beneath.require_real_folders(repository.root, ".nexus", "kept")
+    beneath.require_grounds(repository, "trash")
+    beneath.require_grounds(repository, "kept")
     with suppress(FileNotFoundError):
         move_away(folder, layout.trash_folder(repository), folder.parent.name)
     with suppress(OSError):

@@ -27,7 +27,7 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota, service_trust, services_life
+from nexus.workspace import quota, references, service_trust, services_life
 from nexus.workspace.activity import chosen_patience
 from nexus.workspace.at_once import both
 from nexus.workspace.bringup import bring_up
@@ -275,6 +275,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     if request.start:
         await admit(context, record, new=True)
         await service_trust.check(context, record, new=True)
+    await references.remember(context, record)
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,

@@ -65,7 +65,7 @@ class Start:
         prepared = await self._served.prepare_service(withheld_from(service, hidden), progress=self._report)
         for other, condition in service.depends_on.items():
             await (self._started if condition == "service_started" else self._ready)[other].wait()
-        plain, secrets = service_environment(self._context, service)
+        plain, secrets = await service_environment(self._context, self._record, service)
         self._report("services", f"starting {service.name}")
         await self._served.start_service(prepared.model_copy(update={"env": plain}), secrets=secrets)
         self._started[service.name].set()
