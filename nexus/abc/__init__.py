@@ -3,6 +3,7 @@
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
 - :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
+- :mod:`nexus.abc.terminals` — what opens terminals that outlive whoever looks at them.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
@@ -28,6 +29,7 @@ from nexus.abc.provider import (
     SupportsStats,
 )
 from nexus.abc.services import SupportsServices, SupportsVolumes
+from nexus.abc.terminals import TerminalAccess, TerminalSession
 
 __all__ = [
     "Clock",
@@ -48,4 +50,6 @@ __all__ = [
     "SupportsServices",
     "SupportsStats",
     "SupportsVolumes",
+    "TerminalAccess",
+    "TerminalSession",
 ]

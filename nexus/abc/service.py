@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from nexus.abc.files import FileAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
+from nexus.abc.terminals import TerminalAccess
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
@@ -164,6 +165,9 @@ class WorkspaceService(Protocol):
 
     def files(self, info: WorkspaceInfo) -> FileAccess:
         """Return access to a workspace's files."""
+
+    def terminals(self, info: WorkspaceInfo) -> TerminalAccess:
+        """Return access to a workspace's terminals."""
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe to what happens from now on. A subscriber that falls far behind is cut off, so that it knows."""

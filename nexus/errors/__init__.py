@@ -9,11 +9,13 @@
     ├── NotFound (LookupError)
     │   ├── WorkspaceNotFound
     │   ├── ProviderNotFound
-    │   └── ServiceNotFound
+    │   ├── ServiceNotFound
+    │   └── TerminalNotFound
     ├── Conflict
     │   ├── AlreadyExists
     │   ├── StateConflict
     │   ├── Busy
+    │   ├── NotController
     │   └── UnsavedWork
     ├── GitError
     │   ├── NotARepository
@@ -164,6 +166,7 @@ from nexus.errors.workspaces import (
     AlreadyExists,
     Busy,
     Conflict,
+    NotController,
     NotFound,
     ProviderNotFound,
     QuotaExceeded,
@@ -172,6 +175,7 @@ from nexus.errors.workspaces import (
     ServiceNotFound,
     StateConflict,
     StateError,
+    TerminalNotFound,
     UnsavedWork,
     WorkspaceGone,
     WorkspaceNotFound,
@@ -208,6 +212,7 @@ __all__ = [
     "KeychainUnavailable",
     "NexusError",
     "NotARepository",
+    "NotController",
     "NotFound",
     "NotTrusted",
     "OperationTimeout",
@@ -244,6 +249,7 @@ __all__ = [
     "StateError",
     "StdinClosed",
     "SyncConflict",
+    "TerminalNotFound",
     "TokenExpired",
     "TransportError",
     "Unauthenticated",
