@@ -59,7 +59,7 @@ class TerminalSession(Protocol):
         Raises:
             NotController: When this session only looks.
             StdinClosed: When the program has ended.
-            WorkspaceStopped: When the workspace is paused.
+            WorkspaceStopped: When its user paused or stopped the workspace. One that sleeps is woken.
         """
 
     async def resize(self, rows: int, cols: int) -> None:
@@ -111,7 +111,7 @@ class TerminalAccess(Protocol):
 
         Raises:
             Busy: When somebody else is the controller and the request does not take over.
-            WorkspaceStopped: When it is only kept and its workspace does not run.
+            WorkspaceStopped: When it is only kept and its workspace does not run. A viewer may look at what it showed all the same.
         """
 
     async def wait(self, terminal: TerminalId) -> TerminalExit:

@@ -14,6 +14,7 @@ from nexus.abc.service import WorkspaceService
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
+from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
@@ -70,6 +71,11 @@ class Workspace:
     def fs(self) -> FileAccess:
         """Its files."""
         return self._service.files(self._info)
+
+    @property
+    def terminals(self) -> Terminals:
+        """Its terminals, which outlive whoever looks at them."""
+        return Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""

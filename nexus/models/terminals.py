@@ -104,6 +104,8 @@ class TerminalInfo(Model):
     """Seconds for which it stays after its program has ended and nobody is attached."""
     restored: str | None = None
     """How it came back, when its program is not the one it was opened with: one sentence."""
+    elsewhere: str | None = None
+    """Which other program serves it, in words: it can be attached to there only. ``None``: this one, or nobody."""
     survives: bool = False
     """Whether its program runs on when the process that serves it dies; otherwise it is opened again then, with what it showed."""
 

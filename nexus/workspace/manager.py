@@ -58,6 +58,7 @@ from nexus.workspace.environment import with_secrets
 from nexus.workspace.files import FileSystem
 from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
+from nexus.workspace.terminals import WorkspaceTerminals
 
 
 class WorkspaceManager(Workspaces):
@@ -278,6 +279,10 @@ class WorkspaceManager(Workspaces):
     @override
     def files(self, info: WorkspaceInfo) -> FileSystem:
         return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+
+    @override
+    def terminals(self, info: WorkspaceInfo) -> WorkspaceTerminals:
+        return WorkspaceTerminals(self._open.terminals, info.id)
 
     # In process only ------------------------------------------------------------------------------------------------
 
