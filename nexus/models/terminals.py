@@ -27,11 +27,12 @@ MAX_SIZE: Final = 0xFFFF
 LONGEST_NAME: Final = 200
 """Characters of a name; longer ones are refused."""
 
-SOFT_RESET: Final = b"\x18\x1b[0m\x1b[!p\x1b[?1049l\x1b[?25h\x1b(B\x0f"
+SOFT_RESET: Final = b"\x18\x1b[0m\x1b[!p\x1b[?47l\x1b[?1000;1002;1003;1004;1005;1006;1015;2004l\x1b[?7;25h\x1b(B\x0f"
 r"""Written to a screen before output that does not begin where the screen's own content ends.
 
-``CAN`` ends a sequence that was cut short; then plain attributes, ``DECSTR`` (modes, margins, cursor keys, origin), the main screen, a
-visible cursor and the ASCII character set. Nothing that is on the screen is erased.
+``CAN`` ends a sequence that was cut short; then plain attributes, ``DECSTR`` (modes, margins, cursor keys, origin), the main screen, no
+mouse, no bracketed paste, wrapping, a visible cursor and the ASCII character set. Nothing that is on the screen is erased, and the cursor
+stays where it is.
 """
 
 Role: TypeAlias = Literal["controller", "viewer"]
@@ -199,7 +200,7 @@ class TerminalGap:
     start: int
     end: int
     prefix: bytes = SOFT_RESET
-    """To be written to the screen before what follows."""
+    """To be written to the screen before what follows: a soft reset, and the modes that the program has switched on."""
 
 
 @final

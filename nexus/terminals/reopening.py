@@ -52,7 +52,7 @@ def again(argv: tuple[str, ...], *, rerun: bool) -> Again:
 
 def banner(note: str, folder: str | None) -> bytes:
     """Return the line that a terminal shows where its new program begins."""
-    where = f" in {_plain(folder)}" if folder else ""
+    where = f"; it is in {_plain(folder)}" if folder else ""
     return SOFT_RESET + f"\r\n[nexus: {note}{where}]\r\n".encode()
 
 

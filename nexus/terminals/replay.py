@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from nexus.models.terminals import SOFT_RESET, AttachPoint, AttachRequest, ResizeMark
+from nexus.models.terminals import AttachPoint, AttachRequest, ResizeMark
+from nexus.terminals.modes import ScreenModes
 from nexus.terminals.scrollback import Scrollback
 
 TAIL: Final = 64 * 1024
@@ -76,25 +77,25 @@ class ResizeMarks:
         return max((number for number, mark in self._marks if mark.at_offset <= offset), default=self._marks[0][0])
 
 
-def begin(kept: Scrollback, marks: ResizeMarks, request: AttachRequest) -> AttachPoint:
+def begin(kept: Scrollback, marks: ResizeMarks, modes: ScreenModes, request: AttachRequest) -> AttachPoint:
     """Return where an attachment begins.
 
     A client that goes on where it was gets just what follows. Every other one begins at a place that can be shown by itself, after a soft
-    reset, so that no sequence that was cut disturbs its screen.
+    reset, so that no sequence that was cut disturbs its screen, and with the modes that hold there.
     """
     since = request.since
     if since is not None and kept.oldest <= since <= kept.newest:
         return _point(kept, marks, since)
     if since is not None and since < kept.oldest:
         start = kept.safe_start(kept.oldest)
-        return _point(kept, marks, start, gap=(since, start), prefix=SOFT_RESET)
+        return _point(kept, marks, start, gap=(since, start), prefix=modes.prefix(start))
     if since is not None or request.replay == "none":
         start = kept.newest
     elif request.replay == "all":
         start = kept.safe_start(kept.oldest)
     else:
         start = tail_of(kept)
-    return _point(kept, marks, start, prefix=SOFT_RESET)
+    return _point(kept, marks, start, prefix=modes.prefix(start))
 
 
 def tail_of(kept: Scrollback) -> int:

@@ -47,7 +47,7 @@ class Session:
         """Whether it was waited for in vain: until it has caught up, the program does not wait for it."""
         self.before_typing: Callable[[], Awaitable[None]] | None = None
         self._terminal = terminal
-        self._point = begin(terminal.kept, terminal.marks, request)
+        self._point = begin(terminal.kept, terminal.marks, terminal.modes, request)
         self._offset = self._point.start
         self._mark = terminal.marks.number_at(self._offset)
         self._version = terminal.version
@@ -133,7 +133,7 @@ class Session:
             return TerminalResized(mark=mark[1])
         if self._offset < terminal.kept.oldest:
             missed, self._offset = self._offset, tail_of(terminal.kept)
-            return TerminalGap(start=missed, end=self._offset)
+            return TerminalGap(start=missed, end=self._offset, prefix=terminal.modes.prefix(self._offset))
         limit = _CHUNK if mark is None else min(_CHUNK, mark[1].at_offset - self._offset)
         offset, data = terminal.kept.read(self._offset, limit)
         if data:

@@ -20,6 +20,7 @@ from nexus.models.terminals import (
     TerminalState,
     check_size,
 )
+from nexus.terminals.modes import ScreenModes
 from nexus.terminals.replay import ResizeMarks
 from nexus.terminals.scrollback import Scrollback
 from nexus.terminals.session import Session
@@ -77,6 +78,10 @@ class Terminal:
         """Whether this process serves it no longer."""
         self.stopping = False
         """Whether its workspace is being stopped, so that its program's end is not its own."""
+        self.forgotten = False
+        """Whether it is never to be written down again."""
+        self.saving = anyio.Lock()
+        """Held while it is written down or forgotten, so that neither overtakes the other."""
         self.leftover = False
         """Whether an earlier program of it may still run that nobody can join."""
         self.version = 0
@@ -88,6 +93,8 @@ class Terminal:
         self._sessions: list[Session] = []
         self._controller: Session | None = None
         self._typed_at: datetime | None = None
+        self.modes = ScreenModes()
+        self.modes.feed(kept.read(kept.oldest)[1], kept.oldest)
         self._titles = TitleReader()
         self._moved = anyio.Event()
         self._writing = anyio.Lock()
@@ -208,6 +215,7 @@ class Terminal:
         """
         if at is not None:
             data = data[max(0, self.kept.newest - at) :]
+        self.modes.feed(data, self.kept.newest)
         self.kept.append(data)
         self.marks.drop_before(self.kept.oldest)
         told = self._titles.feed(data)

@@ -218,7 +218,7 @@ async def _forget(context: Context, record: WorkspaceRecord) -> None:
     await context.forget_activity(record.id)
     await context.hook_logs.remove(record.name)
     await context.holds.clear(record.id)
-    await context.terminals.forget(record.id)
+    await context.terminals.destroyed(record.id)
     context.forget(record)
     await context.store.delete(record.name)
 

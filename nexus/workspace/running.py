@@ -79,7 +79,7 @@ async def wake(
         raise
     await journal.done(StartStep.UP)
     record = await settled(context, record.model_copy(update={"left_running": None}), status, "started")
-    await context.terminals.restore(record.id)
+    await context.terminals.started(record.id)
     return record
 
 
@@ -141,7 +141,7 @@ async def put_to_sleep(
     if place.seen.state is not InstanceState.PAUSED:
         record = await freeze(context, record, place.instance)
     record = await settled(context, record, status, "paused", sleep=sleep)
-    context.terminals.note(record.id)
+    context.terminals.paused(record.id)
     return record
 
 
