@@ -17,6 +17,10 @@ class TerminalHost(Protocol):
     def survives(self) -> bool:
         """Whether its programs can outlive this process."""
 
+    @property
+    def shells(self) -> tuple[str, ...]:
+        """What a terminal without a command may run, the best first."""
+
     async def spawn(self, request: SpawnRequest) -> ProcessHandle:
         """Start a program as for the workspace's user, waking the workspace when nothing but idleness stopped it."""
 

@@ -12,9 +12,6 @@ from typing import Final, NamedTuple
 
 from nexus.models.terminals import SOFT_RESET
 
-DEFAULT: Final = ("sh", "-c", 'for shell in "$SHELL" /bin/bash /bin/sh; do [ -x "$shell" ] && exec "$shell"; done')
-"""What an empty command means: the user's shell, else the best there is."""
-
 _SHELLS: Final = frozenset({"ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"})
 _FLAGS: Final = frozenset({"-i", "-l", "-il", "-li", "--login", "--noprofile", "--norc", "-f"})
 _LONGEST: Final = 200

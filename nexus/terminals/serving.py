@@ -19,7 +19,7 @@ from nexus.models.terminals import TerminalExit, TerminalState
 from nexus.state import SavedTerminal
 from nexus.terminals.archive import TerminalArchive
 from nexus.terminals.host import TerminalHost
-from nexus.terminals.reopening import DEFAULT, again, banner, farewell
+from nexus.terminals.reopening import again, banner, farewell
 from nexus.terminals.saving import revived
 from nexus.terminals.terminal import Plan, Terminal
 
@@ -35,6 +35,7 @@ CLOSING: Final = 15.0
 """Seconds that the end of one program may take."""
 HANG_UP: Final = 1
 """The signal that a program gets when its terminal's window is closed."""
+_NOT_THERE: Final = 127
 _STOPPED: Final = "the workspace was stopped; this terminal comes back when it starts"
 _LEFT: Final = "the program that served this terminal has ended; it comes back when somebody attaches"
 
@@ -83,7 +84,7 @@ class TerminalServer:
         Cancellation: the program is ended, and nothing is left of the terminal.
         """
         host = await self._host(terminal.plan.workspace)
-        handle = await host.spawn(_command(terminal, terminal.plan.argv, terminal.plan.opened_in, host))
+        handle = await _spawn(terminal, terminal.plan.argv, terminal.plan.opened_in, host)
         try:
             await self._serve(terminal, handle, host)
         except BaseException:
@@ -305,7 +306,7 @@ class TerminalServer:
         if known.exec_id is None or known.state is not TerminalState.RUNNING or not host.survives:
             return None
         request = SpawnRequest(
-            argv=known.argv or DEFAULT, stdin=True, pty=known.size, grace=GRACE, keep=known.scrollback
+            argv=known.argv or host.shells[:1], stdin=True, pty=known.size, grace=GRACE, keep=known.scrollback
         )
         offset = known.newest - known.base if known.exact else 0
         try:
@@ -320,8 +321,8 @@ class TerminalServer:
         for folder in dict.fromkeys((terminal.cwd, terminal.plan.opened_in)):
             if folder is not None:
                 with contextlib.suppress(ExecStartError):
-                    return await host.spawn(_command(terminal, argv, folder, host)), folder
-        return await host.spawn(_command(terminal, argv, None, host)), None
+                    return await _spawn(terminal, argv, folder, host), folder
+        return await _spawn(terminal, argv, None, host), None
 
     async def _part(self, terminal: Terminal) -> None:
         """Let go of a terminal for good: leave its program running where it can, end it elsewhere."""
@@ -353,10 +354,22 @@ class TerminalServer:
         return self._turns.setdefault(terminal, anyio.Lock())
 
 
+async def _spawn(terminal: Terminal, argv: tuple[str, ...], cwd: str | None, host: TerminalHost) -> ProcessHandle:
+    """Start a program; where none is named, the best shell there is."""
+    if not argv:
+        for shell in host.shells[:-1]:
+            try:
+                return await host.spawn(_command(terminal, (shell,), cwd, host))
+            except ExecStartError as error:
+                if error.exit_code != _NOT_THERE:
+                    raise
+    return await host.spawn(_command(terminal, argv or host.shells[-1:], cwd, host))
+
+
 def _command(terminal: Terminal, argv: tuple[str, ...], cwd: str | None, host: TerminalHost) -> SpawnRequest:
     plan: Plan = terminal.plan
     return SpawnRequest(
-        argv=argv or DEFAULT,
+        argv=argv,
         cwd=cwd,
         env={**plan.env, VARIABLE: plan.id},
         user=plan.user,

@@ -49,7 +49,7 @@ def terminal_hub(context: Context) -> TerminalHub:
 
     async def host(workspace: WorkspaceId) -> WorkspaceHost:
         record = await context.record(workspace)
-        return WorkspaceHost(context, workspace, await context.instance(record))
+        return WorkspaceHost(context, record, await context.instance(record))
 
     return TerminalHub(TerminalStore(context.home), host, context.clock)
 
@@ -59,13 +59,14 @@ class WorkspaceHost:
 
     Args:
         context: The open repository.
-        workspace: Which workspace.
+        record: Which workspace.
         instance: Where it runs.
     """
 
-    def __init__(self, context: Context, workspace: WorkspaceId, instance: Instance) -> None:
+    def __init__(self, context: Context, record: WorkspaceRecord, instance: Instance) -> None:
         self._context = context
-        self._workspace = workspace
+        self._workspace = record.id
+        self._backend = record.backend
         self._instance = instance
         self._looked = -_AGAIN
 
@@ -73,6 +74,12 @@ class WorkspaceHost:
     def survives(self) -> bool:
         """Whether its programs can outlive this process."""
         return isinstance(self._instance, SupportsKeeping)
+
+    @property
+    def shells(self) -> tuple[str, ...]:
+        """What a terminal without a command may run: on this host its user's own shell first."""
+        own = self._context.stack.environment.get("SHELL", "") if self._backend == "local" else ""
+        return tuple(dict.fromkeys((*([own] if own.startswith("/") else []), "bash", "sh")))
 
     async def spawn(self, request: SpawnRequest) -> ProcessHandle:
         """Start a program, waking the workspace when nothing but idleness stopped it."""

@@ -11,6 +11,7 @@ from nexus.models.ids import TerminalId
 from nexus.models.terminals import SOFT_RESET, AttachRequest, TerminalState
 from nexus.testing.provider_suite.case import eventually, expect, expect_equal, expect_error
 from nexus.testing.terminal_suite.case import TerminalCase, TerminalCheck, case
+from nexus.testing.terminal_suite.output import many_lines
 
 
 @case
@@ -52,10 +53,7 @@ async def a_detached_receive_ends(check: TerminalCheck) -> None:
 @case
 async def what_was_dropped_is_told(check: TerminalCheck) -> None:
     """Attaching at an offset that is no longer kept tells the gap, and begins at a line after a soft reset."""
-    info = await check.sh(
-        "i=0; while [ $i -lt 400 ]; do printf 'line %s of many\\n' $i; i=$((i + 1)); done; printf end; read x",
-        scrollback=1000,
-    )
+    info = await check.sh(f"{many_lines(400)}; printf end; read x", scrollback=1000)
     first = await check.attach(info.id, AttachRequest(replay="all"))
     await first.until(b"end")
     late = await check.attach(info.id, AttachRequest(since=5, role="viewer"))

@@ -38,7 +38,7 @@ async def exit_comes_last_and_once(check: TerminalCheck) -> None:
 @case
 async def two_clients_see_the_same(check: TerminalCheck) -> None:
     """Two attachments get the same bytes at the same offsets, however differently they read."""
-    info = await check.sh("read x; i=0; while [ $i -lt 300 ]; do printf 'line %s of many\\n' $i; i=$((i + 1)); done")
+    info = await check.sh(f"read x; {many_lines(300)}")
     first = await check.attach(info.id)
     second = await check.attach(info.id, AttachRequest(role="viewer", replay="all"))
     await first.session.write(b"\n")
@@ -86,10 +86,10 @@ async def a_controller_that_does_not_read_slows_the_program_down(check: Terminal
 @case
 async def nothing_is_lost_to_a_cancelled_receive(check: TerminalCheck) -> None:
     """A receive that is cancelled takes nothing with it."""
-    info = await check.sh("read x; i=0; while [ $i -lt 100 ]; do printf 'line %s.\\n' $i; i=$((i + 1)); done; read x")
+    info = await check.sh(f"read x; {many_lines(100)}; read x")
     seen = await check.attach(info.id)
     await seen.session.write(b"\n")
-    while b"line 99." not in seen.data:
+    while b"line 99 " not in seen.data:
         with anyio.CancelScope() as scope:
             scope.cancel()
             seen.take(await seen.session.receive())
@@ -111,13 +111,18 @@ async def titles_and_folders_are_told(check: TerminalCheck) -> None:
     await seen.session.detach()
 
 
+def many_lines(number: int) -> str:
+    """Return a piece of script that prints that many lines: ``line 0 of many`` and so on."""
+    return f"printf 'line %s of many\\n' {' '.join(map(str, range(number)))}"
+
+
 _LINE: Final = b"0123456789" * 20
 
 
 def _flood(check: TerminalCheck) -> str:
-    times = check.subject.bulk // len(_LINE) + 1
-    line = _LINE.decode()
-    return f"read x; i=0; while [ $i -lt {times} ]; do printf '{line}\\n'; i=$((i + 1)); done; printf 'the very end'; read x"
+    hundred = f"printf '{_LINE.decode()}%s\\n' {' '.join(['x'] * 100)}"
+    rounds = check.subject.bulk // (100 * len(_LINE)) + 1
+    return f"read x; {'; '.join([hundred] * rounds)}; printf 'the very end'; read x"
 
 
 CASES: Final[tuple[TerminalCase, ...]] = (

@@ -50,9 +50,9 @@ async def a_stop_keeps_what_was_shown(check: TerminalCheck) -> None:
 
     await eventually(back, "it is opened again", within=30)
     await seen.until(b"[nexus: this is a new shell")
-    await seen.session.write(b"printf 'in %s.\\n' \"${PWD##*/}\"\n")
-    await seen.until(b"in inner.")
-    await look.until(b"in inner.")
+    await seen.session.write(b"pwd\n")
+    await seen.until(b"/inner\r\n")
+    await look.until(b"/inner\r\n")
     expect((await check.terminals.get(info.id)).restored, "it is said that it was restored")
 
 
