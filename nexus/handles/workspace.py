@@ -19,6 +19,7 @@ from nexus.errors import NotFound
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
+from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
@@ -80,6 +81,11 @@ class Workspace:
     def git(self) -> GitAccess:
         """Its git: status, differences, commits."""
         return self._service.git(self._info)
+
+    @property
+    def terminals(self) -> Terminals:
+        """Its terminals, which outlive whoever looks at them."""
+        return Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""

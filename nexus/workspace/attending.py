@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from nexus.abc import ProcessHandle
+from nexus.abc import KeptProcess, ProcessHandle
 from nexus.errors import WorkspaceStopped
 from nexus.models.activity import RunningCommand
 from nexus.models.execution import ExecEvent, Exited, SpawnRequest
@@ -113,6 +113,13 @@ class Attended:
     async def resize(self, rows: int, cols: int) -> None:
         """Tell the command's terminal its new size in character cells."""
         await self._handle.resize(rows, cols)
+
+    async def leave(self) -> None:
+        """Let go of the command and leave it running, where its backend can keep it; otherwise it is ended."""
+        try:
+            await (self._handle.leave() if isinstance(self._handle, KeptProcess) else self._handle.aclose())
+        finally:
+            self._context.attend(self._workspace, self.exec_id, None)
 
     async def aclose(self) -> None:
         """Let go of the command."""

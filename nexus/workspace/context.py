@@ -40,6 +40,7 @@ from nexus.state import (
     still,
 )
 from nexus.telemetry import EventBus
+from nexus.terminals.hub import TerminalHub
 from nexus.workspace.clock import SystemClock
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
@@ -72,6 +73,8 @@ class Context:
     registry_problem: NexusError | None = None
     """Why the registry could not be used when it was asked last. What does not need it goes on without."""
     clock: Clock = field(default_factory=SystemClock)
+    terminals: TerminalHub = field(init=False)
+    """Serves the terminals. Set by whoever puts the parts together: it needs what is built on top of these."""
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"

@@ -65,6 +65,7 @@ from nexus.workspace.files import FileSystem
 from nexus.workspace.port_access import PortAccess
 from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
+from nexus.workspace.terminals import WorkspaceTerminals
 
 
 class WorkspaceManager(Workspaces):
@@ -310,6 +311,10 @@ class WorkspaceManager(Workspaces):
     @override
     async def explain(self, key: str) -> SettingExplained:
         return explained(self._open.stack, key)
+
+    @override
+    def terminals(self, info: WorkspaceInfo) -> WorkspaceTerminals:
+        return WorkspaceTerminals(self._open.terminals, info.id)
 
     # In process only ------------------------------------------------------------------------------------------------
 

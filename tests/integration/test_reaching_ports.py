@@ -140,10 +140,13 @@ async def test_a_declared_port_is_reached_by_its_own_number_where_nothing_transl
     repository: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     bench = make_bench("local", repository, tmp_path, request)
-    async with bench.open(**{"ports.web": 8080}) as nx, nx.create("a") as ws:
-        async with ws.spawn(*echo(bench, ws.ports["web"].host_port)):
-            await ws.wait_open(8080, timeout=30)
-            assert await exchange(await ws.connect(8080), b"hello") == b"hello"
+    async with (
+        bench.open(**{"ports.web": 8080}) as nx,
+        nx.create("a") as ws,
+        ws.spawn(*echo(bench, ws.ports["web"].host_port)),
+    ):
+        await ws.wait_open(8080, timeout=30)
+        assert await exchange(await ws.connect(8080), b"hello") == b"hello"
 
 
 async def test_an_open_connection_keeps_awake_and_a_new_one_wakes(
