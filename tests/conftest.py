@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ settings.load_profile("judge" if os.environ.get("CI") else "search")
 
 __all__ = [
     "engine",
+    "first_repository",
     "git_image",
     "home",
     "new_git_image",
@@ -52,10 +54,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def repository(tmp_path: Path, home: Path) -> Path:
-    """A repository with a commit, made by the real git program."""
-    root = tmp_path / "app"
+@pytest.fixture(scope="session")
+def first_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a commit, made by the real git program, to be copied."""
+    root = tmp_path_factory.mktemp("first") / "app"
     root.mkdir()
     git(root, "init", "-q", "-b", "main")
     (root / "README.md").write_text("# app\n")
@@ -65,4 +67,15 @@ def repository(tmp_path: Path, home: Path) -> Path:
     (root / "run.sh").chmod(0o755)
     git(root, "add", "-A")
     git(root, "commit", "-qm", "first")
+    for sample in (root / ".git" / "hooks").iterdir():
+        sample.unlink()
+    return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path, home: Path, first_repository: Path) -> Path:
+    """A repository with a commit, as the real git program made it."""
+    root = tmp_path / "app"
+    shutil.copytree(first_repository, root, symlinks=True)
+    git(root, "update-index", "--refresh")
     return root
