@@ -134,7 +134,12 @@ def canary(home: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.Mon
         (repository / "private" / name).write_text(made.value(name))
     (origins / "user.env").write_text(f"BY_USERS_ENV_FILE='{made.value('BY_USERS_ENV_FILE')}'\nBY_ENV=overridden\n")
     (repository / "private" / "project.env").write_text(f"BY_PROJECT_ENV_FILE={made.value('BY_PROJECT_ENV_FILE')}\n")
-    for variable, name in (("MINE", "BY_ENV"), ("FOR_PROJECT", "BY_PROJECT_ENV"), ("REFERRED", "BY_REFERENCE"), ("SERVED", "BY_SERVICE")):
+    for variable, name in (
+        ("MINE", "BY_ENV"),
+        ("FOR_PROJECT", "BY_PROJECT_ENV"),
+        ("REFERRED", "BY_REFERENCE"),
+        ("SERVED", "BY_SERVICE"),
+    ):
         monkeypatch.setenv(variable, made.value(name))
     monkeypatch.setenv(VARIABLE, str(origins / "keychain.json"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", BACKEND)
@@ -232,7 +237,9 @@ def serve(file: Path, bench: Bench) -> None:
     script = 'printf %s "$BY_SERVICE" | sha256sum; exec sleep 10000'
     image = json.dumps(bench.flags.get("image"))
     service = f"{{image: {image}, command: [sh, -c, '{script}'], env: {{BY_SERVICE: 'env:SERVED'}}}}"
-    text = file.read_text().replace("    env: {BY_REFERENCE", f"    services: {{teller: {service}}}\n    env: {{BY_REFERENCE", 1)
+    text = file.read_text().replace(
+        "    env: {BY_REFERENCE", f"    services: {{teller: {service}}}\n    env: {{BY_REFERENCE", 1
+    )
     file.write_text(text)
 
 

@@ -36,7 +36,7 @@ from nexus.models.instances import (
 )
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.providers.local import environment, lifecycle, secret_files
+from nexus.providers.local import cgroups, environment, lifecycle, secret_files
 from nexus.providers.local.channel import Channel
 from nexus.providers.local.contact import Contact, Known, stopped
 from nexus.providers.local.folders import Folders, own_account
@@ -67,6 +67,7 @@ class LocalInstance:
         folders: Where the backend keeps what it knows.
         env: The environment of this program.
         passed: Variables that commands get from it beyond :data:`nexus.providers.local.environment.KEPT`.
+        processes: How many processes it may have, where the system can keep that.
         readings: The last reading of each workspace's processor time, shared by all instances of one provider.
     """
 
@@ -77,6 +78,7 @@ class LocalInstance:
         *,
         env: Mapping[str, str],
         passed: frozenset[str],
+        processes: int,
         readings: MutableMapping[WorkspaceId, Reading],
     ) -> None:
         self._folder = folders.of(ref.id)
@@ -84,6 +86,7 @@ class LocalInstance:
         self._folders = folders
         self._env = env
         self._inherited = environment.base(env, passed)
+        self._processes = processes
         self._readings = readings
         self._contact = Contact(self._folder)
 
@@ -108,7 +111,7 @@ class LocalInstance:
 
         Cancellation: it runs, or it does not; both can be started again.
         """
-        await lifecycle.start(self._folders, self._folder, self._env)
+        await lifecycle.start(self._folders, self._folder, self._env, processes=self._processes)
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds, KILL. Stopped already: nothing. Works on a paused one.
@@ -275,7 +278,7 @@ class LocalInstance:
             await reading.aclose()
 
     async def stats(self) -> ResourceStats:
-        """Return what its processes use now, the keeper left out. There is no limit on the memory of all of them together.
+        """Return what its processes use now, the keeper left out, and the limits that the kernel keeps for all of them together.
 
         Raises:
             WorkspaceStopped: When it does not run.
@@ -286,10 +289,17 @@ class LocalInstance:
             raise stopped(sight.state, sight.detail)
         stats, reading = await to_thread.run_sync(measure, sight.run.pid, self._readings.get(self._ref.id))
         self._readings[self._ref.id] = reading
-        return stats.model_copy(update={"cpu_limit": processors_of(sight.run.pid)})
+        kept = await to_thread.run_sync(cgroups.held, sight.run.pid)
+        return stats.model_copy(
+            update={
+                "cpu_limit": processors_of(sight.run.pid) if kept.cpu is None else kept.cpu,
+                "memory_limit": kept.memory,
+                "processes_limit": kept.processes,
+            }
+        )
 
     async def resize(self, resources: ResourceAllocation) -> None:
-        """Apply these limits from the next start on; see :mod:`nexus.providers.local.limits`.
+        """Apply these limits from the next start on; see :mod:`nexus.providers.local.cgroups`.
 
         Raises:
             WorkspaceGone: When its folder was removed.
