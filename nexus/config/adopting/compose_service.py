@@ -130,14 +130,14 @@ class ServiceTranslation:
             if name != "resources":
                 self._sheet.leave(f"{self._key}.deploy.{name}", place, "is not taken over: nothing is deployed here")
                 continue
-            for kind, limits, at in self._sheet.entries(f"{self._key}.deploy.resources", below):
+            for kind, limits, _ in self._sheet.entries(f"{self._key}.deploy.resources", below):
                 for part, value, here in self._sheet.entries(f"{self._key}.deploy.resources.{kind}", limits):
                     ours = {"cpus": "cpu", "memory": "memory"}.get(part) if kind == "limits" else None
                     key = f"{self._key}.deploy.resources.{kind}.{part}"
                     if ours is not None:
                         self._limit(ours, key, value)
                     else:
-                        self._sheet.leave(key, here or at, "has no counterpart")
+                        self._sheet.leave(key, here, "has no counterpart")
 
     def _image(self, name: str, node: Node) -> None:
         if not is_null(self._written.children.get("build")):
