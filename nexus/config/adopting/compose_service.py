@@ -130,7 +130,7 @@ class ServiceTranslation:
             if name != "resources":
                 self._sheet.leave(f"{self._key}.deploy.{name}", place, "is not taken over: nothing is deployed here")
                 continue
-            for kind, limits, _ in self._sheet.entries(f"{self._key}.deploy.resources", below):
+            for kind, limits, _place in self._sheet.entries(f"{self._key}.deploy.resources", below):
                 for part, value, here in self._sheet.entries(f"{self._key}.deploy.resources.{kind}", limits):
                     ours = {"cpus": "cpu", "memory": "memory"}.get(part) if kind == "limits" else None
                     key = f"{self._key}.deploy.resources.{kind}.{part}"
