@@ -3,6 +3,8 @@
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
 - :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
+- :mod:`nexus.abc.git_access` — what a workspace's git knows and does.
+- :mod:`nexus.abc.terminals` — what opens terminals that outlive whoever looks at them.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
@@ -10,14 +12,18 @@
 from __future__ import annotations
 
 from nexus.abc.clock import Clock
-from nexus.abc.files import FileAccess
+from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
+from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import (
     Instance,
+    KeptProcess,
     ProcessHandle,
     ProgressCallback,
     Provider,
     SupportsActivity,
+    SupportsConnect,
     SupportsDescription,
+    SupportsKeeping,
     SupportsListening,
     SupportsLogs,
     SupportsMountChange,
@@ -29,16 +35,23 @@ from nexus.abc.provider import (
     SupportsStats,
 )
 from nexus.abc.services import SupportsServices, SupportsVolumes
+from nexus.abc.terminals import TerminalAccess, TerminalSession
 
 __all__ = [
     "Clock",
     "FileAccess",
+    "FileReader",
+    "FileWriter",
+    "GitAccess",
     "Instance",
+    "KeptProcess",
     "ProcessHandle",
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
+    "SupportsConnect",
     "SupportsDescription",
+    "SupportsKeeping",
     "SupportsListening",
     "SupportsLogs",
     "SupportsMountChange",
@@ -50,4 +63,7 @@ __all__ = [
     "SupportsServices",
     "SupportsStats",
     "SupportsVolumes",
+    "TerminalAccess",
+    "TerminalSession",
+    "Watch",
 ]

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from anyio.abc import ByteStream
 from pydantic import SecretStr
 
 from nexus.models.activity import Listener, RunningCommand
@@ -223,11 +224,54 @@ class SupportsActivity(Protocol):
 
 
 @runtime_checkable
+class KeptProcess(ProcessHandle, Protocol):
+    """A command that need not end with its caller; its request said so with ``keep``."""
+
+    async def leave(self) -> None:
+        """Let go of the command and leave it running. What it prints from now on is kept, the last ``keep`` bytes of it."""
+
+
+@runtime_checkable
+class SupportsKeeping(Protocol):
+    """Its commands can outlive whoever started them, and be joined again by another program."""
+
+    async def kept(self) -> frozenset[ExecId]:
+        """Return the commands that can be joined: those that run, and some that have ended; none while it does not run."""
+
+    async def rejoin(self, exec_id: ExecId, request: SpawnRequest, *, offset: int) -> KeptProcess:
+        """Take a kept command over, from whoever has it. Its events begin with ``Started`` as if it had just been started.
+
+        Args:
+            exec_id: The command.
+            request: What it was started with, as far as that is still known.
+            offset: How many bytes of its output are known already. What was dropped of the rest is told by a ``Gap``.
+
+        Raises:
+            NotFound: When no such command is kept any more.
+            WorkspaceStopped, WorkspaceGone: When the instance does not run.
+        """
+
+
+@runtime_checkable
 class SupportsListening(Protocol):
     """It can tell where programs inside listen."""
 
     async def listeners(self) -> tuple[Listener, ...] | None:
         """Return where programs listen now, TCP only; ``None`` when this cannot be found out here."""
+
+
+@runtime_checkable
+class SupportsConnect(Protocol):
+    """A TCP port inside it can be reached from here."""
+
+    async def connect(self, port: int) -> ByteStream:
+        """Connect to a port inside. A program that listens on the loopback address inside is reached, too.
+
+        Raises:
+            PortNotOpen: When nothing accepts connections there.
+            WorkspaceStopped: When it does not run, or is paused.
+            Unsupported: When it cannot be reached from here after all.
+        """
 
 
 @runtime_checkable

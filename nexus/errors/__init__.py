@@ -9,11 +9,13 @@
     ├── NotFound (LookupError)
     │   ├── WorkspaceNotFound
     │   ├── ProviderNotFound
-    │   └── ServiceNotFound
+    │   ├── ServiceNotFound
+    │   └── TerminalNotFound
     ├── Conflict
     │   ├── AlreadyExists
     │   ├── StateConflict
     │   ├── Busy
+    │   ├── NotController
     │   └── UnsavedWork
     ├── GitError
     │   ├── NotARepository
@@ -53,6 +55,7 @@
     ├── ServiceFailed
     ├── PortError
     │   ├── PortInUse (OSError)
+    │   ├── PortNotOpen (ConnectionRefusedError)
     │   └── PortsExhausted
     ├── SecretError
     │   ├── SecretNotFound (LookupError)
@@ -93,6 +96,7 @@ from nexus.errors.backends import (
     ImagePullFailed,
     PortError,
     PortInUse,
+    PortNotOpen,
     PortsExhausted,
     ProviderError,
     ProviderForbidden,
@@ -164,6 +168,7 @@ from nexus.errors.workspaces import (
     AlreadyExists,
     Busy,
     Conflict,
+    NotController,
     NotFound,
     ProviderNotFound,
     QuotaExceeded,
@@ -172,6 +177,7 @@ from nexus.errors.workspaces import (
     ServiceNotFound,
     StateConflict,
     StateError,
+    TerminalNotFound,
     UnsavedWork,
     WorkspaceGone,
     WorkspaceNotFound,
@@ -208,6 +214,7 @@ __all__ = [
     "KeychainUnavailable",
     "NexusError",
     "NotARepository",
+    "NotController",
     "NotFound",
     "NotTrusted",
     "OperationTimeout",
@@ -220,6 +227,7 @@ __all__ = [
     "PathNotFound",
     "PortError",
     "PortInUse",
+    "PortNotOpen",
     "PortsExhausted",
     "ProcessLost",
     "ProtocolError",
@@ -244,6 +252,7 @@ __all__ = [
     "StateError",
     "StdinClosed",
     "SyncConflict",
+    "TerminalNotFound",
     "TokenExpired",
     "TransportError",
     "Unauthenticated",

@@ -36,7 +36,7 @@ from nexus.git.keeping import make_ref
 from nexus.git.lending import needed
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, require_real_path
-from nexus.git.repository import opened
+from nexus.git.repository import opened, sheltered
 from nexus.git.submodule_checkout import end_module_loans
 from nexus.git.trash import size_of
 from nexus.models.base import Model
@@ -98,9 +98,10 @@ def pin(repository: Repository, name: str, reason: str) -> str:
     exclude(repository)
     worktree = get_worktree(repository, name)
     tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(name)))
-    with opened(repository) as repo:
+    with opened(repository) as repo, sheltered(repo) as shelter:
         message = f"What the tree of {name} needs, which was set aside\n\n{reason}\n"
         commit = needed(repo, repository, name, worktree, message)
+        shelter.seal()
         ref = make_ref(repo, repository, layout.KEPT_PREFIX, name, commit)
     note = KeptTree(
         name=name,

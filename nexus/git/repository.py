@@ -27,6 +27,7 @@ from nexus.errors import BareRepository, Busy, GitError, NotARepository
 from nexus.git import beneath
 from nexus.git.guarded_objects import GuardedObjects
 from nexus.git.plain_store import require_plain
+from nexus.git.shelter import Shelter
 from nexus.git.threads import in_thread
 from nexus.grounds import repository_around
 from nexus.models.workspace import Repository
@@ -329,3 +330,13 @@ def locks_told() -> Iterator[None]:
         ) from error
     except RefFormatError as error:
         raise GitError(f"git refuses the ref name {error}") from error
+
+
+@contextmanager
+def sheltered(repo: Repo) -> Iterator[Shelter]:
+    """Have no garbage collection take what the body adds to an opened repository. The body seals the shelter, then makes the refs."""
+    store = repo.object_store
+    if not isinstance(store, GuardedObjects):
+        raise TypeError(f"{store!r} is no store of an opened repository")
+    with store.sheltered() as shelter:
+        yield shelter

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from pydantic import Field, JsonValue
 
 from nexus.models.base import Model
-from nexus.models.ids import Name, NodeId, WorkspaceId
+from nexus.models.ids import Name, NodeId, TerminalId, WorkspaceId
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.rescues import DestroyedWorkspace
@@ -71,6 +71,18 @@ class ProcessState(Model):
     """The kernel's ``/proc/sys/kernel/random/boot_id``; start times of another boot mean nothing."""
 
 
+class LeftRunning(Model):
+    """What ran in a workspace when it was stopped, and comes back when it is started: by name, never by process."""
+
+    at: datetime
+    terminals: tuple[TerminalId, ...] = ()
+    """Opened again with what they showed, each in the folder that it was in."""
+    services: tuple[str, ...] = ()
+    """Started as they are configured."""
+    scripts: tuple[str, ...] = ()
+    """Run again at their moments: what ``post-start`` leaves in the background comes back by it."""
+
+
 class WorkspaceRecord(Model):
     """A workspace as ``.nexus/state/workspaces/<name>.json`` holds it. Never a secret, only references."""
 
@@ -119,6 +131,8 @@ class WorkspaceRecord(Model):
     asleep_since: datetime | None = None
     """When it was put to sleep because nothing happened in it; ``None`` when it is awake or was stopped by hand."""
     process_state: ProcessState | None = None
+    left_running: LeftRunning | None = None
+    """What comes back at the next start; ``None`` while it runs, and before its first stop."""
     node: NodeId | None = None
     """The node it was made on: a registry that was lost takes its id again from here."""
 

@@ -220,6 +220,7 @@ async def _forget(context: Context, record: WorkspaceRecord) -> None:
     await context.hook_logs.remove(record.name)
     await context.holds.clear(record.id)
     await references.forget(context, record)
+    await context.terminals.destroyed(record.id)
     context.forget(record)
     await context.store.delete(record.name)
 
