@@ -27,7 +27,7 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota, references, service_trust, services_life
+from nexus.workspace import prebuilt, quota, references, service_trust, services_life
 from nexus.workspace.activity import chosen_patience
 from nexus.workspace.at_once import both
 from nexus.workspace.bringup import bring_up
@@ -77,7 +77,7 @@ class Creation:
             await self._step(CreateStep.PORTS, lambda: self._lease(request))
             await both(
                 lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
-                lambda: self._step(CreateStep.IMAGE, self._prepare),
+                lambda: self._step(CreateStep.IMAGE, lambda: self._prepare(request)),
             )
             await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
@@ -185,12 +185,21 @@ class Creation:
             progress=self._report,
         )
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
         spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
         spec = await provider.prepare(spec, progress=self._report)
-        self.record = self.record.model_copy(update={"image": spec.image})
+        chosen = self.record.model_copy(update={"image": spec.image})
+        chosen = await prebuilt.choose(self._context, chosen, request, self._settings(request), provider)
+        # The tree is being written meanwhile, and its step says things of its own in the record.
+        self.record = self.record.model_copy(
+            update={
+                "image": chosen.image,
+                "config": chosen.config,
+                "annotations": {**self.record.annotations, **chosen.annotations},
+            }
+        )
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
@@ -199,7 +208,7 @@ class Creation:
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = self._context.specification(self.record)
+        spec = prebuilt.beginning(self.record, self._context.specification(self.record))
         self._report("create", f"making the {self.record.backend} instance")
         instance = await provider.create(spec, progress=self._report)
         self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})

@@ -21,7 +21,9 @@ from nexus.models.instances import (
     InstanceStatus,
     ProviderInfo,
 )
+from nexus.models.prebuilds import Prebuild
 from nexus.models.services import KeptVolume
+from nexus.providers.docker import prebuilt
 from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import shortfall
 from nexus.providers.docker.creation import make, unmake
@@ -231,3 +233,22 @@ class DockerProvider:
             StateConflict: When a container uses it, or it is not ours.
         """
         await remove_volume(self._open().engine, name)
+
+    async def image_identity(self, image: str) -> str | None:
+        """Return the id of an image; ``None`` when it is not on the engine."""
+        return await prebuilt.image_id(self._open().engine, image)
+
+    async def prebuilds(self, labels: Mapping[str, str]) -> tuple[Prebuild, ...]:
+        """Return the prebuilt images that carry these labels, the newest first."""
+        return await prebuilt.listed(self._open().engine, labels)
+
+    async def keep_prebuild(self, ref: InstanceRef, prebuild: Prebuild) -> Prebuild:
+        """Keep a stopped workspace's own files as a prebuilt image.
+
+        Cancelled: it is made whole, or not at all.
+        """
+        return await prebuilt.keep(self._open().engine, ref, prebuild)
+
+    async def remove_prebuild(self, key: str) -> bool:
+        """Remove a prebuilt image; say whether one was removed. One that a workspace began from stays as long as that."""
+        return await prebuilt.remove(self._open().engine, key)
