@@ -25,6 +25,7 @@ from nexus.workspace.clock import SystemClock
 from nexus.workspace.context import Context
 from nexus.workspace.discovery import known_repositories
 from nexus.workspace.manager import WorkspaceManager
+from nexus.workspace.placing import with_grounds
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.recovery import recover
 from nexus.workspace.refilling import refill
@@ -78,7 +79,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
         stack = await anyio.to_thread.run_sync(_stack, repository.root, config, flags, environment)
         registry = NodeRegistry(stack.settings.state_dir / "workspaces.db")
         context = Context(
-            repository=repository,
+            repository=await with_grounds(repository, stack.settings),
             stack=stack,
             registry=registry,
             providers=providers or ProviderRegistry.installed(),

@@ -3,6 +3,7 @@
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
 - :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
+- :mod:`nexus.abc.git_access` — what a workspace's git knows and does.
 - :mod:`nexus.abc.terminals` — what opens terminals that outlive whoever looks at them.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
@@ -11,7 +12,8 @@
 from __future__ import annotations
 
 from nexus.abc.clock import Clock
-from nexus.abc.files import FileAccess
+from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
+from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import (
     Instance,
     KeptProcess,
@@ -19,6 +21,7 @@ from nexus.abc.provider import (
     ProgressCallback,
     Provider,
     SupportsActivity,
+    SupportsConnect,
     SupportsDescription,
     SupportsKeeping,
     SupportsListening,
@@ -36,12 +39,16 @@ from nexus.abc.terminals import TerminalAccess, TerminalSession
 __all__ = [
     "Clock",
     "FileAccess",
+    "FileReader",
+    "FileWriter",
+    "GitAccess",
     "Instance",
     "KeptProcess",
     "ProcessHandle",
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
+    "SupportsConnect",
     "SupportsDescription",
     "SupportsKeeping",
     "SupportsListening",
@@ -56,4 +63,5 @@ __all__ = [
     "SupportsVolumes",
     "TerminalAccess",
     "TerminalSession",
+    "Watch",
 ]

@@ -55,6 +55,7 @@
     ├── ServiceFailed
     ├── PortError
     │   ├── PortInUse (OSError)
+    │   ├── PortNotOpen (ConnectionRefusedError)
     │   └── PortsExhausted
     ├── SecretError
     │   ├── SecretNotFound (LookupError)
@@ -95,6 +96,7 @@ from nexus.errors.backends import (
     ImagePullFailed,
     PortError,
     PortInUse,
+    PortNotOpen,
     PortsExhausted,
     ProviderError,
     ProviderForbidden,
@@ -225,6 +227,7 @@ __all__ = [
     "PathNotFound",
     "PortError",
     "PortInUse",
+    "PortNotOpen",
     "PortsExhausted",
     "ProcessLost",
     "ProtocolError",

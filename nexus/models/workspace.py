@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from nexus.models.base import Model
 from nexus.models.ids import Name, NodeId, TerminalId, WorkspaceId
@@ -56,6 +56,9 @@ class Repository(Model):
     """The git directory that all worktrees share."""
     remote: str | None = None
     """Address of ``origin``, when there is one."""
+    grounds: Path | None = Field(default=None, exclude=True)
+    """Folder that its work trees, their trash and what was set aside are in; ``.nexus`` of the main work tree when absent. No
+    record says so: where they are is found out when the repository is opened."""
 
 
 class ProcessState(Model):

@@ -30,9 +30,6 @@ async def spawn(context: Context, record: WorkspaceRecord, request: SpawnRequest
         ExecStartError, WorkspaceGone, Unsupported: As the provider says.
         NexusError: What waking it raised.
     """
-    if request.keeps_awake:
-        # Before it starts: whoever is about to put the workspace to sleep looks at this note last.
-        await context.mark_active(record.id)
     try:
         handle = await _start(context, record, request)
     except WorkspaceStopped:
@@ -44,7 +41,8 @@ async def spawn(context: Context, record: WorkspaceRecord, request: SpawnRequest
 
 async def _start(context: Context, record: WorkspaceRecord, request: SpawnRequest) -> ProcessHandle:
     instance = await context.instance(record)
-    async with context.starting(record.id):
+    # Noted before it starts: whoever is about to put the workspace to sleep looks at this note last.
+    async with context.starting(record.id, active=request.keeps_awake):
         return await instance.spawn(request)
 
 

@@ -150,7 +150,7 @@ class WorkspaceHost:
         """Run a small tool that counts as nobody's work, and return what it printed; nothing when it cannot be run."""
         request = SpawnRequest(argv=argv, timeout=_ASKING, grace=0.5, wake=False, keeps_awake=False)
         try:
-            async with self._context.starting(self._workspace):
+            async with self._context.starting(self._workspace, active=False):
                 handle = await self._instance.spawn(request)
             return (await run(handle, request)).stdout
         except NexusError:
