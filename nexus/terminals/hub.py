@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 
 import anyio
@@ -141,6 +142,11 @@ class TerminalHub:
     def running(self, workspace: WorkspaceId) -> tuple[TerminalId, ...]:
         """Return the terminals of a workspace that have a program now, by this process's own knowledge."""
         return tuple(each.id for each in self._server.of(workspace) if each.state is TerminalState.RUNNING)
+
+    def typed(self, workspace: WorkspaceId) -> tuple[tuple[str, datetime], ...]:
+        """Return the names of a workspace's terminals in which somebody has typed, and when that was last."""
+        infos = [each.info for each in self._server.of(workspace)]
+        return tuple((info.name, info.last_input_at) for info in infos if info.last_input_at is not None)
 
     async def stopping(self, workspace: WorkspaceId) -> None:
         """Prepare a workspace's terminals for its stop: the end of their programs will not be their own."""

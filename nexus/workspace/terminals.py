@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Final
 
 from nexus.abc import Instance, KeptProcess, ProcessHandle, SupportsKeeping
@@ -26,8 +26,8 @@ from nexus.workspace.hook_plan import planned
 
 _ASKING: Final = 5.0
 """Seconds that a question to a workspace's process table may take."""
-_AGAIN: Final = 1.0
-"""Seconds between two looks at whether a workspace that is typed into sleeps."""
+_AGAIN: Final = timedelta(seconds=1)
+"""Time between two looks at whether a workspace that is typed into sleeps."""
 _UP: Final = frozenset({InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.UNKNOWN})
 
 # $1 is a terminal's id, the rest are signals. What carries the id in its environment was started in that terminal: a shell with job control
@@ -74,7 +74,7 @@ class WorkspaceHost:
         self._workspace = record.id
         self._backend = record.backend
         self._instance = instance
-        self._looked = -_AGAIN
+        self._looked: datetime | None = None
 
     @property
     def survives(self) -> bool:
@@ -131,9 +131,10 @@ class WorkspaceHost:
 
     async def before_typing(self) -> None:
         """Wake the workspace when it sleeps because nothing happened in it. What others did to it is seen within a second."""
-        if time.monotonic() - self._looked < _AGAIN:
+        now = self._context.clock.now()
+        if self._looked is not None and abs(now - self._looked) < _AGAIN:
             return
-        self._looked = time.monotonic()
+        self._looked = now
         record = await self._context.record(self._workspace)
         if record.status is WorkspaceStatus.RUNNING or (
             record.status is not WorkspaceStatus.PAUSED and not record.asleep_since
