@@ -34,6 +34,7 @@ CLOSING: Final = 15.0
 """Seconds that the end of one program may take."""
 _NOT_THERE: Final = 127
 _STOPPED: Final = "the workspace was stopped; this terminal comes back when it starts"
+_LOST: Final = "the connection to this terminal's program was lost; it comes back when somebody attaches"
 _LEFT: Final = "the program that served this terminal has ended; it comes back when somebody attaches"
 
 
@@ -243,7 +244,9 @@ class TerminalServer:
         went_down = terminal.stopping or await self._went_with_workspace(terminal, end)
         await handle.aclose()
         if went_down:
-            terminal.show(farewell(_STOPPED))
+            # What nobody has seen end may run on, where nobody can reach it.
+            terminal.leftover = end.lost and not terminal.stopping
+            terminal.show(farewell(_LOST if terminal.leftover else _STOPPED))
             terminal.end(TerminalState.KEPT, None)
         else:
             how = TerminalExit(exit_code=end.exit_code, signal=end.signal, lost=end.lost)
@@ -252,12 +255,13 @@ class TerminalServer:
         self.ring()
 
     async def _went_with_workspace(self, terminal: Terminal, end: Exited) -> bool:
-        if not end.lost and end.signal is None:
-            return False
+        """Return whether a program did not end by itself: an engine that restarts ends them all, and says so of none."""
+        if end.lost or end.signal is None:
+            return end.lost
         try:
             return not await (await self._host(terminal.plan.workspace)).runs()
         except NexusError:
-            return end.lost
+            return False
 
     async def _look_after(self) -> None:
         """Write down what has changed, forget what has been over for long, and open again what somebody waits for."""

@@ -35,6 +35,7 @@ CAPABILITIES: Final = frozenset(
         Capability.PTY,
         Capability.SIGNALS,
         Capability.HOST_TREE,
+        Capability.KEEPING,
         Capability.SERVICES,
     }
 )
