@@ -233,7 +233,7 @@ class KeptProcess(ProcessHandle, Protocol):
 
 @runtime_checkable
 class SupportsKeeping(Protocol):
-    """Its commands can outlive whoever started them, and be joined again by another program."""
+    """Capability ``keeping``: its commands can outlive whoever started them, and be joined again by another program."""
 
     async def kept(self) -> frozenset[ExecId]:
         """Return the commands that can be joined: those that run, and some that have ended; none while it does not run."""
