@@ -303,6 +303,17 @@ class SupportsStats(Protocol):
 
 
 @runtime_checkable
+class SupportsMakingAhead(Protocol):
+    """Of a provider: a part of an instance can be made while its tree is not there yet."""
+
+    async def make_ahead(self, spec: InstanceSpec) -> None:
+        """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
+
+        ``create`` finds what is there, and ``destroy`` removes it by the id alone, whether or not ``create`` was ever called.
+        """
+
+
+@runtime_checkable
 class Provider(Protocol):
     """Makes, finds and removes instances. The constructor only stores; ``async with`` opens and closes connections.
 
