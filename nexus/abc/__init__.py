@@ -4,6 +4,8 @@
 - :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.checkpoints` — checkpoints of a workspace, and what a backend keeps for them.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
+- :mod:`nexus.abc.git_access` — what a workspace's git knows and does.
+- :mod:`nexus.abc.terminals` — what opens terminals that outlive whoever looks at them.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
@@ -12,44 +14,62 @@ from __future__ import annotations
 
 from nexus.abc.checkpoints import CheckpointAccess, SupportsCheckpoints
 from nexus.abc.clock import Clock
-from nexus.abc.files import FileAccess
+from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
+from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import (
     Instance,
+    KeptProcess,
     ProcessHandle,
     ProgressCallback,
     Provider,
     SupportsActivity,
+    SupportsConnect,
     SupportsDescription,
+    SupportsKeeping,
     SupportsListening,
     SupportsLogs,
+    SupportsMakingAhead,
     SupportsMountChange,
     SupportsPause,
     SupportsPortChange,
+    SupportsPrebuilds,
     SupportsResize,
     SupportsSecretFiles,
     SupportsStats,
 )
 from nexus.abc.services import SupportsServices, SupportsVolumes
+from nexus.abc.terminals import TerminalAccess, TerminalSession
 
 __all__ = [
     "CheckpointAccess",
     "Clock",
     "FileAccess",
+    "FileReader",
+    "FileWriter",
+    "GitAccess",
     "Instance",
+    "KeptProcess",
     "ProcessHandle",
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
     "SupportsCheckpoints",
+    "SupportsConnect",
     "SupportsDescription",
+    "SupportsKeeping",
     "SupportsListening",
     "SupportsLogs",
+    "SupportsMakingAhead",
     "SupportsMountChange",
     "SupportsPause",
     "SupportsPortChange",
+    "SupportsPrebuilds",
     "SupportsResize",
     "SupportsSecretFiles",
     "SupportsServices",
     "SupportsStats",
     "SupportsVolumes",
+    "TerminalAccess",
+    "TerminalSession",
+    "Watch",
 ]

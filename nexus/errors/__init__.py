@@ -10,11 +10,13 @@
     │   ├── WorkspaceNotFound
     │   ├── ProviderNotFound
     │   ├── ServiceNotFound
-    │   └── CheckpointNotFound
+    │   ├── CheckpointNotFound
+    │   └── TerminalNotFound
     ├── Conflict
     │   ├── AlreadyExists
     │   ├── StateConflict
     │   ├── Busy
+    │   ├── NotController
     │   └── UnsavedWork
     ├── GitError
     │   ├── NotARepository
@@ -55,6 +57,7 @@
     ├── ServiceFailed
     ├── PortError
     │   ├── PortInUse (OSError)
+    │   ├── PortNotOpen (ConnectionRefusedError)
     │   └── PortsExhausted
     ├── SecretError
     │   ├── SecretNotFound (LookupError)
@@ -95,6 +98,7 @@ from nexus.errors.backends import (
     ImagePullFailed,
     PortError,
     PortInUse,
+    PortNotOpen,
     PortsExhausted,
     ProviderError,
     ProviderForbidden,
@@ -168,6 +172,7 @@ from nexus.errors.workspaces import (
     CheckpointDamaged,
     CheckpointNotFound,
     Conflict,
+    NotController,
     NotFound,
     ProviderNotFound,
     QuotaExceeded,
@@ -176,6 +181,7 @@ from nexus.errors.workspaces import (
     ServiceNotFound,
     StateConflict,
     StateError,
+    TerminalNotFound,
     UnsavedWork,
     WorkspaceGone,
     WorkspaceNotFound,
@@ -214,6 +220,7 @@ __all__ = [
     "KeychainUnavailable",
     "NexusError",
     "NotARepository",
+    "NotController",
     "NotFound",
     "NotTrusted",
     "OperationTimeout",
@@ -226,6 +233,7 @@ __all__ = [
     "PathNotFound",
     "PortError",
     "PortInUse",
+    "PortNotOpen",
     "PortsExhausted",
     "ProcessLost",
     "ProtocolError",
@@ -250,6 +258,7 @@ __all__ = [
     "StateError",
     "StdinClosed",
     "SyncConflict",
+    "TerminalNotFound",
     "TokenExpired",
     "TransportError",
     "Unauthenticated",

@@ -39,6 +39,12 @@ class CheckpointNotFound(NotFound):
     code = "CHECKPOINT_NOT_FOUND"
 
 
+class TerminalNotFound(NotFound):
+    """The workspace has no terminal of this id."""
+
+    code = "TERMINAL_NOT_FOUND"
+
+
 class Conflict(NexusError):
     """The call contradicts what is there."""
 
@@ -63,6 +69,13 @@ class Busy(Conflict):
 
     code = "BUSY"
     retryable: ClassVar[bool | None] = True
+
+
+class NotController(Conflict):
+    """This look at a terminal is a viewer's: it can neither type nor set the size."""
+
+    code = "NOT_CONTROLLER"
+    retryable: ClassVar[bool | None] = False
 
 
 class UnsavedWork(Conflict):

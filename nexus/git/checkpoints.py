@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from dulwich.objects import Commit, ObjectID
@@ -16,7 +17,7 @@ from nexus.git.index_file import SUBMODULE
 from nexus.git.keeping import make_ref
 from nexus.git.precious import Precious
 from nexus.git.refs import HEADS, Refs
-from nexus.git.repository import opened
+from nexus.git.repository import opened, sheltered
 from nexus.git.rescue_state import read_manifest
 from nexus.git.rescues import checkpoint_ref, drop_ref, keep_commit, list_checkpoint_refs
 from nexus.git.rewinding import drop_lock_of_rewind, rewind
@@ -73,11 +74,12 @@ class TreeCheckpoints:
 
     def _keep(self, name: str, identifier: CheckpointId, limit: int, stop: Stop) -> KeptTree:
         ref = checkpoint_ref(name, identifier)
-        with opened(self._repository) as repo:
-            commit = commit_any(repo, self._repository, name, limit, stop, precious=self._precious)
+        with ExitStack() as until, opened(self._repository) as repo, sheltered(repo) as shelter:
+            commit = commit_any(repo, self._repository, name, limit, stop, precious=self._precious, until=until)
+            shelter.seal()
+            stop.check()
+            keep_commit(self._repository, ref, commit.decode())
             manifest = read_manifest(repo.object_store, _commit(repo, commit.decode(), ref))
-        stop.check()
-        keep_commit(self._repository, ref, commit.decode())
         if manifest is None:
             raise GitError(f"{ref} does not say what it holds")
         return KeptTree(
@@ -97,8 +99,12 @@ class TreeCheckpoints:
         """
 
         def work(stop: Stop) -> str:
-            with opened(self._repository) as repo:
-                return commit_any(repo, self._repository, name, max_file_bytes, stop, precious=self._precious).decode()
+            with ExitStack() as until, opened(self._repository) as repo, sheltered(repo) as shelter:
+                commit = commit_any(
+                    repo, self._repository, name, max_file_bytes, stop, precious=self._precious, until=until
+                )
+                shelter.seal()
+                return commit.decode()
 
         return await in_thread(work)
 

@@ -25,7 +25,7 @@ from nexus.git.listing import get_worktree
 from nexus.git.precious import Precious
 from nexus.git.refs import Refs
 from nexus.git.report import Examined, examined, operation_in, stashes_on
-from nexus.git.repository import opened
+from nexus.git.repository import opened, sheltered
 from nexus.git.rescue_state import SUBJECT, Manifest, Stash, State, admin_state, commits_in, quoted, state_files
 from nexus.git.status import Change
 from nexus.git.submodule_work import unsaved_commits
@@ -53,7 +53,7 @@ def rescue_worktree(
 ) -> str:
     """Write a worktree's state to a rescue ref, blocking. See :meth:`nexus.git.Worktrees.rescue`."""
     worktree = get_worktree(repository, name)
-    with opened(repository) as repo:
+    with opened(repository) as repo, sheltered(repo) as shelter:
         if worktree is None or not (worktree.present or worktree.head):
             commit = _branch_alone(repository, name)
         elif worktree.present:
@@ -65,6 +65,7 @@ def rescue_worktree(
             index = read_index(worktree.admin_dir / "index")
             kept = _Kept(_without_collisions(index_files(index), ()), [], {}, 0, 0)
             commit = _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes)
+        shelter.seal()
         return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
 
 
@@ -139,7 +140,8 @@ def _without_tree(
 ) -> ObjectID:
     """Keep the commits of a worktree whose tree is gone, and what was staged in it."""
     heads = _heads(repo, repository, worktree)
-    plain = store_tree(repo, kept.files) == _tree_of(repo, worktree.head) or not index.entries
+    base = _tree_of(repo, worktree.head)
+    plain = store_tree(repo, kept.files, base) == base or not index.entries
     stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))
     if (
         plain
@@ -165,8 +167,9 @@ def _write(
 ) -> ObjectID:
     """Write all commits of a rescue and return the last one."""
     parents = _heads(repo, repository, worktree)
-    tree, index_tree = store_tree(repo, kept.files), store_tree(repo, index_files(index))
-    if index_tree not in {tree, _tree_of(repo, worktree.head)}:
+    base = _tree_of(repo, worktree.head)
+    tree, index_tree = store_tree(repo, kept.files, base), store_tree(repo, index_files(index), base)
+    if index_tree not in {tree, base}:
         parents.append(make_commit(repo, index_tree, parents[:1], f"What was staged in the worktree {worktree.name}\n"))
     admin, strange = admin_state(worktree.admin_dir, limit)
     stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))

@@ -47,6 +47,8 @@ class Capability(StrEnum):
     """Programs can run beside the workspace: the instances implement ``SupportsServices``."""
     CHECKPOINTS = "checkpoints"
     """What programs wrote outside of the tree can be kept and made again: the provider implements ``SupportsCheckpoints``."""
+    KEEPING = "keeping"
+    """Commands on terminals can outlive whoever started them: the instances implement ``SupportsKeeping``."""
     HOST_TREE = "host-tree"
     """The worktree is a folder of this host, so files are read and written there."""
 

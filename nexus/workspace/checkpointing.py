@@ -21,6 +21,7 @@ from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, Cap
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import JournalEntry
 from nexus.workspace import services_life
+from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation
@@ -178,8 +179,10 @@ async def _take(
         frozen = await held.enter_async_context(standing_still(context, record, place))
         if record.isolation == "clone":
             await context.worktrees.bring_back(record.name)
-        acts = [keep_tree] if keeper is None or gone else [keep_tree, lambda: keep_place(keeper)]
-        await services_life.together(acts)
+        if keeper is None or gone:
+            await keep_tree()
+        else:
+            await both(keep_tree, lambda: keep_place(keeper))
     kept = places[0] if places else None
     checkpoint = Checkpoint(
         id=identifier,

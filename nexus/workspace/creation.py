@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider, SupportsCheckpoints
+from nexus.abc import Instance, ProgressCallback, Provider, SupportsCheckpoints, SupportsMakingAhead
 from nexus.config import ConfigStack, Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -30,8 +30,9 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota, service_trust, services_life
+from nexus.workspace import prebuilt, quota, references, service_trust, services_life
 from nexus.workspace.activity import chosen_patience
+from nexus.workspace.at_once import both
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.environment import refuse_own_secrets
@@ -81,16 +82,17 @@ class Creation:
             await self._step(CreateStep.CLAIM, self._claim)
             await self._step(CreateStep.RECORD, self._save)
             await self._step(CreateStep.PORTS, lambda: self._lease(request))
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._step, CreateStep.WORKTREE, lambda: self._check_out(request))
-                group.start_soon(self._step, CreateStep.IMAGE, lambda: self._prepare(request))
+            await both(
+                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
+                lambda: self._prepare_place(request),
+            )
             await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
-        except BaseException as error:  # noqa: BLE001 - also a cancelled creation takes back what it did
+        except BaseException as error:  # also a cancelled creation takes back what it did
             await self._take_back(error)
-            raise _single(error) from None
+            raise
         if self.failure is not None:
             raise self.failure
         return self.record
@@ -200,7 +202,25 @@ class Creation:
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
         spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
         spec = await provider.prepare(spec, progress=self._report)
-        self.record = self.record.model_copy(update={"image": spec.image})
+        chosen = self.record.model_copy(update={"image": spec.image})
+        chosen = await prebuilt.choose(self._context, chosen, request, self._settings(request), provider)
+        # The tree is being written meanwhile, and its step says things of its own in the record.
+        self.record = self.record.model_copy(
+            update={
+                "image": chosen.image,
+                "config": chosen.config,
+                "annotations": {**self.record.annotations, **chosen.annotations},
+            }
+        )
+
+    async def _prepare_place(self, request: CreateRequest) -> None:
+        """Have the image ready, and begin with the place while its tree is still being made: with what does not need that."""
+        await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
+        provider = await self._context.provider(self.record.backend)
+        if request.fork is None and isinstance(provider, SupportsMakingAhead):
+            async with self._writing:
+                await self.journal.doing(CreateStep.INSTANCE)
+            await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
@@ -209,7 +229,7 @@ class Creation:
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = self._context.specification(self.record)
+        spec = prebuilt.beginning(self.record, self._context.specification(self.record))
         self._report("create", f"making the {self.record.backend} instance")
         place = None if request.fork is None else (await fork_of(self._context, request.fork)).place
         if place is not None and isinstance(provider, SupportsCheckpoints):
@@ -265,11 +285,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await refill(context)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     refuse_own_secrets(context, stack.settings)
-    worktrees = context.worktrees
-    base = await (
-        worktrees.resolve(request.start_point) if request.restore is None else worktrees.restorable_tip(request.restore)
-    )
-    record = await (_new if request.fork is None else _forked)(context, request, stack, base)
+    record, base = await (_new if request.fork is None else _forked)(context, request, stack)
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)
@@ -281,6 +297,8 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         # What a fork runs was approved for the workspace that it is forked from, or is not.
         await admit(context, record, new=asked)
         await service_trust.check(context, record, new=asked)
+    if asked:
+        await references.remember(context, record)
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,
@@ -294,10 +312,18 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     return Creation(context, record, journal, report)
 
 
-async def _new(context: Context, request: CreateRequest, stack: ConfigStack, base: str) -> WorkspaceRecord:
-    """Return the record of a workspace as it is configured."""
+async def _new(context: Context, request: CreateRequest, stack: ConfigStack) -> tuple[WorkspaceRecord, str]:
+    """Return the record of a workspace as it is configured, and the commit that it starts from."""
     worktrees = context.worktrees
     provider = await context.provider(stack.settings.backend)
+    base, identity = await both(
+        lambda: (
+            worktrees.resolve(request.start_point)
+            if request.restore is None
+            else worktrees.restorable_tip(request.restore)
+        ),
+        lambda: told_identity(context, provider, told=stack.settings.git_identity),
+    )
     record = draft(
         request,
         stack.settings,
@@ -305,22 +331,24 @@ async def _new(context: Context, request: CreateRequest, stack: ConfigStack, bas
         branch=worktrees.branch(request.name),
         base_commit=base,
         worktree=worktrees.path(request.name),
-        identity=await told_identity(context, provider, told=stack.settings.git_identity),
+        identity=identity,
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:
         services_life.refuse(record, await provider.probe())
-    return record
+    return record, base
 
 
-async def _forked(context: Context, request: CreateRequest, stack: ConfigStack, base: str) -> WorkspaceRecord:
-    """Return the record of a workspace as another one was, under a name of its own."""
+async def _forked(context: Context, request: CreateRequest, stack: ConfigStack) -> tuple[WorkspaceRecord, str]:
+    """Return the record of a workspace as another one was, under a name of its own, and the commit that it starts from."""
     del stack
     entry = await fork_of(context, request.fork or "")
+    base = await context.worktrees.restorable_tip(entry.checkpoint.ref)
     branch, tree = context.worktrees.branch(request.name), context.worktrees.path(request.name)
     record = forked(entry.record, request, branch=branch, base_commit=base, worktree=tree)
+    await references.inherit(context, record, entry.record)
     origin = {**record.config, FORKED: str(entry.checkpoint.id)}
-    return record.model_copy(update={"node": context.node, "config": origin})
+    return record.model_copy(update={"node": context.node, "config": origin}), base
 
 
 async def fork_of(context: Context, fork: str) -> CheckpointEntry:
@@ -467,11 +495,3 @@ async def _refuse_existing(context: Context, name: str) -> None:
         hint=f"use it with 'boulder ws up {name}', or choose another name",
         details={"name": name, "id": existing.id},
     )
-
-
-def _single(error: BaseException) -> BaseException:
-    """Return the one error inside a group: two steps run at once, but users see one sentence."""
-    while isinstance(error, BaseExceptionGroup):
-        kept = [inner for inner in error.exceptions if not isinstance(inner, anyio.get_cancelled_exc_class())]
-        error = (kept or list(error.exceptions))[0]
-    return error

@@ -69,7 +69,7 @@ class _Described(Answer):
 class _Image(Answer):
     id: str
     size: int = 0
-    parent: str = ""
+    config: Mapping[str, Any] | None = None
 
 
 class _Volume(Answer):
@@ -178,23 +178,27 @@ def _own(identifier: WorkspaceId) -> str:
 
 async def _commit(engine: Engine, container: _Described, name: str, labels: Mapping[str, str]) -> _Committed:
     base = container.labels.get(LABEL_BASE) or container.image
+    before = await _image(engine, container.image)
     config: dict[str, JsonValue] = {**container.config, "Labels": {**container.labels, **labels, LABEL_BASE: base}}
+    # What the container was told to run is not what its image runs: who is made from this is told anew, or means the image's own.
+    for key in ("Entrypoint", "Cmd"):
+        config[key] = list((before.config or {}).get(key) or [])
     params = {"container": container.id, "repo": REPOSITORY, "tag": name, "pause": "0"}
     async with engine.stream(
         "keep the container's files", "POST", "commit", params=params, json=config, deadline=_COMMIT_DEADLINE
     ) as reply:
         made = parse(_Image, await reply.json(content_type=None)).id
-    size = await _size(engine, made)
-    return _Committed(made, max(0, size - await _size(engine, container.image)))
+    return _Committed(made, max(0, (await _image(engine, made)).size - before.size))
 
 
-async def _size(engine: Engine, image: str) -> int:
+async def _image(engine: Engine, image: str) -> _Image:
+    """Return an image; one that somebody removed by force is without size or command."""
     try:
         async with engine.stream("look at an image", "GET", f"images/{image}/json") as reply:
-            return parse(_Image, await reply.json(content_type=None)).size
+            return parse(_Image, await reply.json(content_type=None))
     except EngineRefused as exc:
         if exc.status == 404:
-            return 0
+            return _Image(id=image)
         raise
 
 
