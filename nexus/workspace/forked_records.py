@@ -57,6 +57,8 @@ def forked(
             "last_active": now,
             "expires_at": now + request.ttl if request.ttl is not None else None,
             "asleep_since": None,
+            "left_at": None,
+            "left_running": None,
             "process_state": None,
             "degraded": None,
             "annotations": {},

@@ -69,7 +69,6 @@ async def test_files_and_volumes_come_back_and_the_restore_can_be_taken_back(ben
         done = await ws.checkpoints.restore(mark)
         assert (await ws.shell(look, check=True)).stdout == before
         assert not await ws.fs.exists("idea")
-        assert (await ws.exec("git", "--version")).exit_code in {0, 127}
         await ws.checkpoints.restore(done.undo)
         assert (
             await ws.shell("cat /tmp/own /data/new idea; ls /data", check=True)
@@ -132,6 +131,15 @@ async def test_what_somebody_removed_from_the_engine_is_told_before_anything_cha
         await ws.shell("echo now > /tmp/own", check=True)
         mark = await ws.checkpoints.create()
         (copy,) = on_engine(raw, bench.repository)["volumes"]
+        # A note that came with a clone names a volume which was not kept for it: that is never read.
+        (entry,) = await nx._open.checkpoints.load("a")
+        assert entry.place is not None
+        (volume,) = entry.place.volumes
+        forged = entry.place.model_copy(update={"volumes": (volume.model_copy(update={"copy_name": volume.source}),)})
+        await nx._open.checkpoints.save(entry.model_copy(update={"place": forged}))
+        with pytest.raises(CheckpointDamaged, match="not whole"):
+            await ws.checkpoints.restore(mark)
+        await nx._open.checkpoints.save(entry)
         assert raw.call("DELETE", f"/volumes/{copy}")[0] == 204
         await ws.fs.write_text("idea", "now\n")
         with pytest.raises(CheckpointDamaged, match="somebody removed the copy of volume") as damaged:
