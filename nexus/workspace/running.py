@@ -11,7 +11,7 @@ from nexus.errors import NexusError
 from nexus.models.instances import InstanceState
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import OpenJournal
-from nexus.workspace import hooks, service_trust, services_life
+from nexus.workspace import hooks, service_trust, services_life, terminals
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event
@@ -20,7 +20,6 @@ from nexus.workspace.plan import Operation, StartStep
 from nexus.workspace.resizing import resized
 from nexus.workspace.settling import settle_run
 from nexus.workspace.ssh_access import hand_over, look_up
-from nexus.workspace.terminals import left_running
 from nexus.workspace.underway import underway
 
 
@@ -106,7 +105,7 @@ async def put_down(
     left = record.left_running
     if not place.down:
         await context.terminals.stopping(record.id)
-        left = left_running(context, record)
+        left = terminals.left_running(context, record)
         try:
             record = await bring_down(context, record, place.instance, grace=grace)
         except BaseException:
