@@ -17,6 +17,7 @@ from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
 from nexus.models.discovery import RepositoryListing
 from nexus.models.findings import Finding
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.services import ServiceStatus
@@ -101,6 +102,19 @@ def _(value: DestroyOutcome) -> View:
     volumes = [f"volume {name} stays" for name in value.kept_volumes]
     again = [f"bring it back with: {value.restore}"] if value.restore else []
     return Lines([f"{value.name} is destroyed; {branch}", *kept, *volumes, *again])
+
+
+@view.register
+def _(value: PrebuildOutcome) -> View:
+    made = value.prebuild
+    if made is None:
+        return Lines([f"nothing is prebuilt: {value.reason}"])
+    of = f"{', '.join(made.holds)} ({format_size(made.size)})"
+    word = f"made in {value.seconds:.0f} s" if value.action == "made" else "there already"
+    again = [f"the scripts run again in each workspace, on what is there: {value.reason}"] if value.reason else []
+    return Lines(
+        [f"the prebuilt image of {of} is {word}", f"it depends on: {', '.join(value.inputs) or 'no file'}", *again]
+    )
 
 
 @view.register

@@ -205,6 +205,8 @@ class LocalOptions(Described):
     """Absolute path of the folder for sockets."""
     pass_env: tuple[VariableName, ...] | None = None
     """Names of variables of yours that commands see as well; your environment is not passed on otherwise."""
+    pids_limit: Annotated[Count, Field(ge=16, le=4_194_304)] | None = None
+    """How many processes a workspace may have, where the system lets Nexus keep that (control groups)."""
     stop_grace: PositiveDuration | None = None
     """Time between asking processes to end and killing them."""
 

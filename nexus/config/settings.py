@@ -13,6 +13,7 @@ from nexus.config.daemon import DaemonSettings, daemon_values
 from nexus.config.image_build import ImageBuild, image_build
 from nexus.config.layers import Branch, KeyPath, Layer, Leaf, Place, child, join_key, placed, plain
 from nexus.config.multi_user import private_folders, workspace_root
+from nexus.config.prebuild_settings import PrebuildSettings
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
 from nexus.config.scripts import configured
@@ -122,6 +123,8 @@ class Settings(Model):
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
     hooks: tuple[Hook, ...] = ()
     """Scripts and hooks, at most one of each name."""
+    prebuild: PrebuildSettings = PrebuildSettings()
+    """What is configured about prebuilt images."""
     env_files: tuple[EnvFile, ...] = ()
     """Files of variables, lowest first: what stands in ``env`` or is a secret overrides them."""
     secrets: tuple[SecretReference, ...] = ()
@@ -197,6 +200,7 @@ def build_settings(
         "volumes": build_volumes(merged, problems),
         "env": _map(merged, "env"),
         "hooks": configured(merged),
+        "prebuild": {name: value for name, value in _map(merged, "prebuild").items() if value is not None},
         **secret_values(layers, root=root, home=home, problems=problems),
         "limits": _map(merged, "limits"),
         "backends": _options(merged),

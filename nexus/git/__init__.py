@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from nexus.git.contents import Contents, contents
 from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
@@ -24,6 +25,7 @@ from nexus.git.worktrees import Worktrees
 __all__ = [
     "EXCLUDED",
     "KEPT_PREFIX",
+    "Contents",
     "Fill",
     "GitIdentity",
     "Stop",
@@ -33,6 +35,7 @@ __all__ = [
     "Worktree",
     "Worktrees",
     "container_mounts",
+    "contents",
     "empty_trash",
     "examine",
     "find_repository",

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import current_token
 from pydantic import JsonValue
@@ -24,6 +25,7 @@ from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -48,6 +50,7 @@ from nexus.workspace import (
     listening,
     measuring,
     observing,
+    prebuilding,
     pruning,
     recovery,
     restoring,
@@ -229,6 +232,12 @@ class WorkspaceManager(Workspaces):
         return await pruning.prune(context, dry_run=dry_run, older_than=age, max_disk=max_disk)
 
     @override
+    async def prebuild(
+        self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
+    ) -> PrebuildOutcome:
+        return await prebuilding.prebuild(self._open, start_point=start_point, force=force, progress=progress)
+
+    @override
     async def sync(self, name: str) -> SyncOutcome:
         context = self._open
         async with self._locked(name, "syncing") as record:
@@ -326,9 +335,13 @@ class WorkspaceManager(Workspaces):
         The next command wakes it. One whose time is over is destroyed unless work would be lost. One watch for each repository is
         enough; several do no harm. A backend that fails is tried again.
 
+        A prebuilt image that does not fit any more is made anew meanwhile, while nothing else is being made.
+
         Cancellation: what was begun for a workspace is left as a cancelled call of that operation leaves it.
         """
-        await watching.IdleWatch(self._open).run()
+        async with anyio.create_task_group() as group:
+            group.start_soon(prebuilding.keep_fresh, self._open)
+            await watching.IdleWatch(self._open).run()
 
     async def watch_ports(self, *, every: float = 3.0) -> None:
         """Tell observers where programs begin and cease to listen (``PortOpened``, ``PortClosed``); runs until it is cancelled.
