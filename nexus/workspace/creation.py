@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider
+from nexus.abc import Instance, ProgressCallback
 from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -248,7 +248,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await refill(context)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     refuse_own_secrets(context, stack.settings)
-    provider = await context.provider(stack.settings.backend)
+    await context.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
     worktrees = context.worktrees
     base = await (
         worktrees.resolve(request.start_point) if request.restore is None else worktrees.restorable_tip(request.restore)
@@ -260,11 +260,11 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         branch=worktrees.branch(request.name),
         base_commit=base,
         worktree=worktrees.path(request.name),
-        identity=await told_identity(context, provider, told=stack.settings.git_identity),
+        identity=await told_identity(context, stack.settings.backend, told=stack.settings.git_identity),
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:
-        services_life.refuse(record, await provider.probe())
+        services_life.refuse(record, await context.probe(record.backend))
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)
@@ -286,9 +286,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     return Creation(context, record, journal, report)
 
 
-async def told_identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
+async def told_identity(context: Context, backend: str, *, told: bool) -> GitIdentity | None:
     """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
-    info = await provider.probe()
+    info = await context.probe(backend)
     if info.available and Capability.ISOLATION not in info.capabilities:
         return None
     return await read_identity(context.repository) if told else GitIdentity()
