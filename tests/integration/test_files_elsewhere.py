@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import nexus
@@ -20,13 +19,9 @@ class ElsewhereProvider(LocalProvider):
         return info.model_copy(update={"capabilities": info.capabilities - {Capability.HOST_TREE}})
 
 
-def elsewhere(options: Mapping[str, object]) -> ElsewhereProvider:
-    return ElsewhereProvider(options)
-
-
 async def test_files_are_reached_by_commands_where_the_tree_is_not_on_this_host(repository: Path) -> None:
     registry = ProviderRegistry.installed()
-    registry.register("local", elsewhere, replace=True)
+    registry.register("local", ElsewhereProvider, replace=True)
 
     def opened() -> nexus.WorkspaceManager:
         return nexus.open(repository, flags={"backend": "local"}, providers=registry)
