@@ -8,7 +8,8 @@
         await nx.switch("feature-auth")
 
 The map: :func:`open` gives a :class:`WorkspaceManager` for a repository; ``create`` and ``attach`` give a :class:`Workspace`;
-``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files.
+``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files,
+``git`` its history, ``connect`` and ``open_port`` lead to what listens inside. :mod:`nexus.notebook` shows all of it in notebooks.
 :class:`ConfigStack` reads the five layers of configuration, :class:`PortAllocator` leases host ports, :class:`Provider` is what a
 backend implements, and :class:`NexusError` the root of every error. Everything else lives in :mod:`nexus.errors`,
 :mod:`nexus.models`, :mod:`nexus.abc`, :mod:`nexus.config` and :mod:`nexus.testing`.
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nexus.abc import Instance, ProcessHandle, Provider
+    from nexus.abc import FileAccess, GitAccess, Instance, ProcessHandle, Provider
     from nexus.abc.service import WorkspaceService
     from nexus.app import discover, list_everywhere, open  # noqa: A004
     from nexus.config import ConfigStack
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from nexus.handles.workspace import Workspace
     from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
     from nexus.models.ids import slugify
-    from nexus.models.ports import PortMapping
+    from nexus.models.ports import OpenedPort, PortMapping
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
@@ -46,11 +47,14 @@ _HOMES = {
     "ConfigStack": "nexus.config",
     "ExecResult": "nexus.models.execution",
     "Exited": "nexus.models.execution",
+    "FileAccess": "nexus.abc",
     "FileSystem": "nexus.workspace.files",
     "Gap": "nexus.models.execution",
+    "GitAccess": "nexus.abc",
     "Instance": "nexus.abc",
     "NexusError": "nexus.errors",
     "NodeRegistry": "nexus.state",
+    "OpenedPort": "nexus.models.ports",
     "Operation": "nexus.handles.operation",
     "Output": "nexus.models.execution",
     "OutputLimit": "nexus.models.execution",
@@ -97,7 +101,10 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "list_everywhere",
     "open",
     # Work in a workspace
+    "FileAccess",
     "FileSystem",
+    "GitAccess",
+    "OpenedPort",
     "Operation",
     "Process",
     "Workspace",
