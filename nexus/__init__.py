@@ -9,7 +9,8 @@
 
 The map: :func:`open` gives a :class:`WorkspaceManager` for a repository; ``create`` and ``attach`` give a :class:`Workspace`;
 ``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files,
-``git`` its history, ``connect`` and ``open_port`` lead to what listens inside. :mod:`nexus.notebook` shows all of it in notebooks.
+``terminals`` its terminals, ``git`` its history; ``connect`` and ``open_port`` lead to what listens inside. :mod:`nexus.notebook`
+shows all of it in notebooks.
 :class:`ConfigStack` reads the five layers of configuration, :class:`PortAllocator` leases host ports, :class:`Provider` is what a
 backend implements, and :class:`NexusError` the root of every error. Everything else lives in :mod:`nexus.errors`,
 :mod:`nexus.models`, :mod:`nexus.abc`, :mod:`nexus.config` and :mod:`nexus.testing`.
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from nexus.errors import NexusError
     from nexus.handles.operation import Operation
     from nexus.handles.process import Process
+    from nexus.handles.terminal import Terminal, Terminals
     from nexus.handles.workspace import Workspace
     from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
     from nexus.models.ids import slugify
     from nexus.models.ports import OpenedPort, PortMapping
+    from nexus.models.terminals import TerminalInfo
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
@@ -67,6 +70,9 @@ _HOMES = {
     "SecretStore": "nexus.secrets",
     "Started": "nexus.models.execution",
     "Stream": "nexus.models.execution",
+    "Terminal": "nexus.handles.terminal",
+    "TerminalInfo": "nexus.models.terminals",
+    "Terminals": "nexus.handles.terminal",
     "Workspace": "nexus.handles.workspace",
     "WorkspaceInfo": "nexus.models.workspace",
     "WorkspaceManager": "nexus.workspace.manager",
@@ -107,6 +113,9 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "OpenedPort",
     "Operation",
     "Process",
+    "Terminal",
+    "TerminalInfo",
+    "Terminals",
     "Workspace",
     "WorkspaceInfo",
     "WorkspaceStatus",

@@ -12,7 +12,6 @@ from nexus.config.layers import KeyPath
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
-    ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
 )
@@ -20,10 +19,6 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
 
 BECAUSE: Final[Mapping[KeyPath, str]] = {
     ("daemon",): "is read and checked, but there is no daemon yet that would listen there",
-    (
-        "multi_user",
-        "workspace_root",
-    ): "is checked, but work trees stay below each project, in .nexus/worktrees, for now",
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
 }

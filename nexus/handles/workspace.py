@@ -18,6 +18,7 @@ from nexus.errors import NotFound
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
+from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
 from nexus.models.display import Bundle, bundle, fields
 from nexus.models.editors import EditorCommand, editor_command
@@ -80,6 +81,11 @@ class Workspace:
     def git(self) -> GitAccess:
         """Its git: status, differences, commits."""
         return self._service.git(self._info)
+
+    @property
+    def terminals(self) -> Terminals:
+        """Its terminals, which outlive whoever looks at them."""
+        return Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""
