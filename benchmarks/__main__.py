@@ -22,6 +22,7 @@ MODULES = (
     "containers",
     "terminals",
     "prebuilds",
+    "outside",
 )
 
 

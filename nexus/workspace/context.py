@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from nexus.git import Worktree, Worktrees, container_mounts, protected
 from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
 from nexus.models.ids import ExecId, NodeId, WorkspaceId
-from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
+from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceState, InstanceStatus, ProviderInfo
 from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
@@ -92,6 +92,7 @@ class Context:
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
+        self._capabilities: dict[str, frozenset[Capability]] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         self._opening = anyio.Lock()
@@ -131,6 +132,27 @@ class Context:
                 provider = await anyio.to_thread.run_sync(self.providers.load, name, options)
                 self._open[name] = await self._closing.enter_async_context(provider)
             return self._open[name]
+
+    async def probe(self, backend: str) -> ProviderInfo:
+        """Return what a backend is and can do now; what it can do is remembered.
+
+        Raises:
+            ProviderNotFound: When none is registered under this name or its driver is not installed.
+        """
+        info = await (await self.provider(backend)).probe()
+        if info.available:
+            self._capabilities[backend] = info.capabilities
+        return info
+
+    async def learn(self, backend: str) -> None:
+        """Have it remembered what a backend can do, if it answers."""
+        if backend not in self._capabilities:
+            with suppress(NexusError):
+                await self.probe(backend)
+
+    def has_tree_here(self, backend: str) -> bool:
+        """Return whether a backend's work trees are on this host; so they are as long as nothing else is known."""
+        return Capability.HOST_TREE in self._capabilities.get(backend, {Capability.HOST_TREE})
 
     def stop_grace(self, backend: str) -> float:
         """Return the seconds between TERM and KILL that the configuration gives this backend's workspaces."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider, SupportsMakingAhead
+from nexus.abc import Instance, ProgressCallback, SupportsMakingAhead
 from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -268,7 +268,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await refill(context)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     refuse_own_secrets(context, stack.settings)
-    provider = await context.provider(stack.settings.backend)
+    await context.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
     worktrees = context.worktrees
     base, identity = await both(
         lambda: (
@@ -276,7 +276,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
             if request.restore is None
             else worktrees.restorable_tip(request.restore)
         ),
-        lambda: told_identity(context, provider, told=stack.settings.git_identity),
+        lambda: told_identity(context, stack.settings.backend, told=stack.settings.git_identity),
     )
     record = draft(
         request,
@@ -289,7 +289,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:
-        services_life.refuse(record, await provider.probe())
+        services_life.refuse(record, await context.probe(record.backend))
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)
@@ -312,9 +312,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     return Creation(context, record, journal, report)
 
 
-async def told_identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
+async def told_identity(context: Context, backend: str, *, told: bool) -> GitIdentity | None:
     """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
-    info = await provider.probe()
+    info = await context.probe(backend)
     if info.available and Capability.ISOLATION not in info.capabilities:
         return None
     return await read_identity(context.repository) if told else GitIdentity()
