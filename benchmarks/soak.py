@@ -38,11 +38,13 @@ class Load:
     commands: int = 10_000
     switches: int = 1_000
     workspaces: int = 200
+    printed: int = 1 << 30
+    """Bytes that one command prints, which are read and dropped."""
 
 
 FULL: Final = Load()
-QUICK: Final = Load(commands=200, switches=20, workspaces=4)
-_WARM_UP: Final = Load(commands=50, switches=4, workspaces=2)
+QUICK: Final = Load(commands=200, switches=20, workspaces=4, printed=1 << 22)
+_WARM_UP: Final = Load(commands=50, switches=4, workspaces=2, printed=1 << 22)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +86,24 @@ async def work(nx: nexus.WorkspaceManager, load: Load) -> None:
             raise AssertionError(done)
 
     await _repeat(load.commands, _LANES, command)
+    await _read_away(ws, load.printed)
     for number in range(load.switches):
         await nx.switch("right" if number % 2 else "left")
     for number in range(load.workspaces):
         fresh = await nx.create(f"soak-{number}")
         await fresh.exec("true", check=True)
         await fresh.destroy()
+
+
+async def _read_away(ws: nexus.Workspace, size: int) -> None:
+    """Let one command print so many bytes, keep none of them, and count them."""
+    seen = 0
+    async with ws.spawn("head", "-c", str(size), "/dev/zero") as process:
+        async for event in process:
+            seen += len(event.data) if isinstance(event, nexus.Output) else 0
+    if seen != size:
+        msg = f"{seen} of {size} bytes came"
+        raise AssertionError(msg)
 
 
 async def soak(nx: nexus.WorkspaceManager, load: Load, docker: aiodocker.Docker | None) -> Outcome:
@@ -141,7 +155,10 @@ async def place(backend: str) -> AsyncGenerator[tuple[nexus.WorkspaceManager, ai
 def section(machine: str, outcome: Outcome) -> str:
     """Return the section of the page."""
     load = outcome.load
-    done = f"{load.commands:,} commands, {load.switches:,} switches, {load.workspaces:,} workspaces made and destroyed"
+    done = (
+        f"{load.commands:,} commands, one of them with {load.printed / (1 << 20):,.0f} MiB of output, {load.switches:,} switches, "
+        f"{load.workspaces:,} workspaces made and destroyed"
+    )
     body: list[Sequence[str]] = [
         (name, f"{getattr(outcome.before, name):g}", f"{getattr(outcome.after, name):g}")
         for name in ("descriptors", "threads", "tasks", "children", "containers", "networks")
