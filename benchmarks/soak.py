@@ -44,7 +44,7 @@ class Load:
 
 FULL: Final = Load()
 QUICK: Final = Load(commands=200, switches=20, workspaces=4, printed=1 << 22)
-_WARM_UP: Final = Load(commands=50, switches=4, workspaces=2, printed=1 << 22)
+WARM_UP: Final = Load(commands=50, switches=4, workspaces=2, printed=1 << 22)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +106,14 @@ async def _read_away(ws: nexus.Workspace, size: int) -> None:
         raise AssertionError(msg)
 
 
-async def soak(nx: nexus.WorkspaceManager, load: Load, docker: aiodocker.Docker | None) -> Outcome:
+async def soak(
+    nx: nexus.WorkspaceManager, load: Load, docker: aiodocker.Docker | None, *, warm_up: Load = WARM_UP
+) -> Outcome:
     """Warm up, count, work, count."""
     for name in ("left", "right"):
         await nx.create(name)
     try:
-        await work(nx, _WARM_UP)
+        await work(nx, warm_up)
         before = await count(docker, nx.repository.root)
         begun = time.perf_counter()
         await work(nx, load)
