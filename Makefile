@@ -41,7 +41,7 @@ lint: setup  ## style, formatting, and who may import whom
 types: setup  ## mypy, strict
 	@$(BIN)/mypy
 
-bench: setup engine  ## every budget, met or missed, into docs/benchmarks.md (ARGS=--quick: only whether it runs)
+bench: setup engine  ## every budget, met or missed, into docs/benchmarks.md (ARGS=--quick: only whether it works)
 	@$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 bench-peers: setup engine $(PEER)  ## the same job on the bare engine, the dev container CLI and git

@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmarks.md")
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("what a quick run measures is not worth writing down")
     effort = QUICK if options.quick else Effort(rounds=options.rounds, seconds=15.0)
     samples = anyio.run(run, list(options.only or MODULES), effort)
     line = report.machine(f"git {report.version_of('git', '--version')}")

@@ -264,6 +264,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds: to see that it runs")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.svg and the section of the page")
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("what a quick run measures is not worth writing down")
     done = Round(Effort(rounds=2, quick=True) if options.quick else Effort(rounds=options.rounds))
     try:
         anyio.run(done.run)
@@ -273,7 +275,9 @@ def main() -> None:
     samples = [sample for job, sides in zip(jobs, taken, strict=True) for sample in judge(job, sides)]
     print(f"{machine}\n\n{report.text(samples)}")
     if options.write:
-        report.write_section("peers", f"{machine}.\n\n{report.markdown(samples)}")
+        report.write_section(
+            "peers", f"{machine}.\n\n![Medians beside other tools](benchmarks.svg)\n\n{report.markdown(samples)}"
+        )
         report.write_plot("benchmarks.svg", plot(jobs, taken))
 
 

@@ -176,7 +176,8 @@ def section(machine: str, steps: Sequence[Step], fifty: Burst) -> str:
         )
         for step in steps
     ]
-    return f"{machine}.\n\n{report.grid(head, body)}\n\n{told(fifty)}"
+    image = "![Cost of the next workspace beside those that run](scale.svg)"
+    return f"{machine}.\n\n{image}\n\n{report.grid(head, body)}\n\n{told(fifty)}"
 
 
 def told(fifty: Burst) -> str:
@@ -206,6 +207,8 @@ def main() -> None:
         "--write", action="store_true", help="write docs/scale.svg and the section of docs/benchmarks.md"
     )
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("what a quick run measures is not worth writing down")
     try:
         machine, steps, fifty = anyio.run(run, QUICK if options.quick else STEPS, 5 if options.quick else AT_ONCE)
     except ProviderUnavailable as missing:

@@ -184,6 +184,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="little work: to see that it runs")
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmarks.md")
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("what a quick run measures is not worth writing down")
     try:
         machine, outcome = anyio.run(run, options.backend, QUICK if options.quick else FULL)
     except ProviderUnavailable as missing:

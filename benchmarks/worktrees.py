@@ -7,16 +7,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import anyio
 
 from benchmarks.harness import Effort, Sample, beside, judged, timed
 from benchmarks.surroundings import isolated
-from nexus.git import Worktrees, find_repository
-from nexus.git.threads import in_thread
-from nexus.git.trash import empty_trash
+from nexus.git import Stop, Worktrees, empty_trash, find_repository
 from nexus.models.ids import parse_name
 from nexus.models.workspace import Repository
 
@@ -84,7 +81,7 @@ class Trial:
         head = tree.head if tree else None
         removed = await timed(lambda: self._worktrees.remove(self._name, expected_tip=head, delete_branch=True))
         self.removals.append(1000 * removed)
-        await in_thread(partial(empty_trash, self._repository))
+        await anyio.to_thread.run_sync(empty_trash, self._repository, Stop())
         return seconds
 
     async def theirs(self) -> float:
