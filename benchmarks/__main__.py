@@ -12,7 +12,17 @@ import anyio
 from benchmarks.harness import Sample, environment, table
 from nexus.errors import ProviderUnavailable
 
-MODULES = ("imports", "configuration", "leases", "listing", "worktrees", "commands", "containers", "prebuilds")
+MODULES = (
+    "imports",
+    "configuration",
+    "leases",
+    "listing",
+    "worktrees",
+    "commands",
+    "containers",
+    "terminals",
+    "prebuilds",
+)
 
 
 async def run(names: list[str], rounds: int) -> list[Sample]:

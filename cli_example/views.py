@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
-from nexus import PortMapping, WorkspaceInfo
+from nexus import PortMapping, TerminalInfo, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
 from nexus.models.discovery import RepositoryListing
@@ -82,6 +82,11 @@ def _(value: WorkspaceInfo) -> View:
         ("asleep", f"since {_when(value.asleep_since)}; the next command wakes it" if value.asleep_since else ""),
     ]
     return Facts([(name, text) for name, text in pairs if text])
+
+
+@view.register
+def _(value: TerminalInfo) -> View:
+    return Facts([(heading.lower(), text) for heading, cell in _TERMINALS.items() if (text := cell(value))])
 
 
 @view.register
@@ -205,6 +210,17 @@ _VIEWED: Mapping[str, Callable[..., str]] = {
     "LISTENING": lambda port: {True: "yes", False: "no", None: ""}[port.listening],
     "REMARK": _of("note"),
 }
+_TERMINALS: Mapping[str, Callable[..., str]] = {
+    "ID": _of("id"),
+    "NAME": _of("name"),
+    "STATE": lambda terminal: f"exited {terminal.exit.exit_code}" if terminal.exit else str(terminal.state),
+    "TITLE": _of("title"),
+    "FOLDER": _of("cwd"),
+    "CONTROLLER": _of("controller"),
+    "VIEWERS": lambda terminal: str(terminal.viewers or ""),
+    "TYPED": lambda terminal: _when(terminal.last_input_at),
+    "REMARK": lambda terminal: f"served by {terminal.elsewhere}" if terminal.elsewhere else terminal.restored or "",
+}
 _HOLDS: Mapping[str, Callable[..., str]] = {
     "NAME": _of("name"),
     "UNTIL": lambda hold: _when(hold.expires_at),
@@ -256,6 +272,7 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     DestroyedWorkspace: _WORKSPACES,
     PortMapping: _PORTS,
     PortView: _VIEWED,
+    TerminalInfo: _TERMINALS,
     Hold: _HOLDS,
     Finding: _FINDINGS,
     GcAction: _ACTIONS,

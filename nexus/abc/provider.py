@@ -233,7 +233,7 @@ class KeptProcess(ProcessHandle, Protocol):
 
 @runtime_checkable
 class SupportsKeeping(Protocol):
-    """Its commands can outlive whoever started them, and be joined again by another program."""
+    """Capability ``keeping``: its commands can outlive whoever started them, and be joined again by another program."""
 
     async def kept(self) -> frozenset[ExecId]:
         """Return the commands that can be joined: those that run, and some that have ended; none while it does not run."""
@@ -299,6 +299,17 @@ class SupportsStats(Protocol):
 
         Raises:
             WorkspaceStopped: When it does not run.
+        """
+
+
+@runtime_checkable
+class SupportsMakingAhead(Protocol):
+    """Of a provider: a part of an instance can be made while its tree is not there yet."""
+
+    async def make_ahead(self, spec: InstanceSpec) -> None:
+        """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
+
+        ``create`` finds what is there, and ``destroy`` removes it by the id alone, whether or not ``create`` was ever called.
         """
 
 

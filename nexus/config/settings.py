@@ -30,7 +30,7 @@ from nexus.models.resources import ResourceAllocation
 from nexus.models.secrets import EnvFile, SecretReference
 from nexus.models.services import ServiceSpec
 from nexus.models.units import Duration, Size
-from nexus.models.workspace import Isolation
+from nexus.models.workspace import Isolation, SwitchStrategy
 
 STATE_VARIABLE: Final = "NEXUS_STATE_DIR"
 SHARED_STATE: Final = Path("/var/lib/nexus/state")
@@ -88,6 +88,10 @@ class Settings(Model):
     """``None``: never put to sleep."""
     stop_after: Duration | None = timedelta(hours=4)
     """``None``: one that sleeps is never stopped."""
+    stop_below: Size | None = 256 * 1024 * 1024
+    """Bytes; ``None``: none is stopped for want of memory."""
+    switch: SwitchStrategy = "pause"
+    """How a switch puts the workspace to sleep that one leaves."""
     precious: tuple[str, ...] = ()
     """Patterns of ignored files that count as work all the same."""
     keep_destroyed: Duration | None = timedelta(days=14)
@@ -178,6 +182,8 @@ def build_settings(
         "build": image_build(merged, root),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
         "stop_after": _value(merged, "defaults", "stop_after"),
+        "stop_below": _value(merged, "defaults", "stop_below"),
+        "switch": _value(merged, "defaults", "switch") or "pause",
         "precious": _value(merged, "defaults", "precious") or (),
         "keep_destroyed": _value(merged, "defaults", "keep_destroyed"),
         "git_identity": _value(merged, "defaults", "git_identity") is not False,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider
+from nexus.abc import Instance, ProgressCallback, Provider, SupportsMakingAhead
 from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -77,7 +77,7 @@ class Creation:
             await self._step(CreateStep.PORTS, lambda: self._lease(request))
             await both(
                 lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
-                lambda: self._step(CreateStep.IMAGE, lambda: self._prepare(request)),
+                lambda: self._prepare_place(request),
             )
             await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
@@ -201,6 +201,15 @@ class Creation:
             }
         )
 
+    async def _prepare_place(self, request: CreateRequest) -> None:
+        """Have the image ready, and begin with the place while its tree is still being made: with what does not need that."""
+        await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
+        provider = await self._context.provider(self.record.backend)
+        if isinstance(provider, SupportsMakingAhead):
+            async with self._writing:
+                await self.journal.doing(CreateStep.INSTANCE)
+            await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
+
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
         return self._settings(request).ssh if any(key.startswith("secrets.ssh") for key in request.settings) else None
@@ -261,8 +270,13 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     refuse_own_secrets(context, stack.settings)
     provider = await context.provider(stack.settings.backend)
     worktrees = context.worktrees
-    base = await (
-        worktrees.resolve(request.start_point) if request.restore is None else worktrees.restorable_tip(request.restore)
+    base, identity = await both(
+        lambda: (
+            worktrees.resolve(request.start_point)
+            if request.restore is None
+            else worktrees.restorable_tip(request.restore)
+        ),
+        lambda: told_identity(context, provider, told=stack.settings.git_identity),
     )
     record = draft(
         request,
@@ -271,7 +285,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         branch=worktrees.branch(request.name),
         base_commit=base,
         worktree=worktrees.path(request.name),
-        identity=await told_identity(context, provider, told=stack.settings.git_identity),
+        identity=identity,
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:

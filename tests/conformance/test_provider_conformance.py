@@ -111,7 +111,7 @@ _EVERYWHERE = frozenset(
 )
 _CLAIMS: Mapping[str, frozenset[Capability]] = {
     "mock": _EVERYWHERE,
-    "local": _EVERYWHERE | {Capability.SERVICES},
+    "local": _EVERYWHERE | {Capability.SERVICES, Capability.KEEPING},
     "docker": _EVERYWHERE
     | {
         Capability.EXEC_USER,

@@ -56,18 +56,20 @@ async def app(home: Path, repository: Path) -> AsyncGenerator[Path, None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_readmes_python_runs(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
         body = "".join(f"    {line}\n" for line in block.splitlines() if line.strip() != "import nexus")
         program = f"import anyio\nimport nexus\n\nasync def main():\n{body}\nanyio.run(main)\n"
         done = subprocess.run(
-            [sys.executable, "-c", program], cwd=app, env=environment(), capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", program], cwd=app, env=environment(), capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_readmes_commands_do_what_they_say(app: Path) -> None:
     tour = re.search(r"```console\n(\$ boulder init.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert tour is not None
@@ -76,7 +78,7 @@ def test_the_readmes_commands_do_what_they_say(app: Path) -> None:
     for line in lines:
         command = line.replace("boulder", f"{sys.executable} -m cli_example", 1)
         done = subprocess.run(
-            ["sh", "-c", command], cwd=app, env=environment(), capture_output=True, text=True, timeout=60
+            ["sh", "-c", command], cwd=app, env=environment(), capture_output=True, text=True, timeout=200
         )
         assert (done.returncode == 0) is ("refuses" not in line), f"{line}: {done.stderr}"
         assert "Traceback" not in done.stderr

@@ -36,6 +36,7 @@ CAPABILITIES: Final = frozenset(
         Capability.PTY,
         Capability.SIGNALS,
         Capability.HOST_TREE,
+        Capability.KEEPING,
         Capability.SERVICES,
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from nexus.abc import Instance, SupportsLogs, SupportsPause, SupportsStats
+from nexus.abc import Instance, SupportsKeeping, SupportsLogs, SupportsPause, SupportsStats
 from nexus.errors import WorkspaceGone
 from nexus.models.execution import SpawnRequest
 from nexus.models.ids import new_workspace_id
@@ -21,7 +21,12 @@ from nexus.testing.provider_suite.case import (
     shell,
 )
 
-_PROTOCOLS = {Capability.PAUSE: SupportsPause, Capability.LOGS: SupportsLogs, Capability.STATS: SupportsStats}
+_PROTOCOLS = {
+    Capability.PAUSE: SupportsPause,
+    Capability.LOGS: SupportsLogs,
+    Capability.STATS: SupportsStats,
+    Capability.KEEPING: SupportsKeeping,
+}
 
 
 @case()
