@@ -15,7 +15,7 @@ import aiodocker
 from pydantic import JsonValue
 
 import nexus
-from benchmarks.harness import Sample, alone, beside, timed
+from benchmarks.harness import Effort, Sample, alone, beside, timed
 from benchmarks.surroundings import isolated
 from nexus.testing.engines import running_engine
 from nexus.testing.git import make_repository
@@ -85,7 +85,7 @@ class _Bare:
         await self._container.delete(force=True)
 
 
-async def _measure(ws: nexus.Workspace, nx: nexus.WorkspaceManager, bare: _Bare, rounds: int) -> list[Sample]:
+async def _measure(ws: nexus.Workspace, nx: nexus.WorkspaceManager, bare: _Bare, effort: Effort) -> list[Sample]:
     names = (f"fork-{number}" for number in count())
 
     async def create() -> float:
@@ -114,15 +114,15 @@ async def _measure(ws: nexus.Workspace, nx: nexus.WorkspaceManager, bare: _Bare,
     await ws.checkpoints.create("mark")
     raw = "commit + network + create + start"
     return [
-        await beside("checkpoint, 1 GB", create, "pause + commit", bare.commit, rounds=rounds),
-        await beside("restore a checkpoint, 1 GB", restore, raw, bare.fork, rounds=rounds),
-        await beside("fork as it is now, 1 GB", lambda: fork(None), raw, bare.fork, rounds=rounds),
-        await alone("fork of a checkpoint, 1 GB", lambda: fork("mark"), rounds=rounds, limit_ms=LIMIT_MS),
-        await alone("fork as it is now, 1 GB", lambda: fork(None), rounds=rounds, limit_ms=LIMIT_MS),
+        await beside("checkpoint, 1 GB", create, "pause + commit", bare.commit, effort=effort),
+        await beside("restore a checkpoint, 1 GB", restore, raw, bare.fork, effort=effort),
+        await beside("fork as it is now, 1 GB", lambda: fork(None), raw, bare.fork, effort=effort),
+        await alone("fork of a checkpoint, 1 GB", lambda: fork("mark"), effort=effort, limit_ms=LIMIT_MS),
+        await alone("fork as it is now, 1 GB", lambda: fork(None), effort=effort, limit_ms=LIMIT_MS),
     ]
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure on the engine that answers, or on one started for it."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         async with running_engine() as socket, aiodocker.Docker(url=socket) as docker:
@@ -137,7 +137,7 @@ async def run(rounds: int) -> list[Sample]:
                     async with nexus.open(root, flags=flags) as nx, nx.create("bench", on_exit="keep") as ws:
                         await ws.shell(CHANGE, check=True)
                         try:
-                            return await _measure(ws, nx, bare, rounds)
+                            return await _measure(ws, nx, bare, effort)
                         finally:
                             await ws.destroy(force=True)
                 finally:

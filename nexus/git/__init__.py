@@ -2,6 +2,7 @@
 
 - :func:`find_repository` finds the repository a folder is in.
 - :class:`Worktrees` makes and removes the worktrees of one repository; :class:`Worktree` and :class:`WorkReport` are what it tells.
+- :class:`WorkspaceGit` asks about one workspace and commits: status, differences, history.
 - :class:`TreeCheckpoints` keeps the trees of checkpoints, compares them and goes back to them.
 - :func:`empty_trash` deletes the trees that were moved out of sight, :func:`list_trash` says what is left of them.
 - :func:`container_mounts` says how a container has to see a worktree so that git works in it.
@@ -22,6 +23,7 @@ from nexus.git.repository import find_repository
 from nexus.git.threads import Stop
 from nexus.git.trash import Trash, empty_trash, list_trash
 from nexus.git.work_report import WorkReport
+from nexus.git.workspace_git import WorkspaceGit
 from nexus.git.worktrees import Worktrees
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Trash",
     "TreeCheckpoints",
     "WorkReport",
+    "WorkspaceGit",
     "Worktree",
     "Worktrees",
     "container_mounts",

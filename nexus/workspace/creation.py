@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider, SupportsCheckpoints, SupportsMakingAhead
+from nexus.abc import Instance, ProgressCallback, SupportsCheckpoints, SupportsMakingAhead
 from nexus.config import ConfigStack, Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -314,15 +314,15 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
 
 async def _new(context: Context, request: CreateRequest, stack: ConfigStack) -> tuple[WorkspaceRecord, str]:
     """Return the record of a workspace as it is configured, and the commit that it starts from."""
+    await context.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
     worktrees = context.worktrees
-    provider = await context.provider(stack.settings.backend)
     base, identity = await both(
         lambda: (
             worktrees.resolve(request.start_point)
             if request.restore is None
             else worktrees.restorable_tip(request.restore)
         ),
-        lambda: told_identity(context, provider, told=stack.settings.git_identity),
+        lambda: told_identity(context, stack.settings.backend, told=stack.settings.git_identity),
     )
     record = draft(
         request,
@@ -335,7 +335,7 @@ async def _new(context: Context, request: CreateRequest, stack: ConfigStack) -> 
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:
-        services_life.refuse(record, await provider.probe())
+        services_life.refuse(record, await context.probe(record.backend))
     return record, base
 
 
@@ -367,9 +367,9 @@ async def fork_of(context: Context, fork: str) -> CheckpointEntry:
     )
 
 
-async def told_identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
+async def told_identity(context: Context, backend: str, *, told: bool) -> GitIdentity | None:
     """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
-    info = await provider.probe()
+    info = await context.probe(backend)
     if info.available and Capability.ISOLATION not in info.capabilities:
         return None
     return await read_identity(context.repository) if told else GitIdentity()

@@ -14,7 +14,7 @@ from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus.abc import GitAccess, ProcessHandle, ProgressCallback
+from nexus.abc import FileAccess, GitAccess, ProcessHandle, ProgressCallback
 from nexus.config import ConfigStack
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
@@ -67,9 +67,9 @@ from nexus.workspace.checkpoint_access import Checkpoints
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.explaining import explained
-from nexus.workspace.files import FileSystem
+from nexus.workspace.file_access import files_of
+from nexus.workspace.git_access import LocalGit
 from nexus.workspace.port_access import PortAccess
-from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
 from nexus.workspace.terminals import WorkspaceTerminals
 
@@ -168,6 +168,7 @@ class WorkspaceManager(Workspaces):
     async def get(self, name: str) -> WorkspaceInfo:
         context = self._open
         record = await context.record(name)
+        await context.learn(record.backend)
         return await activity.told(context, record, await observing.look(context, record))
 
     @override
@@ -321,12 +322,12 @@ class WorkspaceManager(Workspaces):
         return Checkpoints(self._open, info.id)
 
     @override
-    def files(self, info: WorkspaceInfo) -> FileSystem:
-        return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+    def files(self, info: WorkspaceInfo) -> FileAccess:
+        return files_of(self._open, info)
 
     @override
     def git(self, info: WorkspaceInfo) -> GitAccess:
-        raise NotImplementedError
+        return LocalGit(self._open, info)
 
     @override
     async def setting(self, key: str) -> JsonValue:

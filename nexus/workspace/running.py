@@ -14,6 +14,7 @@ from nexus.state import OpenJournal
 from nexus.workspace import hooks, service_trust, services_life, terminals
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
+from nexus.workspace.left_running import left_running
 from nexus.workspace.lifecycle import Event
 from nexus.workspace.places import Place, Sleep, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
