@@ -11,7 +11,7 @@ from nexus.errors import NexusError
 from nexus.models.instances import InstanceState
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import OpenJournal
-from nexus.workspace import hooks, service_trust, services_life, terminals
+from nexus.workspace import hooks, service_trust, services_life
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
 from nexus.workspace.left_running import left_running
@@ -106,7 +106,7 @@ async def put_down(
     left = record.left_running
     if not place.down:
         await context.terminals.stopping(record.id)
-        left = terminals.left_running(context, record)
+        left = left_running(context, record)
         try:
             record = await bring_down(context, record, place.instance, grace=grace)
         except BaseException:
