@@ -93,6 +93,7 @@ class Context:
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
         self._capabilities: dict[str, frozenset[Capability]] = {}
+        self._ours: dict[str, tuple[Path, str]] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         self._opening = anyio.Lock()
@@ -176,6 +177,7 @@ class Context:
         """Let go of what is kept of a workspace that is destroyed."""
         self._instances.pop(record.id, None)
         self._names.pop(record.id, None)
+        self._ours.pop(record.name, None)
         self._attended.pop(record.id, None)
 
     async def seen(self, record: WorkspaceRecord) -> InstanceStatus:
@@ -285,9 +287,10 @@ class Context:
         """Say why a record cannot be one that we wrote here. A clone may bring record files of its own making along."""
         if record.repository.root != self.repository.root or record.repository.common_dir != self.repository.common_dir:
             return f"it belongs to a repository at {record.repository.root}"
-        if record.worktree_path != self.worktrees.path(record.name) or record.branch != self.worktrees.branch(
-            record.name
-        ):
+        ours = self._ours.get(record.name)
+        if ours is None:
+            ours = self._ours[record.name] = self.worktrees.path(record.name), self.worktrees.branch(record.name)
+        if (record.worktree_path, record.branch) != ours:
             return f"it names another tree or branch: {record.worktree_path}, {record.branch}"
         return None
 

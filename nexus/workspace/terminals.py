@@ -14,7 +14,7 @@ from nexus.models.execution import SpawnRequest
 from nexus.models.ids import ExecId, TerminalId, WorkspaceId
 from nexus.models.instances import InstanceState
 from nexus.models.terminals import AttachRequest, TerminalExit, TerminalInfo, TerminalRequest
-from nexus.models.workspace import LeftRunning, WorkspaceRecord, WorkspaceStatus
+from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.secrets import Redactor
 from nexus.state import TerminalStore
 from nexus.terminals.hub import TerminalHub
@@ -22,7 +22,6 @@ from nexus.terminals.session import Session
 from nexus.workspace import attending
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
-from nexus.workspace.hook_plan import planned
 
 _ASKING: Final = 5.0
 """Seconds that a question to a workspace's process table may take."""
@@ -197,13 +196,3 @@ class WorkspaceTerminals:
     async def rename(self, terminal: TerminalId, name: str) -> TerminalInfo:
         """Call it by another name."""
         return await self._hub.rename(self._workspace, terminal, name)
-
-
-def left_running(context: Context, record: WorkspaceRecord) -> LeftRunning:
-    """Return what runs in a workspace that is about to be stopped, and comes back when it is started."""
-    return LeftRunning(
-        at=context.clock.now(),
-        terminals=context.terminals.running(record.id),
-        services=tuple(service.name for service in record.services),
-        scripts=tuple(str(each.hook.name) for each in planned(context.stack, record)),
-    )
