@@ -25,6 +25,7 @@ MODULES = (
     "prebuilds",
     "outside",
     "worktrees",
+    "checkpoints",
 )
 
 
