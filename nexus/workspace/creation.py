@@ -15,6 +15,7 @@ from nexus.errors import (
     CleanupError,
     GitError,
     HookFailed,
+    ImageNotFound,
     NexusError,
     NotTrusted,
     PortInUse,
@@ -217,9 +218,15 @@ class Creation:
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = prebuilt.beginning(self.record, self._context.specification(self.record))
+        spec = self._context.specification(self.record)
         self._report("create", f"making the {self.record.backend} instance")
-        instance = await provider.create(spec, progress=self._report)
+        try:
+            instance = await provider.create(prebuilt.beginning(self.record, spec), progress=self._report)
+        except ImageNotFound:
+            if not prebuilt.is_chosen(self.record):
+                raise
+            self.record = prebuilt.without(self.record)  # somebody has just removed it
+            instance = await provider.create(spec, progress=self._report)
         self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})
 
     async def start(self) -> None:

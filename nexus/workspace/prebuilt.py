@@ -71,3 +71,18 @@ def beginning(record: WorkspaceRecord, spec: InstanceSpec) -> InstanceSpec:
     told = record.config.get(CONFIG)
     image = told.get("image") if isinstance(told, dict) else None
     return spec.model_copy(update={"image": image}) if isinstance(image, str) else spec
+
+
+def is_chosen(record: WorkspaceRecord) -> bool:
+    """Return whether a place is to begin from a prebuilt image."""
+    return CONFIG in record.config
+
+
+def without(record: WorkspaceRecord) -> WorkspaceRecord:
+    """Return the record of one that begins from its own image after all."""
+    return record.model_copy(
+        update={
+            "config": {name: value for name, value in record.config.items() if name != CONFIG},
+            "annotations": {name: value for name, value in record.annotations.items() if name != ANNOTATION},
+        }
+    )
