@@ -12,7 +12,7 @@ import aiodocker
 from pydantic import JsonValue
 
 import nexus
-from benchmarks.harness import Sample, beside
+from benchmarks.harness import Effort, Sample, beside
 from benchmarks.surroundings import isolated
 from nexus.testing.engines import running_engine
 from nexus.testing.git import make_repository
@@ -25,7 +25,7 @@ _SCRIPT = (
 )
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure on an engine that is there, or on one of our own."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         async with running_engine() as socket:
@@ -34,7 +34,7 @@ async def run(rounds: int) -> list[Sample]:
             async with nexus.open(_project(Path(folder) / "app"), flags=flags) as nx:
                 outcome = await nx.prebuild()
                 try:
-                    return [await _create(nx, rounds)]
+                    return [await _create(nx, effort)]
                 finally:
                     await _remove(socket, outcome.prebuild.key if outcome.prebuild else "")
 
@@ -45,7 +45,7 @@ def _project(root: Path) -> Path:
     return root
 
 
-async def _create(nx: nexus.WorkspaceManager, rounds: int) -> Sample:
+async def _create(nx: nexus.WorkspaceManager, effort: Effort) -> Sample:
     names = (f"bench-{n}" for n in count())
 
     async def made(settings: dict[str, JsonValue]) -> float:
@@ -61,7 +61,7 @@ async def _create(nx: nexus.WorkspaceManager, rounds: int) -> Sample:
         lambda: made({}),
         "the same with pre-start",
         lambda: made({"prebuild.enabled": False}),
-        rounds=rounds,
+        effort=effort,
         at_most=0.7,
     )
 

@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 import nexus
-from benchmarks.harness import Sample, beside
+from benchmarks.harness import Effort, Sample, beside
 from benchmarks.surroundings import isolated
 from nexus.testing.git import make_repository
 
@@ -25,7 +25,7 @@ _BULK = 16 * 1024 * 1024
 _PROGRAM = ("sh", "-c", f"stty raw; head -c {_BULK} /dev/zero")
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure with one client attached, as an editor or a person is."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
@@ -47,7 +47,7 @@ async def run(rounds: int) -> list[Sample]:
                 ours,
                 "a bare terminal",
                 lambda: anyio.to_thread.run_sync(_bare_flow),
-                rounds=rounds,
+                effort=effort,
             )
             async with ws.terminals.open("cat") as terminal:
                 await terminal.write("\n")
@@ -61,7 +61,7 @@ async def run(rounds: int) -> list[Sample]:
 
                 with _Bare() as bare:
                     keys = await beside(
-                        "key → echo, local", echo, "a bare terminal", bare.echo, rounds=rounds * 20, warm_up=5
+                        "key → echo, local", echo, "a bare terminal", bare.echo, effort=effort.times(20), warm_up=5
                     )
             await ws.destroy()
             return [flow, keys]

@@ -166,6 +166,7 @@ class TerminalHub:
         """Have the terminals of a workspace that was stopped on disk, with all that they showed."""
         for terminal in self._server.of(workspace):
             await self._server.ended(terminal, terminal.handle, within=CLOSING)
+            terminal.stopping = False
             await self._archive.save(terminal, durable=True)
 
     def paused(self, workspace: WorkspaceId) -> None:

@@ -107,6 +107,8 @@ class TerminalServer:
         async with self._turn(terminal.id):
             if terminal.state is not TerminalState.KEPT:
                 return
+            if terminal.stopping:
+                raise WorkspaceStopped("the workspace is being stopped", hint="start it first")
             host = await self._host(terminal.plan.workspace)
             if terminal.leftover:
                 await host.end_leftover(terminal.id)
@@ -289,7 +291,7 @@ class TerminalServer:
             await self._archive.save(terminal)
 
     async def _reopen_where_it_runs(self, terminal: Terminal) -> None:
-        if await (await self._host(terminal.plan.workspace)).runs():
+        if not terminal.stopping and await (await self._host(terminal.plan.workspace)).runs():
             await self._try_to_reopen(terminal)
 
     def _is_over(self, terminal: Terminal) -> bool:

@@ -82,7 +82,7 @@ async def examine(context: Context, record: WorkspaceRecord, *, pressed: bool = 
     status, _, missing = observed(record.status, record.status_message, await instance.status())
     seen = await glance(context, record, pressed=pressed)
     running = status is WorkspaceStatus.RUNNING and not missing
-    info = await (await context.provider(record.backend)).probe()
+    info = await context.probe(record.backend)
     commands = await running_commands(context, record) if running else ()
     return Signals(
         status=status if not missing else WorkspaceStatus.STOPPED,

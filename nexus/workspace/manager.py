@@ -14,11 +14,12 @@ from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus.abc import GitAccess, ProcessHandle, ProgressCallback
+from nexus.abc import FileAccess, GitAccess, ProcessHandle, ProgressCallback
 from nexus.config import ConfigStack
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.explained import SettingExplained
@@ -45,6 +46,7 @@ from nexus.workspace import (
     creation,
     destruction,
     doctor,
+    forking,
     holding,
     hooks,
     listening,
@@ -61,12 +63,13 @@ from nexus.workspace import (
     syncing,
     watching,
 )
+from nexus.workspace.checkpoint_access import Checkpoints
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.explaining import explained
-from nexus.workspace.files import FileSystem
+from nexus.workspace.file_access import files_of
+from nexus.workspace.git_access import LocalGit
 from nexus.workspace.port_access import PortAccess
-from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
 from nexus.workspace.terminals import WorkspaceTerminals
 
@@ -165,6 +168,7 @@ class WorkspaceManager(Workspaces):
     async def get(self, name: str) -> WorkspaceInfo:
         context = self._open
         record = await context.record(name)
+        await context.learn(record.backend)
         return await activity.told(context, record, await observing.look(context, record))
 
     @override
@@ -306,12 +310,24 @@ class WorkspaceManager(Workspaces):
         return await measuring.stats(self._open, await self._open.record(name))
 
     @override
-    def files(self, info: WorkspaceInfo) -> FileSystem:
-        return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+        context = self._open
+        parent = await context.record(request.workspace)
+        names = {parent.name, *forking.valid_names(request)}
+        async with recovery.holding(context, *names, purpose=f"forking workspace {parent.name}"):
+            return await forking.fork(context, await context.record(parent.id), request, progress)
+
+    @override
+    def checkpoints(self, info: WorkspaceInfo) -> Checkpoints:
+        return Checkpoints(self._open, info.id)
+
+    @override
+    def files(self, info: WorkspaceInfo) -> FileAccess:
+        return files_of(self._open, info)
 
     @override
     def git(self, info: WorkspaceInfo) -> GitAccess:
-        raise NotImplementedError
+        return LocalGit(self._open, info)
 
     @override
     async def setting(self, key: str) -> JsonValue:

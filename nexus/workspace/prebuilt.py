@@ -27,13 +27,14 @@ async def choose(
     Args:
         context: The parts.
         record: The record, its image prepared.
-        request: What is asked for. What is restored, and a branch that was there, is not what an image was prebuilt from.
+        request: What is asked for. What is restored or forked, and a branch that was there, is not what an image was
+            prebuilt from.
         settings: The settings of this creation.
         provider: The backend.
     """
     if not (isinstance(provider, SupportsPrebuilds) and settings.prebuild.enabled and record.base_commit):
         return record
-    if request.restore is not None or not record.branch_created or is_being_made(record):
+    if request.restore is not None or request.fork is not None or not record.branch_created or is_being_made(record):
         return record
     try:
         there = {one.key: one for one in await provider.prebuilds(labels(context))}

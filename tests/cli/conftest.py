@@ -73,7 +73,7 @@ class Boulder:
     def __call__(self, *words: str, cwd: Path | None = None, feed: bytes = b"", ok: bool = True) -> Done:
         place, env = cwd or self.cwd, self.environment()
         if any(
-            name.startswith(("PYTHON", "LC_", "LANG")) for name in self.env
+            name in {"PYTHONPATH", "PYTHONUTF8", "PYTHONIOENCODING"} for name in self.env
         ):  # that is read when an interpreter starts
             ran = subprocess.run(self.argv(*words), cwd=place, env=env, input=feed, capture_output=True, check=False)
         else:

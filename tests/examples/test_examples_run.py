@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     "quickstart": ["branch   nexus/quickstart - status 3", "notes    found it", "left     []"],
     "parallel": ["best attempt-a with 3", "refs/nexus/rescue/attempt-b/"],
+    "best_of_n": ["before 1 of 3 checks pass", "try-2 3 of 3 checks pass", "after try-2 3 of 3", "changed discount.sh"],
     "streaming": ["stdout@0: out", "stderr@0: err", "status 4", "line: one", "line: two", "ended"],
 }
 
@@ -74,3 +75,9 @@ def test_the_notebook_runs_from_top_to_bottom(repository: Path, monkeypatch: pyt
     assert "<table>" in text
     assert "line 3" in text
     assert "UNSAVED_WORK" in text
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    shown = [output["data"].get("text/html", "") for output in outputs if "data" in output]
+    assert any("make notebook: done in" in each for each in shown), "progress shows how it ended"
+    assert any("tick 3" in each and "status 0 after" in each for each in shown), "live output shows how it ended"
+    assert any("http://127.0.0.1:" in each for each in shown), "an opened port shows itself"
+    assert "answered: it works" in text

@@ -13,7 +13,6 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -34,6 +33,7 @@ from nexus.errors import ExecFailed, ExecStartError
 from nexus.models.events import WorkspaceEvent
 from nexus.models.instances import LABEL_REPOSITORY, LABEL_WORKSPACE
 from nexus.secrets import SecretStore
+from tests import warm
 from tests.engine.raw import RawEngine
 from tests.secrets.file_keychain import BACKEND, VARIABLE, FileKeychain
 from tests.workbench import Bench, make_bench
@@ -171,12 +171,11 @@ def canary(home: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def boulder(canary: Canary, bench: Bench, *words: str, feed: str = "") -> int:
     """Run the command line as a process of its own and look at everything it prints."""
     settings = [word for key, value in bench.flags.items() for word in ("--set", f"{key}={value}")]
-    done = subprocess.run(
-        [sys.executable, "-m", "cli_example", "--verbose", *settings, *words],
+    done = warm.run(
+        ["--verbose", *settings, *words],
         cwd=bench.repository,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=feed.encode(),
-        capture_output=True,
+        feed=feed.encode(),
     )
     canary.look(f"output of {words}", done.stdout + done.stderr)
     return done.returncode
@@ -218,6 +217,7 @@ def look_at_engine(engine: RawEngine, canary: Canary, repository: Path, since: f
         image["Id"]
         for image in engine.get("/images/json?all=1")
         if (image.get("Labels") or {}).get("dev.nexus.state") in numbers
+        or (image.get("Labels") or {}).get(LABEL_REPOSITORY) == str(repository)
     ]
     for image in states:
         canary.look("inspect image", json.dumps(engine.get(f"/images/{image}/json")))
@@ -289,13 +289,18 @@ async def test_the_canary_is_inside_and_nowhere_else(
             await change_port(ws)
             await inside(ws, canary, files=docker)
             await served(ws, canary)
+            mark = await ws.checkpoints.create("with the canary inside")
+            (fork,) = await ws.fork(["b"], at=mark)
+            assert fork.workspace is not None
+            await inside(fork.workspace, canary, files=docker)
+            canary.look("checkpoint", f"{mark!r} {mark.model_dump_json()} {await ws.checkpoints.diff(mark)}")
             canary.look("log", b"".join([chunk async for chunk in nx.logs("a")]))
             canary.look("views", f"{ws!r} {nx.config!r} {nx.config.to_json()} {nx.config.settings!r} {await nx.list()}")
             canary.look_below(*places)
             if engine is not None:
                 async with ws.spawn("sleep", "1000"):
                     states, execs = look_at_engine(engine, canary, repository, since)
-                assert states == 1
+                assert states == 2  # what it was made again from, and the checkpoint that its fork was made from
                 assert execs >= 1
             for words in (
                 *(
@@ -313,6 +318,7 @@ async def test_the_canary_is_inside_and_nowhere_else(
             ):
                 boulder(canary, bench, *words)
         assert boulder(canary, bench, "ws", "destroy", "a", "--force") == 0
+        assert boulder(canary, bench, "ws", "destroy", "b", "--force") == 0
     canary.look_below(*places)
     every = ["git", "cat-file", "--batch", "--batch-all-objects", "--unordered"]
     canary.look("objects of git", subprocess.run(every, cwd=repository, check=True, capture_output=True).stdout)

@@ -17,7 +17,7 @@ from nexus.errors import Busy, TerminalNotFound
 from nexus.models.terminals import TerminalGap, TerminalOutput, TerminalState
 from tests.workbench import Bench, leftovers, make_bench
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 CHILD = """
 import json, sys
@@ -44,7 +44,7 @@ anyio.run(main)
 """
 
 
-@pytest.fixture(params=["local", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])])
+@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
 def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
     return make_bench(request.param, repository, tmp_path, request)
 
@@ -224,7 +224,7 @@ async def test_what_is_kept_is_private_and_holds_no_secret(local: Bench, monkeyp
             assert b"<hunter2-and-more>" in await read_until(terminal, b"done")
             await ws.stop()
             folder = local.repository / ".nexus" / "state" / "terminals" / ws.id
-            (file,) = folder.iterdir()
+            (file,) = folder.glob("*.term")
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             content = file.read_bytes()
@@ -233,7 +233,7 @@ async def test_what_is_kept_is_private_and_holds_no_secret(local: Bench, monkeyp
             assert b"not-written-down" not in content
         record = json.loads((local.repository / ".nexus" / "state" / "workspaces" / "seat.json").read_text())
         assert record["left_running"]["terminals"] == [terminal.id]
-        assert list(folder.iterdir()) == []
+        assert list(folder.glob("*.term")) == []
 
 
 async def test_what_a_clone_brings_is_not_run(local: Bench) -> None:

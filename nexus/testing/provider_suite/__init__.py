@@ -12,7 +12,16 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle, services, watching
+from nexus.testing.provider_suite import (
+    capabilities,
+    checkpoints,
+    commands,
+    control,
+    inputs,
+    lifecycle,
+    services,
+    watching,
+)
 from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
@@ -24,6 +33,7 @@ PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
     *capabilities.CASES,
     *watching.CASES,
     *services.CASES,
+    *checkpoints.CASES,
 )
 """Every case, in the order in which the suite runs them."""
 

@@ -318,9 +318,9 @@ async def test_hundreds_at_once(running: DockerInstance) -> None:
     async def one(number: int) -> bytes:
         return (await run(running, "echo", str(number))).out
 
-    outputs = await asyncio.gather(*(one(number) for number in range(100)))
+    outputs = await asyncio.gather(*(one(number) for number in range(200)))
 
-    assert outputs == [f"{number}\n".encode() for number in range(100)]
+    assert outputs == [f"{number}\n".encode() for number in range(200)]
 
 
 async def test_descriptors_and_tasks_stay_flat(running: DockerInstance) -> None:
