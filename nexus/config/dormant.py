@@ -14,6 +14,9 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
     ("daemon",),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
+    ("resources", "storage", "ephemeral"),
+    ("defaults", "resources", "storage", "ephemeral"),
+    ("limits", "default_resources", "storage", "ephemeral"),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
@@ -21,5 +24,13 @@ BECAUSE: Final[Mapping[KeyPath, str]] = {
     ("daemon",): "is read and checked, but there is no daemon yet that would listen there",
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
+    **dict.fromkeys(
+        (
+            ("resources", "storage", "ephemeral"),
+            ("defaults", "resources", "storage", "ephemeral"),
+            ("limits", "default_resources", "storage", "ephemeral"),
+        ),
+        "is checked, but no backend of this version has scratch space apart from the rest: 'storage.bytes' is for both",
+    ),
 }
 """What is said of some of them; of the others that they are accepted but not acted on yet."""
