@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick and options.write:
         parser.error("what a quick run measures is not worth writing down")
-    effort = QUICK if options.quick else Effort(rounds=options.rounds, seconds=15.0)
+    effort = QUICK if options.quick else Effort(rounds=options.rounds, seconds=8.0)
     samples = anyio.run(run, list(options.only or MODULES), effort)
     line = report.machine(f"git {report.version_of('git', '--version')}")
     if options.json:
