@@ -68,6 +68,7 @@ CODES = {
     "ServiceFailed": "SERVICE_FAILED",
     "PortError": "PORT_ERROR",
     "PortInUse": "PORT_IN_USE",
+    "PortNotOpen": "PORT_NOT_OPEN",
     "PortsExhausted": "PORTS_EXHAUSTED",
     "SecretError": "SECRET_ERROR",
     "SecretNotFound": "SECRET_NOT_FOUND",

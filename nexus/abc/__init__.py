@@ -3,6 +3,7 @@
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
 - :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
+- :mod:`nexus.abc.git_access` — what a workspace's git knows and does.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
@@ -10,13 +11,15 @@
 from __future__ import annotations
 
 from nexus.abc.clock import Clock
-from nexus.abc.files import FileAccess
+from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
+from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import (
     Instance,
     ProcessHandle,
     ProgressCallback,
     Provider,
     SupportsActivity,
+    SupportsConnect,
     SupportsDescription,
     SupportsListening,
     SupportsLogs,
@@ -32,11 +35,15 @@ from nexus.abc.services import SupportsServices, SupportsVolumes
 __all__ = [
     "Clock",
     "FileAccess",
+    "FileReader",
+    "FileWriter",
+    "GitAccess",
     "Instance",
     "ProcessHandle",
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
+    "SupportsConnect",
     "SupportsDescription",
     "SupportsListening",
     "SupportsLogs",
@@ -48,4 +55,5 @@ __all__ = [
     "SupportsServices",
     "SupportsStats",
     "SupportsVolumes",
+    "Watch",
 ]

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from anyio.abc import ByteStream
 from pydantic import SecretStr
 
 from nexus.models.activity import Listener, RunningCommand
@@ -207,6 +208,20 @@ class SupportsListening(Protocol):
 
     async def listeners(self) -> tuple[Listener, ...] | None:
         """Return where programs listen now, TCP only; ``None`` when this cannot be found out here."""
+
+
+@runtime_checkable
+class SupportsConnect(Protocol):
+    """A TCP port inside it can be reached from here."""
+
+    async def connect(self, port: int) -> ByteStream:
+        """Connect to a port inside. A program that listens on the loopback address inside is reached, too.
+
+        Raises:
+            PortNotOpen: When nothing accepts connections there.
+            WorkspaceStopped: When it does not run, or is paused.
+            Unsupported: When it cannot be reached from here after all.
+        """
 
 
 @runtime_checkable

@@ -11,13 +11,19 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
+from anyio.abc import ByteStream
+from pydantic import JsonValue
+
 from nexus.abc.files import FileAccess
+from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
+from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
+from nexus.models.ports import OpenedPort, Visibility
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -150,6 +156,53 @@ class WorkspaceService(Protocol):
     async def list_ports(self, name: str) -> tuple[PortView, ...]:
         """Return its ports with what listens on them now, those that programs opened unasked at the end."""
 
+    async def connect_port(self, name: str, port: int) -> ByteStream:
+        """Connect to a TCP port inside. An open connection keeps the workspace awake; close it.
+
+        A workspace that was put to sleep because nothing happened in it is woken for it.
+
+        Args:
+            name: The workspace.
+            port: The number that the program inside listens on.
+
+        Raises:
+            PortNotOpen: When nothing listens there.
+            Unsupported: When the backend has no way to it.
+            WorkspaceStopped: When it does not run.
+        """
+
+    async def open_port(
+        self, name: str, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
+    ) -> OpenedPort:
+        """Make a TCP port of a running workspace reachable from the host, until it is closed or the service ends.
+
+        One that is open already is returned as it is.
+
+        Args:
+            name: The workspace.
+            port: The number that the program inside listens on, now or later.
+            host_port: A fixed host port; any free one when absent.
+            visibility: Who may reach it.
+
+        Raises:
+            PortInUse: When ``host_port`` is taken, or no port is free.
+            InvalidArgument: When the port is open already with another host port or visibility.
+        """
+
+    async def close_port(self, name: str, port: int) -> None:
+        """End what :meth:`open_port` began, connections included.
+
+        Raises:
+            NotFound: When it was not opened.
+        """
+
+    async def wait_port(self, name: str, port: int, *, timeout: float | timedelta | None = 60.0) -> None:
+        """Return when something inside accepts connections on a port.
+
+        Raises:
+            OperationTimeout: When nothing does for ``timeout`` seconds.
+        """
+
     def logs(
         self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
@@ -164,6 +217,26 @@ class WorkspaceService(Protocol):
 
     def files(self, info: WorkspaceInfo) -> FileAccess:
         """Return access to a workspace's files."""
+
+    def git(self, info: WorkspaceInfo) -> GitAccess:
+        """Return access to a workspace's git."""
+
+    async def setting(self, key: str) -> JsonValue:
+        """Return the effective value of a setting, secrets hidden; ``None`` where there is none.
+
+        Args:
+            key: A dotted key: ``defaults.image``.
+
+        Raises:
+            ConfigError: When there is no such key.
+        """
+
+    async def explain(self, key: str) -> SettingExplained:
+        """Return why a setting has its value: what every layer says, where, and who wins; secrets hidden.
+
+        Raises:
+            ConfigError: When there is no such key.
+        """
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe to what happens from now on. A subscriber that falls far behind is cut off, so that it knows."""

@@ -53,6 +53,7 @@
     ├── ServiceFailed
     ├── PortError
     │   ├── PortInUse (OSError)
+    │   ├── PortNotOpen (ConnectionRefusedError)
     │   └── PortsExhausted
     ├── SecretError
     │   ├── SecretNotFound (LookupError)
@@ -93,6 +94,7 @@ from nexus.errors.backends import (
     ImagePullFailed,
     PortError,
     PortInUse,
+    PortNotOpen,
     PortsExhausted,
     ProviderError,
     ProviderForbidden,
@@ -220,6 +222,7 @@ __all__ = [
     "PathNotFound",
     "PortError",
     "PortInUse",
+    "PortNotOpen",
     "PortsExhausted",
     "ProcessLost",
     "ProtocolError",

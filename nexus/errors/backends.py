@@ -83,3 +83,10 @@ class PortsExhausted(PortError):
     """No free block of ports is left in the range."""
 
     code = "PORTS_EXHAUSTED"
+
+
+class PortNotOpen(PortError, ConnectionRefusedError):
+    """Nothing inside the workspace accepts connections on the port; ``details`` holds ``port``."""
+
+    code = "PORT_NOT_OPEN"
+    retryable: ClassVar[bool | None] = True

@@ -87,3 +87,63 @@ class TransferResult:
     """Bytes in files."""
     skipped: tuple[str, ...] = ()
     """Paths that were left out because they cannot be copied safely, each with the reason: ``run/sock: a socket``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderPage:
+    """A piece of a folder's listing."""
+
+    entries: tuple[FileInfo, ...]
+    """By name."""
+    next: str | None = None
+    """The ``after`` of the next page; ``None`` when this was the last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrepMatch:
+    """A line in which something was found."""
+
+    path: str
+    line: int
+    """Its number, from one."""
+    text: str
+    """The line without its end. Bytes that are no UTF-8 become U+FFFD; of a very long line only the part around the match."""
+    start: int
+    """Where in ``text`` the first match begins, in characters."""
+    end: int
+    """Where it ends."""
+
+
+class FileChange(StrEnum):
+    """What happened to a path."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
+
+
+class WatchMode(StrEnum):
+    """How changes are learned of."""
+
+    NATIVE = "native"
+    """The kernel tells."""
+    POLL = "poll"
+    """The tree is looked at again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEvent:
+    """A path that changed."""
+
+    kind: FileChange
+    path: str
+    """Relative to the workspace's root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchBatch:
+    """What changed within a short time; each path once."""
+
+    events: tuple[FileEvent, ...] = ()
+    overflow: bool = False
+    """More changed than was kept. What you know of the tree is out of date: look at it again as a whole."""

@@ -78,3 +78,16 @@ class PortChange(Model):
     name: str
     old: PortNumber
     new: PortNumber
+
+
+class OpenedPort(Model):
+    """A port of a running workspace that was made reachable from the host, for as long as whoever opened it lives."""
+
+    container_port: PortNumber
+    """The number that the program inside listens on."""
+    host_port: PortNumber
+    visibility: Visibility = "private"
+    address: str = "127.0.0.1"
+    """The host address that it is reached by."""
+    url: str
+    """``http://127.0.0.1:40017``."""

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio.from_thread
+from typing_extensions import override
 
-from nexus.errors import FsError, InvalidArgument, PathNotADirectory, PathNotFound
-from nexus.models.files import Edit, EditResult, Etag, FileInfo, FileKind, TransferResult
-from nexus.workspace import files_read, files_remove, files_transfer, files_write
-from nexus.workspace.glob_pattern import GlobPattern
+from nexus.abc.files import FileReader, FileWriter, Watch
+from nexus.errors import InvalidArgument, PathNotADirectory, PathNotFound
+from nexus.handles.derived_files import DerivedFiles
+from nexus.models.files import Edit, EditResult, Etag, FileInfo, FolderPage, GrepMatch, TransferResult
+from nexus.workspace import files_grep, files_read, files_remove, files_stream, files_transfer, files_watch, files_write
+from nexus.workspace.files_watch import Wish
+from nexus.workspace.glob_pattern import Exclusion, GlobPattern
+from nexus.workspace.grep_pattern import Case, Needle
 from nexus.workspace.tree_access import TreeAccess
 
 
-class FileSystem:
+class FileSystem(DerivedFiles):
     """Reads and changes the files of one work tree.
 
     A path is relative to the tree's root, or absolute below one of the names that the root has. No path leads out of the tree,
@@ -40,6 +46,7 @@ class FileSystem:
 
     # Reading --------------------------------------------------------------------------------------------------------
 
+    @override
     async def read_bytes(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes:
         """Return a file's bytes.
 
@@ -57,30 +64,7 @@ class FileSystem:
             raise InvalidArgument(f"offset and limit cannot be negative: offset={offset}, limit={limit}")
         return await self._access.do(path, lambda tree: files_read.read(tree, path, offset, limit))
 
-    async def read_text(self, path: str, *, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return a file's text, line ends unchanged.
-
-        Args:
-            path: The file.
-            encoding: A codec's name.
-            errors: What to do with bytes that are no text, as for :meth:`bytes.decode`.
-
-        Raises:
-            FsError: When it is no text in that encoding; otherwise as :meth:`read_bytes`.
-            InvalidArgument: When there is no such codec.
-        """
-        data = await self.read_bytes(path)
-        try:
-            return data.decode(encoding, errors)
-        except UnicodeDecodeError as error:
-            raise FsError(
-                f"{path} is no {encoding} text: byte {error.start} is {data[error.start]:#04x}",
-                path=path,
-                hint="read it with read_bytes, or with errors='replace'",
-            ) from error
-        except LookupError as error:
-            raise InvalidArgument(str(error)) from error
-
+    @override
     async def stat(self, path: str, *, follow: bool = True) -> FileInfo:
         """Return what is at a path.
 
@@ -93,18 +77,16 @@ class FileSystem:
         """
         return await self._access.do(path, lambda tree: files_read.look(tree, path, follow=follow))
 
-    async def exists(self, path: str) -> bool:
-        """Return whether there is something, links followed."""
-        return await self._kind(path) is not None
+    @override
+    async def realpath(self, path: str) -> str:
+        """Return where a path leads when every link on it is followed, relative to the root.
 
-    async def is_file(self, path: str) -> bool:
-        """Return whether it is a regular file, links followed."""
-        return await self._kind(path) is FileKind.FILE
+        Raises:
+            PathNotFound: When there is nothing.
+        """
+        return await self._access.do(path, lambda tree: files_read.real_path(tree, path))
 
-    async def is_dir(self, path: str) -> bool:
-        """Return whether it is a folder, links followed."""
-        return await self._kind(path) is FileKind.DIRECTORY
-
+    @override
     async def scan(
         self, path: str = ".", *, recursive: bool = False, hidden: bool = True
     ) -> AsyncGenerator[FileInfo, None]:
@@ -124,6 +106,29 @@ class FileSystem:
         async for _, info in self._access.walk(path, hidden=hidden, descend=lambda _: recursive):
             yield info
 
+    @override
+    async def list_page(
+        self, path: str = ".", *, after: str | None = None, limit: int = 1000, hidden: bool = True
+    ) -> FolderPage:
+        """Return some of what is in a folder, by name: for folders that are too large to be given at once.
+
+        Args:
+            path: The folder.
+            after: Begin after this name: the ``next`` of the page before. It need not be there any more.
+            limit: Entries at most.
+            hidden: Also give names that begin with a dot.
+
+        Raises:
+            PathNotFound, PathNotADirectory, PathDenied: When the folder cannot be read.
+            InvalidArgument: When the limit is less than one.
+        """
+        if limit < 1:
+            raise InvalidArgument(f"limit has to be at least one: {limit}")
+        return await self._access.do(
+            path, lambda tree: files_read.list_page(tree, path, after=after, limit=limit, hidden=hidden)
+        )
+
+    @override
     async def glob(self, pattern: str) -> AsyncGenerator[str, None]:
         """Give the paths that match: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders.
 
@@ -150,8 +155,83 @@ class FileSystem:
         except (PathNotFound, PathNotADirectory):
             return
 
+    @override
+    def grep(
+        self,
+        pattern: str,
+        *,
+        path: str = ".",
+        regex: bool = True,
+        case: Case = "sensitive",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        ignored: bool = False,
+        limit: int = 1000,
+    ) -> AsyncGenerator[GrepMatch, None]:
+        """Give the lines in which a pattern matches, file after file, each line once.
+
+        Files that hold a NUL character near what is looked at are no text and are left out; so are links and ``.git``. No pattern
+        and no content can keep the search busy: it takes time in proportion to the size of the files.
+
+        Args:
+            pattern: A regular expression in RE2's syntax, without look-around and back-references; it matches within a line.
+            path: Look into this folder, or file.
+            regex: Off: the pattern is looked for word for word.
+            case: ``insensitive``, or ``smart``: insensitive unless the pattern holds a capital letter.
+            include: Only files with these names (``*.py``), or paths from the top of ``path`` (``src/**``).
+            exclude: Files and folders to leave out, as for :meth:`upload`.
+            ignored: Also look into what the tree's ``.gitignore`` files name.
+            limit: Lines at most.
+
+        Raises:
+            InvalidArgument: When the pattern cannot be used, with what is wrong with it.
+            Unsupported: When the RE2 engine (``nexus-workspace[search]``) is not installed.
+            PathNotFound: When ``path`` is not there.
+
+        Cancellation: the search ends soon.
+        """
+        needle = Needle.parse(pattern, regex=regex, case=case)
+        wanted = files_grep.Wanted(Exclusion.parse(include), Exclusion.parse(exclude), ignored)
+        return files_grep.grep(self._access, needle, path, wanted, limit)
+
+    @override
+    def open_read(self, path: str, *, offset: int = 0) -> AbstractAsyncContextManager[FileReader]:
+        """Read a file in pieces, whatever its size: ``async with fs.open_read(path) as file: async for chunk in file: …``.
+
+        Args:
+            path: The file.
+            offset: Bytes to leave out at the beginning.
+
+        Raises:
+            PathNotFound, PathIsADirectory, InvalidArgument: On entering, as :meth:`read_bytes`.
+        """
+        return files_stream.open_read(self._access, path, offset)
+
+    @override
+    def watch(
+        self, path: str = ".", *, recursive: bool = True, exclude: Sequence[str] = (), mode: Wish = "auto"
+    ) -> AbstractAsyncContextManager[Watch]:
+        """Learn of what changes: ``async with fs.watch("src") as watch: async for batch in watch: …``.
+
+        Links are told of and not followed; ``.git`` and files that are being written here are left out. A folder that is moved
+        away is told as one deletion, one that comes as the creation of everything in it. Where the kernel's limit of watches is
+        reached the tree is looked at again and again instead, and ``watch.notice`` says so.
+
+        Args:
+            path: A folder, or a single file. A file may be replaced by another one; a folder ends the watch when it goes.
+            recursive: Also what happens in the folders below.
+            exclude: Files and folders to leave out, as for :meth:`upload`.
+            mode: ``native`` or ``poll`` to have it one way only.
+
+        Raises:
+            PathNotFound: When it is not there.
+            FsError: With ``native``, when the kernel refuses; when it is too large to be polled.
+        """
+        return files_watch.watch(self._access, path, recursive=recursive, exclude=exclude, mode=mode)
+
     # Writing --------------------------------------------------------------------------------------------------------
 
+    @override
     async def write_bytes(
         self, path: str, data: bytes, *, mode: int | None = None, if_match: Etag | None = None, parents: bool = True
     ) -> FileInfo:
@@ -181,27 +261,41 @@ class FileSystem:
             lambda tree: files_write.write(tree, path, bytes(data), mode=mode, if_match=if_match, parents=parents),
         )
 
-    async def write_text(
-        self,
-        path: str,
-        text: str,
-        *,
-        encoding: str = "utf-8",
-        mode: int | None = None,
-        if_match: Etag | None = None,
-        parents: bool = True,
-    ) -> FileInfo:
-        """Give a file this text, line ends unchanged; otherwise as :meth:`write_bytes`.
+    @override
+    def open_write(
+        self, path: str, *, mode: int | None = None, if_match: Etag | None = None, parents: bool = True
+    ) -> AbstractAsyncContextManager[FileWriter]:
+        """Write a file in pieces: ``async with fs.open_write(path) as file: await file.send(data)``.
+
+        It takes its place in one step when the block is left without an error; until then nobody sees it, and a block that
+        fails or is cancelled leaves nothing. A program that is killed may leave a file ``.nexus-….tmp`` beside it.
+
+        Args:
+            path: The file.
+            mode: As for :meth:`write_bytes`, like all that follow.
+            if_match: Looked at when the block begins and again when it ends.
+            parents: See there.
 
         Raises:
-            InvalidArgument: When the text cannot be written in that encoding, or there is no such codec.
+            ContentModified: When ``if_match`` does not match, or does not any more; otherwise as :meth:`write_bytes`.
         """
-        try:
-            data = text.encode(encoding)
-        except (UnicodeEncodeError, LookupError) as error:
-            raise InvalidArgument(f"the text for {path} cannot be written as {encoding}: {error}") from error
-        return await self.write_bytes(path, data, mode=mode, if_match=if_match, parents=parents)
+        return files_stream.open_write(self._access, path, mode=mode, if_match=if_match, parents=parents)
 
+    @override
+    async def set_mode(self, path: str, mode: int) -> FileInfo:
+        """Set permission bits, links followed.
+
+        Args:
+            path: A file or folder.
+            mode: ``0o000`` to ``0o777``.
+
+        Raises:
+            InvalidArgument: When the mode has other bits: set-user-id is not given here.
+            PathDenied: When the system refuses, or it belongs to git.
+        """
+        return await self._access.do(path, lambda tree: files_write.set_mode(tree, path, mode))
+
+    @override
     async def edit(self, path: str, edits: Sequence[Edit], *, if_match: Etag | None = None) -> EditResult:
         """Replace pieces of a file's text, one edit after the other; all of them or none.
 
@@ -216,6 +310,7 @@ class FileSystem:
         """
         return await self._access.do(path, lambda tree: files_write.edit(tree, path, edits, if_match=if_match))
 
+    @override
     async def make_dir(self, path: str, *, parents: bool = True, exist_ok: bool = True) -> None:
         """Make a folder.
 
@@ -229,6 +324,7 @@ class FileSystem:
         """
         await self._access.do(path, lambda tree: files_write.make_dir(tree, path, parents=parents, exist_ok=exist_ok))
 
+    @override
     async def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
         """Remove a file, a link (not what it leads to), or a folder.
 
@@ -249,6 +345,7 @@ class FileSystem:
             lambda tree: files_remove.remove(tree, path, recursive=recursive, missing_ok=missing_ok, check=check),
         )
 
+    @override
     async def rename(self, src: str, dst: str, *, replace: bool = False) -> None:
         """Give a file, link or folder another name, in one step.
 
@@ -264,6 +361,7 @@ class FileSystem:
 
     # Copying --------------------------------------------------------------------------------------------------------
 
+    @override
     async def copy(self, src: str, dst: str, *, replace: bool = False) -> TransferResult:
         """Copy a file, a link (as a link), or a folder with everything in it.
 
@@ -283,6 +381,7 @@ class FileSystem:
             src, lambda tree: files_transfer.copy(tree, src, dst, replace=replace, check=check), dst
         )
 
+    @override
     async def upload(
         self, local: str | os.PathLike[str], remote: str, *, exclude: Sequence[str] = ()
     ) -> TransferResult:
@@ -303,6 +402,7 @@ class FileSystem:
             remote, lambda tree: files_transfer.upload(tree, Path(local), remote, exclude=leave_out, check=check)
         )
 
+    @override
     async def download(
         self, remote: str, local: str | os.PathLike[str], *, exclude: Sequence[str] = ()
     ) -> TransferResult:
@@ -322,12 +422,6 @@ class FileSystem:
         return await self._access.do(
             remote, lambda tree: files_transfer.download(tree, remote, Path(local), exclude=leave_out, check=check)
         )
-
-    async def _kind(self, path: str) -> FileKind | None:
-        try:
-            return (await self.stat(path)).kind
-        except (PathNotFound, PathNotADirectory):
-            return None
 
 
 def _patterns(exclude: Sequence[str]) -> tuple[str, ...]:

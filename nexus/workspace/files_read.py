@@ -6,11 +6,12 @@ import errno
 import hashlib
 import os
 import stat
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from nexus.errors import FsError
-from nexus.models.files import Etag, FileInfo, FileKind
+from nexus.models.files import Etag, FileInfo, FileKind, FolderPage
 from nexus.workspace.beneath import Tree
 from nexus.workspace.folders import open_below
 
@@ -116,6 +117,28 @@ def look(tree: Tree, path: str, *, follow: bool) -> FileInfo:
         status = os.fstat(fd)
         target = os.fsdecode(os.readlink(b"", dir_fd=fd)) if stat.S_ISLNK(status.st_mode) else None
     return info_of(named(tree.parts(path)), status, target)
+
+
+def real_path(tree: Tree, path: str) -> str:
+    """Return where a path leads, links followed. It has to be there."""
+    with tree.place(path) as place:
+        if place.name is None:
+            return named(place.where)
+        os.stat(place.name, dir_fd=place.fd, follow_symlinks=False)
+        return named((*place.where, place.name))
+
+
+def list_page(tree: Tree, path: str, *, after: str | None, limit: int, hidden: bool) -> FolderPage:
+    """Return some entries of a folder, by name."""
+    names = list_names(tree, path, ())
+    if not hidden:
+        names = [name for name in names if not name.startswith(b".")]
+    first = 0 if after is None else bisect_right(names, os.fsencode(after))
+    page = names[first : first + limit]
+    more = first + limit < len(names)
+    return FolderPage(
+        entries=tuple(look_at_all(tree, path, (), page)), next=os.fsdecode(page[-1]) if more and page else None
+    )
 
 
 def list_names(tree: Tree, start: str, below: Sequence[bytes]) -> list[bytes]:

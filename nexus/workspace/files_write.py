@@ -20,9 +20,32 @@ Change = Callable[[bytes | None], bytes]
 
 def write(tree: Tree, path: str, data: bytes, *, mode: int | None, if_match: Etag | None, parents: bool) -> FileInfo:
     """Give a file this content."""
+    require_bits(mode)
+    return _rewrite(tree, path, lambda _: data, reads=False, mode=mode, if_match=if_match, parents=parents)
+
+
+def set_mode(tree: Tree, path: str, mode: int) -> FileInfo:
+    """Set permission bits."""
+    require_bits(mode)
+    with tree.place(path, writing=True) as place:
+        found = os.open(place.name or b".", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
+        try:
+            if stat.S_ISLNK(os.fstat(found).st_mode):
+                raise changing(path)
+            os.chmod(f"/proc/self/fd/{found}", mode)  # noqa: PTH101 - the very thing that was looked at
+            return info_of(named(tree.parts(path)), os.fstat(found))
+        finally:
+            os.close(found)
+
+
+def require_bits(mode: int | None) -> None:
+    """Refuse a mode that is more than permissions: set-user-id is for nobody to give.
+
+    Raises:
+        InvalidArgument: When it is.
+    """
     if mode is not None and not 0 <= mode <= 0o777:
         raise InvalidArgument(f"mode {mode:#o} is not made of permission bits alone", hint="use 0o000 to 0o777")
-    return _rewrite(tree, path, lambda _: data, reads=False, mode=mode, if_match=if_match, parents=parents)
 
 
 def edit(tree: Tree, path: str, edits: Sequence[Edit], *, if_match: Etag | None) -> EditResult:
@@ -105,15 +128,16 @@ def _rewrite(
                 old = status_of(place.fd, place.name)
                 if old is not None and stat.S_ISLNK(old.st_mode):
                     continue  # it has become a link since
-                _refuse_unless_file(old, path)
-                _compare(old, if_match, path)
+                refuse_unless_file(old, path)
+                compare(old, if_match, path)
                 data = change(_content(place.fd, place.name, path) if reads and old is not None else None)
                 new = replace(place.fd, place.name, old, lambda fd: write_all(fd, data), mode)  # noqa: B023 - called at once
         return info_of(named(tree.parts(path)), new)
     raise changing(path)
 
 
-def _refuse_unless_file(old: os.stat_result | None, path: str) -> None:
+def refuse_unless_file(old: os.stat_result | None, path: str) -> None:
+    """Refuse to put a file where something else is."""
     if old is None or stat.S_ISREG(old.st_mode):
         return
     if stat.S_ISDIR(old.st_mode):
@@ -121,7 +145,8 @@ def _refuse_unless_file(old: os.stat_result | None, path: str) -> None:
     raise not_a_file(path, old.st_mode)
 
 
-def _compare(old: os.stat_result | None, if_match: Etag | None, path: str) -> None:
+def compare(old: os.stat_result | None, if_match: Etag | None, path: str) -> None:
+    """Refuse when a file is not the one that ``if_match`` names any more."""
     found = ABSENT if old is None else etag_of(old)
     if if_match is not None and found != if_match:
         raise ContentModified(

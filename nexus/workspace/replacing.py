@@ -77,6 +77,51 @@ def status_of(directory: int, name: bytes) -> os.stat_result | None:
         return None
 
 
+class Draft:
+    """A new file that has no name yet which anybody would look for. Owns its descriptor.
+
+    Args:
+        directory: Descriptor of the folder it will be in; has to stay open.
+        private: Whether nobody else may read it before it has its own permissions.
+    """
+
+    def __init__(self, directory: int, *, private: bool) -> None:
+        self._directory = directory
+        self._name: bytes | None = temporary_name()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.fd = os.open(self._name, flags, 0o600 if private else 0o666, dir_fd=directory)
+
+    def publish(self, name: bytes, old: os.stat_result | None, mode: int | None) -> os.stat_result:
+        """Give it its name, in one step.
+
+        Args:
+            name: The name.
+            old: The file that has the name now; it passes on its permissions and its owner.
+            mode: Permission bits; those of ``old``, or those it was made with, when absent.
+
+        Returns:
+            Its ``stat``.
+        """
+        if self._name is None:
+            raise ValueError("it has a name already")
+        if mode is None and old is not None:
+            mode = stat.S_IMODE(old.st_mode) & 0o777
+        _own(self._directory, self.fd, old)
+        if mode is not None:
+            os.fchmod(self.fd, mode)
+        _advance(self.fd, old)
+        os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        self._name = None
+        return os.fstat(self.fd)
+
+    def close(self) -> None:
+        """Let go of it; one without a name is removed."""
+        if self._name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name, dir_fd=self._directory)
+        os.close(self.fd)
+
+
 def replace(
     directory: int, name: bytes, old: os.stat_result | None, fill: Callable[[int], None], mode: int | None
 ) -> os.stat_result:
@@ -92,27 +137,10 @@ def replace(
     Returns:
         The ``stat`` of the new file.
     """
-    if mode is None and old is not None:
-        mode = stat.S_IMODE(old.st_mode) & 0o777
-    temporary = temporary_name()
     # Private until it has its own permissions: nobody is to read a secret in between.
-    first = 0o666 if mode is None else 0o600
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, first, dir_fd=directory)
-    try:
-        fill(fd)
-        _own(directory, fd, old)
-        if mode is not None:
-            os.fchmod(fd, mode)
-        _advance(fd, old)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        return os.fstat(fd)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
-    finally:
-        os.close(fd)
+    with contextlib.closing(Draft(directory, private=mode is not None or old is not None)) as draft:
+        fill(draft.fd)
+        return draft.publish(name, old, mode)
 
 
 def write_all(fd: int, data: bytes) -> None:

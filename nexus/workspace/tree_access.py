@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,33 @@ class TreeAccess:
                 return work(tree)
 
         return await anyio.to_thread.run_sync(opened)
+
+    async def take(self, path: str, work: Callable[[Tree], T], *, close: Callable[[T], None]) -> T:
+        """Do one piece of work whose outcome somebody has to close; otherwise as :meth:`do`.
+
+        Cancellation: what the work made is closed, even when asyncio's own cancellation comes before the thread has ended.
+        """
+        turn = threading.Lock()
+        made: list[T] = []
+        given_up: list[bool] = []
+
+        def taken(tree: Tree) -> None:
+            value = work(tree)
+            with turn:
+                if not given_up:
+                    made.append(value)
+                    return
+            close(value)
+
+        try:
+            await self.do(path, taken)
+        except BaseException:
+            with turn:
+                given_up.append(True)
+            for value in made:
+                close(value)
+            raise
+        return made[0]
 
     async def walk(
         self, start: str, *, descend: Descend, hidden: bool = True
