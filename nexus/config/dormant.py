@@ -11,7 +11,6 @@ from typing import Final
 from nexus.config.layers import KeyPath
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
-    ("daemon",),
     ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
@@ -19,7 +18,6 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
 BECAUSE: Final[Mapping[KeyPath, str]] = {
-    ("daemon",): "is read and checked, but there is no daemon yet that would listen there",
     (
         "multi_user",
         "workspace_root",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 from nexus.abc.clock import Clock
@@ -41,6 +40,10 @@ class Door:
         self._waiting: Counter[str] = Counter()
         self._strangers: dict[str, str] = {}
 
+    def __len__(self) -> int:
+        """Return how many strangers there are."""
+        return len(self._strangers)
+
     def verify(self, token: str) -> Principal:
         """Return whose token this is.
 
@@ -68,8 +71,10 @@ class Door:
         except AuthError as error:
             await self._refuse(peer, error)
             raise
-        self._strangers.pop(peer.address, None)
-        _log.info("%s comes in as %s with token %s", peer, _plain(principal.subject), _plain(principal.token_id))
+        if self._strangers.pop(peer.address, None) is not None:
+            _log.info(
+                "%s comes in as %s with token %s", peer.address, _plain(principal.subject), _plain(principal.token_id)
+            )
         return principal
 
     def arrive(self, peer: Peer) -> bool:
@@ -81,7 +86,7 @@ class Door:
         who = counted_as(peer)
         crowd = sum(1 for other in self._strangers.values() if other == who)
         if len(self._strangers) >= MAX_STRANGERS or crowd >= MAX_STRANGERS_EACH:
-            _log.warning("refused %s: %d connections without a token are open", peer, len(self._strangers))
+            _log.warning("refused %s: %d connections without a token are open", peer.address, len(self._strangers))
             return False
         self._strangers[peer.address] = who
         return True
@@ -89,6 +94,10 @@ class Door:
     def leave(self, peer: Peer) -> None:
         """Forget a connection that has ended."""
         self._strangers.pop(peer.address, None)
+
+    def is_stranger(self, peer: Peer) -> bool:
+        """Return whether a connection has arrived and has not shown a valid token yet."""
+        return peer.address in self._strangers
 
     def _accepted(self, token: str | None) -> Principal:
         if token is None:
@@ -100,7 +109,7 @@ class Door:
         delay = self._failures.failed(who, self._clock.now())
         if delay and self._waiting[who] >= MAX_WAITING_EACH:
             delay = 0.0
-        _log.warning("refused %s: %s%s", peer, error.message, f" (answered after {delay:g} s)" if delay else "")
+        _log.warning("refused %s: %s%s", peer.address, error.message, f" (answered after {delay:g} s)" if delay else "")
         if not delay:
             return
         self._waiting[who] += 1
@@ -110,15 +119,6 @@ class Door:
             self._waiting[who] -= 1
             if not self._waiting[who]:
                 del self._waiting[who]
-
-
-def refusal_log(peer: Peer) -> Callable[[str], None]:
-    """Return what logs that a connection was refused before its token was looked at.
-
-    Args:
-        peer: Who.
-    """
-    return lambda why: _log.warning("refused %s: %s", peer, why)
 
 
 def _plain(text: str) -> str:
