@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import anyio
 from anyio.abc import TaskGroup
 
+from nexus import __version__
 from nexus.abc.clock import Clock
 from nexus.abc.service import WorkspaceService
 from nexus.abc.transport import Transport
@@ -31,7 +32,6 @@ from nexus.daemon.sockets import bind_tcp
 from nexus.daemon.tokens import DEFAULT_LIFE, IssuedToken, Tokens
 from nexus.errors import WrongLoop
 from nexus.state.clock import SystemClock
-from nexus import __version__
 from nexus.wire.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -181,10 +181,11 @@ class Daemon:
         finally:
             state.connections.discard(served)
 
-    def dial(self) -> Transport:
-        """Return the client's end of a new connection in memory."""
+    async def dial(self) -> Transport:
+        """Return the client's end of a new connection in memory: ``nexus.connect(daemon.dial, token=…)``."""
         client, ours = memory_pair()
         self._open.group.start_soon(self.serve_transport, ours)
+        await anyio.lowlevel.checkpoint()
         return client
 
     @property
