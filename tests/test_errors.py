@@ -115,6 +115,7 @@ STANDARD = {
     "StdinClosed": BrokenPipeError,
     "ProviderForbidden": PermissionError,
     "PortInUse": OSError,
+    "PortNotOpen": ConnectionRefusedError,
     "TransportError": ConnectionError,
     "ConnectionLost": ConnectionError,
     "ProtocolError": ConnectionError,

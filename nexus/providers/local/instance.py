@@ -7,11 +7,13 @@ import json
 import math
 import os
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 import anyio
 from anyio import to_thread
+from anyio.abc import ByteStream
 from pydantic import SecretStr, TypeAdapter
 
 from nexus.errors import (
@@ -49,10 +51,13 @@ from nexus.providers.local.observe import status_of
 from nexus.providers.local.process import LocalProcess, not_started
 from nexus.providers.local.record import read_description, replace_description
 from nexus.providers.local.usage import Reading, measure
+from nexus.providers.relay import not_open
 
 _SPAWN: Final = 30.0
 """Seconds that starting a program may take; a folder on a disk that does not answer can keep it waiting."""
 _NAME: Final = 64
+_CONNECT: Final = 5.0
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what somebody else listens on
 _COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...])
 
 
@@ -60,7 +65,7 @@ class LocalInstance:
     """A workspace as plain processes.
 
     Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange``, ``SupportsSecretFiles``,
-    ``SupportsActivity`` and ``SupportsListening``.
+    ``SupportsActivity``, ``SupportsListening`` and ``SupportsConnect``.
 
     Args:
         ref: Which workspace.
@@ -226,6 +231,24 @@ class LocalInstance:
         if not sight.alive or sight.run is None:
             return ()
         return await to_thread.run_sync(listeners_below, sight.run.pid)
+
+    async def connect(self, port: int) -> ByteStream:
+        """Connect to a port on which one of its processes listens. What else listens on this host is not reached.
+
+        Raises:
+            PortNotOpen: When none of its processes accepts connections there.
+            WorkspaceStopped: When it does not run, or is paused.
+        """
+        state = (await self.status()).state
+        if state is not InstanceState.RUNNING:
+            raise stopped(state, "")
+        for listener in await self.listeners() or ():
+            if listener.port != port or listener.protocol != "tcp":
+                continue
+            address = _LOOPBACK.get(listener.address, listener.address)
+            with suppress(OSError, TimeoutError), anyio.fail_after(_CONNECT):
+                return await anyio.connect_tcp(address, port)
+        raise not_open(self._ref.name or self._ref.id, port)
 
     async def pause(self) -> None:
         """Freeze every process. Paused already: nothing. Time limits of commands stand still meanwhile.
