@@ -2,6 +2,7 @@
 
 - :func:`check_provider` — the conformance suite of providers; :data:`PROVIDER_CASES` and :func:`run_provider_case` for those who want
   each case as a test of their own.
+- :func:`check_service` — the conformance suite of workspace services: managers, remote clients, and yours.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
 - :class:`ManualClock` — a clock that a test moves by hand.
 - :mod:`nexus.providers.mock` is the backend to test against.
@@ -20,18 +21,32 @@ from nexus.testing.provider_suite import (
     run_provider_case,
 )
 from nexus.testing.report import CaseResult, Outcome, Report
+from nexus.testing.service_suite import (
+    SERVICE_CASES,
+    MakeService,
+    ServiceCase,
+    ServiceSubject,
+    check_service,
+    run_service_case,
+)
 
 __all__ = [
     "PROVIDER_CASES",
+    "SERVICE_CASES",
     "CaseResult",
+    "MakeService",
     "MakeSubject",
     "ManualClock",
     "Outcome",
     "ProviderCase",
     "ProviderSubject",
     "Report",
+    "ServiceCase",
+    "ServiceSubject",
     "check_provider",
+    "check_service",
     "commit_files",
     "make_repository",
     "run_provider_case",
+    "run_service_case",
 ]
