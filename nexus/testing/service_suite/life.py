@@ -53,12 +53,12 @@ async def errors_are_told_by_their_class(check: ServiceCheck) -> None:
     expect("one" in str(taken), f"the message names it: {taken}")
     missing = await expect_error(WorkspaceNotFound, lambda: check.service.start("absent"), "starting what is not there")
     expect(isinstance(missing, LookupError), "it is a LookupError as well")
-    try:
-        check.service.create("No Name!")
-    except InvalidName as error:
-        expect(error.hint, "the hint says which name would do")
-    else:
-        expect(False, "a name that breaks the rule is refused at once")
+
+    async def misname() -> None:
+        await check.service.create("No Name!")
+
+    wrong = await expect_error(InvalidName, misname, "a name that breaks the rule")
+    expect(isinstance(wrong, InvalidName) and wrong.hint, "the hint says which name would do")
     await expect_error(StateConflict, lambda: check.service.resume("one"), "resuming what was never paused")
 
 
