@@ -97,7 +97,7 @@ async def run(rounds: int) -> list[Sample]:
             ):
                 workspace = await client.create("one", start=False)
                 try:
-                    found = await measured(client, workspace, ours, theirs, rounds)
+                    found = await measured(workspace, ours, theirs, rounds)
                     return found + await peers(root, ours, rounds)
                 finally:
                     await workspace.destroy(force=True)
@@ -110,7 +110,6 @@ def request() -> str:
 
 
 async def measured(
-    client: nexus.NexusClient,
     workspace: nexus.Workspace,
     ours: ClientConnection,
     theirs: ClientConnection,

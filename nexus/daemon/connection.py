@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
@@ -101,7 +101,8 @@ class ServedConnection:
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                group.start_soon(self._write)
+                group.start_soon(self._guarded, self._writer.run)
+                group.start_soon(self._guarded, self._writer.watch)
                 group.start_soon(self._begin)
         finally:
             self.hub.connections -= 1
@@ -255,9 +256,9 @@ class ServedConnection:
 
     # In -------------------------------------------------------------------------------------------------------------
 
-    async def _write(self) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._writer.run()
+            await work()
         except NexusError as error:
             self.end(error)
 

@@ -33,6 +33,7 @@ class Writer:
         self._turns: deque[Outlet] = deque()
         self._queued: set[int] = set()
         self._busy = False
+        self._begun = 0.0
         self._something = anyio.Event()
         self._calm = anyio.Event()
 
@@ -72,7 +73,6 @@ class Writer:
         """Send until it is cancelled.
 
         Raises:
-            SlowConsumer: When the other end takes nothing for a minute.
             ConnectionLost: When the connection has ended.
         """
         while True:
@@ -87,7 +87,7 @@ class Writer:
         """Send the answers that wait from here, without a way through another task; nothing where somebody is at it already.
 
         Raises:
-            SlowConsumer, ConnectionLost: As :meth:`run`.
+            ConnectionLost: When the connection has ended.
         """
         while self._first and not self._busy:
             message = self._first.popleft()
@@ -96,14 +96,22 @@ class Writer:
         self._something.set()
 
     async def _send(self, message: str | bytes) -> None:
-        self._busy = True
+        self._busy, self._begun = True, anyio.current_time()
         try:
-            with anyio.move_on_after(SEND_PATIENCE) as patience:
-                await self._transport.send(message)
+            await self._transport.send(message)
         finally:
             self._busy = False
-        if patience.cancelled_caught:
-            raise SlowConsumer(f"a client took nothing for {SEND_PATIENCE:g} s")
+
+    async def watch(self) -> None:
+        """Look now and then whether a message is still being handed over; runs until it is cancelled.
+
+        Raises:
+            SlowConsumer: When the other end takes nothing for a minute.
+        """
+        while True:
+            await anyio.sleep(SEND_PATIENCE / 4)
+            if self._busy and anyio.current_time() - self._begun > SEND_PATIENCE:
+                raise SlowConsumer(f"a client took nothing for {SEND_PATIENCE:g} s")
 
     def _next(self) -> str | bytes | None:
         if self._first:

@@ -46,10 +46,13 @@ class Proxy:
         with anyio.CancelScope() as scope:
             self._open.add(scope)
             try:
-                async with client, await anyio.connect_tcp(self._host, self._port) as daemon:
-                    async with anyio.create_task_group() as group:
-                        group.start_soon(self._pass, client, daemon, group.cancel_scope)
-                        group.start_soon(self._pass, daemon, client, group.cancel_scope)
+                async with (
+                    client,
+                    await anyio.connect_tcp(self._host, self._port) as daemon,
+                    anyio.create_task_group() as group,
+                ):
+                    group.start_soon(self._pass, client, daemon, group.cancel_scope)
+                    group.start_soon(self._pass, daemon, client, group.cancel_scope)
             except* (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass
             finally:

@@ -18,6 +18,7 @@ from nexus.models.execution import Exited, Gap, Output, SpawnRequest
 from nexus.models.files import Edit
 from nexus.wire.limits import Limits
 from tests.client.cutting import Proxy, cutting
+from tests.daemon.talking import eventually
 from tests.workbench import Bench, make_bench
 
 QUICK = nexus.Backoff(first=0.01, longest=0.1, give_up_after=20)
@@ -116,7 +117,9 @@ async def test_changes_are_made_once_whatever_is_cut(bench: Bench) -> None:
         async def cut_often() -> None:
             chance = random.Random(11)
             while True:
-                goal = proxy.passed + chance.randrange(4000, 9000)  # beyond the handshake, or nothing would ever come through
+                goal = proxy.passed + chance.randrange(
+                    4000, 9000
+                )  # beyond the handshake, or nothing would ever come through
                 while proxy.passed < goal:  # noqa: ASYNC110
                     await anyio.sleep(0.001)
                 proxy.cut()
@@ -168,7 +171,9 @@ async def test_events_go_on_where_they_were(bench: Bench) -> None:
 async def test_a_command_ended_while_nobody_was_there(bench: Bench) -> None:
     async with behind_a_proxy(bench) as (client, proxy, _):
         one = await client.create("one")
-        handle = await client.spawn(one.id, SpawnRequest(argv=("sh", "-c", "read line; echo $line; exit 9"), stdin=True))
+        handle = await client.spawn(
+            one.id, SpawnRequest(argv=("sh", "-c", "read line; echo $line; exit 9"), stdin=True)
+        )
         await handle.receive()
         await handle.write(b"over\n")
         proxy.cut()
@@ -225,9 +230,7 @@ async def test_a_session_ends_with_its_grace(bench: Bench) -> None:
         await anext(aiter(process))
         proxy.freeze()
         proxy.cut()
-        with anyio.fail_after(20):
-            while len(daemon._open.hub.execs):
-                await anyio.sleep(0.01)
+        await eventually(lambda: not len(daemon._open.hub.execs))
         proxy.thaw()
         events = [event async for event in process]
         assert events == [Exited(exit_code=None, lost=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ class Talker:
         self.notices: list[dict[str, Any]] = []
         self.answers: dict[Any, dict[str, Any]] = {}
         self._last = 0
+        self._arrived = 0
 
     async def send(self, message: str | bytes) -> None:
         with anyio.fail_after(PATIENCE):
@@ -43,7 +44,11 @@ class Talker:
         with anyio.fail_after(PATIENCE):
             message = await self.transport.receive()
         if isinstance(message, bytes):
-            self.frames.append(decode(message, most=1 << 20))
+            frame = decode(message, most=1 << 20)
+            self.frames.append(frame)
+            if frame.payload:
+                self._arrived += len(frame.payload)
+                await self.send(Frame(Kind.WINDOW, 0, self._arrived).encode())
             return
         value = json.loads(message)
         if "method" in value:
@@ -51,7 +56,7 @@ class Talker:
         else:
             self.answers[value["id"]] = value
 
-    async def answer(self, asked: int | None) -> dict[str, Any]:
+    async def answer(self, asked: int | None) -> Any:
         while asked not in self.answers:
             await self.hear()
         return self.answers.pop(asked)
@@ -61,19 +66,19 @@ class Talker:
         assert "result" in answer, answer
         return answer["result"]
 
-    async def refused(self, method: str, **params: Any) -> dict[str, Any]:
+    async def refused(self, method: str, **params: Any) -> Any:
         answer = await self.answer(await self.ask(method, **params))
         assert "error" in answer, answer
         return answer["error"]
 
-    async def notice(self, method: str) -> dict[str, Any]:
+    async def notice(self, method: str) -> Any:
         while True:
             for at, notice in enumerate(self.notices):
                 if notice["method"] == method:
                     return self.notices.pop(at)["params"]
             await self.hear()
 
-    async def greet(self, token: str | None, **more: Any) -> dict[str, Any]:
+    async def greet(self, token: str | None, **more: Any) -> Any:
         auth = {} if token is None else {"auth": {"token": token}}
         answer = await self.call("initialize", protocol={"min": 1, "max": 1}, **auth, **more)
         await self.tell("initialized")
@@ -114,6 +119,13 @@ async def stranger(daemon: Daemon) -> AsyncGenerator[Talker, None]:
         yield Talker(transport)
     finally:
         await transport.aclose()
+
+
+async def eventually(question: Callable[[], bool]) -> None:
+    """Return when it is so."""
+    with anyio.fail_after(PATIENCE):
+        while not question():  # noqa: ASYNC110 - what is asked rings no bell
+            await anyio.sleep(0.01)
 
 
 @asynccontextmanager

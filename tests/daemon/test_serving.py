@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from nexus.wire.frames import Frame, Kind
 from tests.daemon.talking import served, stranger, talking
-from tests.workbench import make_bench
+from tests.workbench import Bench, make_bench
 
 
 @pytest.fixture(params=["mock", "local"])
-def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path):
+def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
     return make_bench(request.param, repository, tmp_path, request)
 
 
-async def test_a_life_over_the_wire(bench) -> None:
+async def test_a_life_over_the_wire(bench: Bench) -> None:
     async with bench.open() as nx, served(nx) as daemon, talking(daemon) as client:
         made = await client.call("workspace.create", spec={"name": "one"})
         assert (made["name"], made["status"]) == ("one", "running")
@@ -29,8 +30,6 @@ async def test_a_life_over_the_wire(bench) -> None:
         assert (ran["stdout"]["text"], ran["exit"]["exitCode"]) == ("hi\n", 0)
 
         started = await client.call("exec.start", workspace="one", argv=["cat"], stdin=True)
-        from nexus.wire.frames import Frame, Kind
-
         await client.send(Frame(Kind.DATA, started["streams"]["stdin"], 0, b"through").encode())
         await client.send(Frame(Kind.END, started["streams"]["stdin"], 7).encode())
         assert await client.stream(started["streams"]["stdout"]) == b"through"
@@ -41,7 +40,7 @@ async def test_a_life_over_the_wire(bench) -> None:
         await client.call("workspace.destroy", workspace="one", force=True)
 
 
-async def test_nothing_is_done_before_initialize(bench) -> None:
+async def test_nothing_is_done_before_initialize(bench: Bench) -> None:
     async with bench.open() as nx, served(nx) as daemon, stranger(daemon) as client:
         error = await client.refused("workspace.list")
         assert error["code"] == -32002

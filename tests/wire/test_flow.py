@@ -194,7 +194,7 @@ class Streaming(RuleBasedStateMachine):
 
 
 TestStreaming = Streaming.TestCase
-TestStreaming.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestStreaming.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 
 
 def test_a_stream_ends_where_it_says() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, cast
 
 from nexus.daemon.call import Call, Routes
 from nexus.daemon.event_log import EventOutlet
@@ -12,7 +12,7 @@ from nexus.errors import ScopeDenied
 from nexus.models.events import WorkspaceEvent
 from nexus.wire.limits import PROTOCOL
 from nexus.wire.methods import session as methods
-from nexus.wire.methods.table import Nothing
+from nexus.wire.methods.table import AnyMethod, Nothing
 from nexus.wire.openrpc import document
 
 ROUTES: Final = Routes()
@@ -129,4 +129,4 @@ def describe(routes: Routes) -> None:
 
     @routes.on(methods.DISCOVER)
     async def discover(call: Call, _params: Nothing) -> methods.Document:
-        return document(routes.methods, version=call.hub.version)
+        return document((cast("AnyMethod", methods.INITIALIZE), *routes.methods), version=call.hub.version)
