@@ -17,14 +17,13 @@ from pydantic import JsonValue
 
 from nexus.daemon.discovery import Announcement
 from nexus.daemon.readiness import Report, read_report
-from nexus.errors import Busy, ConfigError, DaemonUnavailable, NexusError, OperationTimeout
+from nexus.errors import DaemonUnavailable, NexusError, OperationTimeout
 from nexus.models.base import Model
 from nexus.models.workspace import ProcessState
 from nexus.processes import is_alive
 
 _PIECE: Final = 65536
 _MOST_SAID: Final = 64 * 1024
-_KNOWN: Final = {error.code: error for error in (Busy, ConfigError)}
 
 
 class LaunchSpec(Model):
@@ -59,8 +58,8 @@ async def start_background(
 
     Raises:
         Busy: When one runs already.
-        ConfigError: When the configuration is wrong.
-        DaemonUnavailable: When it did not start; says why.
+        NexusError: Whatever else kept it from starting, as it raised it: ``ConfigError``, ``PortInUse``, ``StateError``.
+        DaemonUnavailable: When it failed in a way that nobody expected.
         OperationTimeout: When it is not ready in time; it is ended.
 
     Cancellation: what was started is ended.
@@ -85,6 +84,8 @@ async def start_background(
         launch.end()
         raise
     finally:
+        with anyio.CancelScope(shield=True):
+            await launch.reap()
         os.close(reading)
     raise DaemonUnavailable("the daemon did not start")
 
@@ -129,17 +130,16 @@ class _Launch:
             for line in lines:
                 report = read_report(line)
                 if report is not None and (ready := self._take(report)) is not None:
-                    await self._reap()
                     return ready
 
     def _take(self, report: Report) -> Announcement | None:
         self._pid = report.pid or self._pid
         if report.failed is not None:
-            kind = _KNOWN.get(report.failed.code, DaemonUnavailable)
-            raise kind(report.failed.message, hint=report.failed.hint, details={"code": report.failed.code})
+            raise report.failed.error()
         return report.ready
 
-    async def _reap(self) -> None:
+    async def reap(self) -> None:
+        """Return when the process that was started has ended, which it does as soon as the daemon is on its own."""
         if self.process is not None:
             await to_thread.run_sync(self.process.wait)
             if self.process.stderr is not None:
@@ -149,7 +149,6 @@ class _Launch:
         said = b""
         if self.process is not None and self.process.stderr is not None:
             said = await to_thread.run_sync(self.process.stderr.read, _MOST_SAID)
-        await self._reap()
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         return DaemonUnavailable(
             f"the daemon ended before it was ready{f': {last}' if last else ''}",

@@ -1,4 +1,4 @@
-"""Where a daemon's files are: its socket, its lock and what it says of itself in the runtime folder, its keys and log in the state."""
+"""Where a daemon's files are: socket, lock and announcement in the runtime folder, keys and log in the state of the node."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ _FALLBACK: Final = Path("/tmp")  # noqa: S108 - the folder below it is examined 
 
 
 class Places(Model):
-    """The places of one repository's daemon."""
+    """The places of one repository's daemon in the runtime folder."""
 
     anchor: Path
     """The user's runtime folder, which may be reached through symbolic links."""
     folder: str
     """The folder below it, for this user alone."""
     name: str
-    """``daemon-<hash>``, what all of its files there begin with."""
-    state: Path
-    """Folder of this user's keys, revocations and logs."""
+    """``daemon-<hash>``, what all of its files begin with."""
 
     @property
     def socket(self) -> Path:
@@ -42,23 +40,17 @@ class Places(Model):
         """Held by it for as long as it lives."""
         return self.anchor / self.folder / f"{self.name}.lock"
 
-    @property
-    def log(self) -> Path:
-        """Its log."""
-        return self.state / f"{self.name}.log"
 
-
-def places(root: Path, state_dir: Path, env: Mapping[str, str]) -> Places:
+def places(root: Path, env: Mapping[str, str]) -> Places:
     """Return the places of a repository's daemon. Nothing is looked at but who owns the runtime folder.
 
     Args:
         root: The repository's main checkout.
-        state_dir: The folder of the node's state.
         env: ``XDG_RUNTIME_DIR`` is read.
     """
     anchor, folder = _runtime(env)
     digest = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
-    return Places(anchor=anchor, folder=folder, name=f"daemon-{digest}", state=state_folder(state_dir))
+    return Places(anchor=anchor, folder=folder, name=f"daemon-{digest}")
 
 
 def state_folder(state_dir: Path) -> Path:

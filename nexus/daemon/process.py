@@ -120,6 +120,7 @@ class DaemonProcess:
         tokens: Issues the token of the announcement.
         clock: The time by which that is renewed.
         handed: Sockets to listen on in place of those that the settings name.
+        log_path: Where its log is, to be announced.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class DaemonProcess:
         tokens: Tokens,
         clock: Clock,
         handed: Sequence[socket.socket] = (),
+        log_path: Path | None = None,
     ) -> None:
         self._places = places
         self._root = root
@@ -142,6 +144,7 @@ class DaemonProcess:
         self._tokens = tokens
         self._clock = clock
         self._handed = tuple(handed)
+        self._log_path = log_path
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[tuple[Listener, bool]] = []
         self._socket: Path | None = None
@@ -239,7 +242,7 @@ class DaemonProcess:
             token=issued.token,
             expires_at=issued.expires_at,
             workspace_folders=(self._root,),
-            log=self._places.log,
+            log=self._log_path,
         )
         await to_thread.run_sync(announce, self._places, announcement)
         return announcement

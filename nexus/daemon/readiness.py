@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from io import RawIOBase
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from nexus.daemon.discovery import Announcement
-from nexus.errors import NexusError
+from nexus.errors import DaemonUnavailable, NexusError
 from nexus.models.base import Model
-
-_UNEXPECTED: Final = "DAEMON_FAILED"
+from nexus.wire.failures import error_of, fault_of
+from nexus.wire.messages import Fault
 
 
 class Failed(Model):
-    """Why a daemon did not start."""
+    """Why a daemon did not start, as the protocol tells of errors."""
 
-    code: str
+    number: int
     message: str
-    hint: str | None = None
+    data: Mapping[str, JsonValue] = {}
+
+    def error(self) -> NexusError:
+        """Return it as it was raised."""
+        return error_of(Fault(self.number, self.message, self.data))
 
 
 class Report(Model):
@@ -34,17 +37,21 @@ class Report(Model):
     failed: Failed | None = None
 
 
-def report(descriptor: int, what: Report) -> None:
-    """Write one line; whoever started us may have gone."""
-    with suppress(OSError):
-        os.write(descriptor, what.model_dump_json().encode() + b"\n")
+def report(starter: RawIOBase, what: Report) -> None:
+    """Write one line; whoever started us may have gone, or have been told already."""
+    if not starter.closed:
+        with suppress(OSError):
+            starter.write(what.model_dump_json().encode() + b"\n")
 
 
 def failed(error: BaseException) -> Report:
     """Return an error as a report."""
-    if isinstance(error, NexusError):
-        return Report(failed=Failed(code=error.code, message=error.message, hint=error.hint))
-    return Report(failed=Failed(code=_UNEXPECTED, message=f"{type(error).__name__}: {error}"))
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if not isinstance(error, NexusError):
+        error = DaemonUnavailable(f"the daemon failed while it started: {type(error).__name__}: {error}")
+    fault = fault_of(error)
+    return Report(failed=Failed.model_validate({"number": fault.number, "message": fault.message, "data": fault.data}))
 
 
 def read_report(line: bytes) -> Report | None:

@@ -1,0 +1,101 @@
+"""Daemons as real processes, in a home and a runtime folder of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic import JsonValue
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+
+from nexus.daemon.discovery import Announcement, announced
+from nexus.daemon.launch import start_background
+from nexus.daemon.places import Places, places
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Daemons:
+    """Starts daemons of one repository, and ends what is left of them."""
+
+    root: Path
+    home: Path
+    started: list[int] = field(default_factory=list)
+
+    @property
+    def env(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+        return {**kept, "PYTHONPATH": str(ROOT)}
+
+    @property
+    def places(self) -> Places:
+        return places(self.root, self.env)
+
+    @property
+    def log(self) -> str:
+        folder = self.home / "data" / "nexus" / f"daemon-{os.geteuid()}"
+        return "".join(path.read_text() for path in sorted(folder.glob("*.log*")))
+
+    async def start(
+        self, flags: Mapping[str, JsonValue] | None = None, *, module: str = "tests.serving.echo_daemon"
+    ) -> Announcement:
+        found = await start_background(
+            self.root, module=module, flags={"backend": "local", **(flags or {})}, env=self.env
+        )
+        self.started.append(found.pid)
+        return found
+
+    def announced(self) -> Announcement | None:
+        return announced(self.places)
+
+    async def gone(self, pid: int) -> None:
+        """Return when a process has ended; nobody here has to wait for it."""
+        while os.path.exists(f"/proc/{pid}"):  # noqa: ASYNC110, PTH110 - the test's own time limit ends the waiting
+            await anyio.sleep(0.02)
+
+    def connect(self, found: Announcement, token: str | None = None) -> connect:
+        headers = {"Authorization": f"Bearer {token or found.token}"}
+        return unix_connect(
+            str(found.socket), "ws://localhost/v1/rpc", subprotocols=["nexus.v1"], additional_headers=headers
+        )
+
+    async def ask(self, found: Announcement, *questions: str) -> list[str]:
+        """Come in, and return what is answered."""
+        async with self.connect(found) as connection:
+            return [await said(connection), *[await answer(connection, question) for question in questions]]
+
+
+async def said(connection: ClientConnection) -> str:
+    text = await connection.recv()
+    assert isinstance(text, str)
+    return text
+
+
+async def answer(connection: ClientConnection, question: str) -> str:
+    await connection.send(question)
+    return await said(connection)
+
+
+@pytest.fixture
+async def daemons(repository: Path, home: Path) -> AsyncGenerator[Daemons, None]:
+    made = Daemons(repository, home)
+    yield made
+    for pid in made.started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        await made.gone(pid)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
