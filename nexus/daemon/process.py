@@ -222,6 +222,8 @@ class DaemonProcess:
         else:
             host, port = bound.getsockname()[:2]
             plan.check_exposure(self._settings, host)
+            if self._settings.exposed:
+                _log.warning("%s is reached by other machines, and nothing is encrypted", host)
             policy, context = plan.tcp_policy(self._settings), self._tls
             self._url = plan.tcp_url(self._settings, host, port)
         serving = listen(bound, self._served.serve, door=self._door, policy=policy, tls=context)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +15,14 @@ import pytest
 from pydantic import JsonValue
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
+from nexus.abc import Clock
 from nexus.daemon.discovery import Announcement, announced
 from nexus.daemon.launch import start_background
 from nexus.daemon.places import Places, places
+from nexus.processes import start_time
+from nexus.serving.process import Serving
+from nexus.workspace.clock import SystemClock
+from tests.serving.echo_daemon import EchoService
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +34,7 @@ class Daemons:
     root: Path
     home: Path
     started: list[int] = field(default_factory=list)
+    clock: Clock = field(default_factory=SystemClock)
 
     @property
     def env(self) -> dict[str, str]:
@@ -53,12 +59,46 @@ class Daemons:
         self.started.append(found.pid)
         return found
 
+    @asynccontextmanager
+    async def here(self, flags: Mapping[str, JsonValue] | None = None) -> AsyncGenerator[tuple[Announcement, Serving]]:
+        """Be a daemon in this process for the block, and end at once."""
+        serving = Serving(
+            self.root, serve=EchoService, flags={"backend": "local", **(flags or {})}, env=self.env, clock=self.clock
+        )
+        ready: list[Announcement] = []
+        bell = anyio.Event()
+
+        def note(found: Announcement) -> None:
+            ready.append(found)
+            bell.set()
+
+        async def run() -> None:
+            try:
+                await serving.run(ready=note)
+            finally:
+                bell.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await bell.wait()
+            if ready:
+                try:
+                    yield ready[0], serving
+                finally:
+                    serving.stop()
+                    serving.stop()
+
+    async def logged(self, text: str) -> None:
+        """Return once the log says this."""
+        while text not in self.log:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+
     def announced(self) -> Announcement | None:
         return announced(self.places)
 
     async def gone(self, pid: int) -> None:
         """Return when a process has ended; nobody here has to wait for it."""
-        while os.path.exists(f"/proc/{pid}"):  # noqa: ASYNC110, PTH110 - the test's own time limit ends the waiting
+        while start_time(pid) is not None:  # noqa: ASYNC110 - the test's own time limit ends the waiting
             await anyio.sleep(0.02)
 
     def connect(self, found: Announcement, token: str | None = None) -> connect:

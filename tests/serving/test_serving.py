@@ -1,0 +1,240 @@
+"""What a daemon does while it serves, looked at from the same process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic import JsonValue
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from nexus.daemon.tokens import DEFAULT_LIFE, GRACE
+from nexus.errors import Busy, ConfigError, NexusError, NotARepository, PortInUse, StateError
+from nexus.serving.finding import daemon_tokens, find_daemon, stop_daemon
+from nexus.serving.process import Serving
+from nexus.testing.clock import ManualClock
+from tests.daemon.conftest import Certificate, certify, until
+from tests.serving.conftest import Daemons, answer, said
+from tests.serving.echo_daemon import EchoService
+
+__all__ = ["certify"]
+
+
+async def test_there_is_only_one(daemons: Daemons) -> None:
+    async with daemons.here() as (first, _):
+        with pytest.raises(ExceptionGroup) as caught:
+            async with daemons.here():
+                pass
+        assert await daemons.ask(first) == ["hello local"]
+
+    error = only(caught.value)
+    assert isinstance(error, Busy)
+    assert f"runs already: process {os.getpid()}" in error.message
+    assert error.details["pid"] == os.getpid()
+
+
+async def test_what_it_writes_is_for_its_user_alone(daemons: Daemons) -> None:
+    async with daemons.here() as (found, _):
+        assert found.log is not None
+        for path in (daemons.places.announcement, found.log, found.log.with_name("keys.json"), daemons.places.socket):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        for folder in (daemons.places.announcement.parent, found.log.parent):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        written = json.loads(daemons.places.announcement.read_text())
+    assert written["protocol"] == 1
+    assert written["pid"] == os.getpid()
+    assert written["socket"] == str(daemons.places.socket)
+    assert written["workspaceFolders"] == [str(daemons.root)]
+    assert written["token"] not in repr(found)
+
+
+async def test_a_note_of_another_boot_or_of_a_number_used_again_counts_not(daemons: Daemons) -> None:
+    async with daemons.here() as (found, _):
+        written = json.loads(daemons.places.announcement.read_text())
+        for change in ({"startTime": 1}, {"bootId": "another"}, {"pid": os.getppid()}):
+            daemons.places.announcement.write_text(json.dumps({**written, **change}))
+            assert daemons.announced() is None
+        daemons.places.announcement.write_text(json.dumps({**written, "more": "of a newer release"}))
+        assert await find_daemon(daemons.root, env=daemons.env) == found
+        daemons.places.announcement.write_text("{")
+        assert await find_daemon(daemons.root, env=daemons.env) is None
+        assert await stop_daemon(daemons.root, env=daemons.env) is None
+
+
+async def test_the_token_of_the_announcement_is_renewed(daemons: Daemons) -> None:
+    daemons.clock = clock = ManualClock()
+    async with daemons.here() as (first, _):
+        second = first
+        while second.token == first.token:
+            clock.advance(DEFAULT_LIFE / 60)
+            await anyio.sleep(0.005)
+            second = daemons.announced() or first
+        assert second.expires_at > first.expires_at
+        clock.jump(first.expires_at - clock.now() + GRACE)
+        with pytest.raises(InvalidStatus):
+            await daemons.ask(first)
+        assert await daemons.ask(second) == ["hello local"]
+
+
+async def test_requests_that_are_under_way_may_end(daemons: Daemons) -> None:
+    async with (
+        daemons.here({"daemon.drain": "60s"}) as (found, serving),
+        daemons.connect(found) as one,
+        daemons.connect(found) as other,
+    ):
+        await said(one)
+        await said(other)
+        await answer(one, "slow")
+        await serving.signalled(signal.SIGTERM)
+        await until(lambda: not daemons.places.announcement.exists())
+        with pytest.raises((OSError, InvalidStatus)):
+            await daemons.ask(found)
+        assert await answer(other, "still here") == "still here"
+        await answer(other, "done")
+        with pytest.raises(ConnectionClosed):
+            await one.recv()
+    assert "cancelled" not in daemons.log
+    assert daemons.log.rstrip().endswith("info stopped")
+
+
+@pytest.mark.parametrize("drain", ["1ms", "60s"])
+async def test_what_does_not_end_is_ended(daemons: Daemons, drain: str) -> None:
+    """In time, or when it is told again."""
+    async with daemons.here({"daemon.drain": drain}) as (found, serving), daemons.connect(found) as one:
+        await said(one)
+        await answer(one, "slow")
+        serving.stop()
+        if drain == "60s":
+            serving.stop()
+        with pytest.raises(ConnectionClosed):
+            await one.recv()
+    assert not daemons.places.socket.exists()
+    assert not daemons.places.announcement.exists()
+
+
+async def test_settings_are_read_again(daemons: Daemons) -> None:
+    user = daemons.home / ".nexus" / "config.yaml"
+    user.parent.mkdir()
+    async with daemons.here() as (found, serving):
+        user.write_text("defaults: {idle_timeout: soon}\n")
+        await serving.signalled(signal.SIGHUP)
+        await daemons.logged("the settings were not read again")
+        assert await daemons.ask(found) == ["hello local"]
+        user.write_text("defaults: {idle_timeout: 1h}\n")
+        await serving.signalled(signal.SIGHUP)
+        await daemons.logged("info the settings were read again")
+        assert await daemons.ask(found) == ["hello local"]
+
+
+async def test_a_new_certificate_holds_from_the_next_connection_on(
+    daemons: Daemons, free_port: int, certify: Callable[[str], Certificate]
+) -> None:
+    own, next_one = certify("own"), certify("next")
+    flags: dict[str, JsonValue] = {
+        "daemon.port": free_port,
+        "daemon.tls.cert": str(own.cert),
+        "daemon.tls.key": str(own.key),
+    }
+    async with daemons.here(flags) as (found, serving):
+        assert found.url == f"wss://127.0.0.1:{free_port}"
+        await _greeted(f"{found.url}/v1/rpc", found.token, own)
+        own.cert.write_bytes(next_one.cert.read_bytes())
+        await serving.signalled(signal.SIGHUP)
+        await daemons.logged("the settings were not read again, and stay as they are: the certificate")
+        own.key.write_bytes(next_one.key.read_bytes())
+        await serving.signalled(signal.SIGHUP)
+        await daemons.logged("info the settings were read again")
+        await _greeted(f"{found.url}/v1/rpc", found.token, next_one)
+
+
+async def _greeted(url: str, token: str, trusted: Certificate) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    protocols = [Subprotocol("nexus.v1")]
+    async with connect(
+        url, subprotocols=protocols, additional_headers=headers, ssl=trusted.trusting(), proxy=None
+    ) as connection:
+        assert await said(connection) == "hello local"
+
+
+async def test_tokens_of_this_user_hold_and_can_be_taken_back_from_outside(daemons: Daemons) -> None:
+    tokens = await daemon_tokens(daemons.root, env=daemons.env)
+    before = tokens.issue(subject="ann", scopes=["exec"])
+    async with daemons.here() as (found, _):
+        async with daemons.connect(found, before.token) as connection:
+            assert await said(connection) == "hello ann"
+        tokens.revoke(before.token_id)
+        with pytest.raises(InvalidStatus):
+            await daemons.connect(found, before.token)
+        assert await daemons.ask(found) == ["hello local"]
+        tokens.rotate(forget=True)
+        with pytest.raises(InvalidStatus):
+            await daemons.ask(found)
+
+    for secret in (before.token, found.token):
+        assert secret not in daemons.log
+    assert f"comes in as ann with token {before.token_id}" in daemons.log
+    assert "the token was revoked" in daemons.log
+
+
+async def test_it_listens_on_a_port_as_well(daemons: Daemons, free_port: int) -> None:
+    async with daemons.here({"daemon.port": free_port}) as (found, _):
+        assert found.url == f"ws://127.0.0.1:{free_port}"
+        async with await anyio.connect_tcp("127.0.0.1", free_port) as plain:
+            await plain.send(b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+            assert (await plain.receive()).startswith(b"HTTP/1.1 421 ")
+        assert await daemons.ask(found) == ["hello local"]
+
+
+async def test_why_it_does_not_start(daemons: Daemons, free_port: int, tmp_path: Path) -> None:
+    async def refusal(**flags: str | int) -> NexusError:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with daemons.here({f"daemon.{name.replace('__', '.')}": value for name, value in flags.items()}):
+                pass
+        error = only(caught.value)
+        assert isinstance(error, NexusError)
+        return error
+
+    assert "'daemon.drain'" in (await refusal(drain="soon")).message
+    exposed = await refusal(host="0.0.0.0", port=free_port)
+    assert isinstance(exposed, ConfigError)
+    assert "without encryption" in exposed.message
+    assert "daemon.insecure" in str(exposed.hint)
+    missing = await refusal(tls__cert="/nowhere/c.pem", tls__key="/nowhere/k.pem")
+    assert "cannot be read: No such file" in missing.message
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port))
+        taken.listen()
+        assert isinstance(await refusal(port=free_port), PortInUse)
+    assert daemons.announced() is None
+    assert not daemons.places.socket.exists()
+    daemons.places.socket.parent.chmod(0o755)
+    assert isinstance(await refusal(), StateError)
+    with pytest.raises(NotARepository):
+        await Serving(tmp_path, serve=EchoService, env=daemons.env).run()
+
+
+async def test_with_a_word_of_the_user_it_listens_for_others_unencrypted(daemons: Daemons, free_port: int) -> None:
+    async with daemons.here({"daemon.host": "0.0.0.0", "daemon.port": free_port, "daemon.insecure": True}) as (
+        found,
+        _,
+    ):
+        assert found.url == f"ws://127.0.0.1:{free_port}"
+    assert "other machines" in daemons.log
+
+
+def only(group: BaseExceptionGroup) -> BaseException:
+    """The one error in it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        assert len(error.exceptions) == 1
+        error = error.exceptions[0]
+    return error
