@@ -79,14 +79,25 @@ async def test_a_text_is_looked_for_word_for_word(fs: FileSystem, root: Path) ->
         await found(fs, "a.b(")
 
 
-@pytest.mark.parametrize("pattern", ["", "a\nb", "a\0b", "x" * 5000, "(?=a)", r"(a)\1", "((a{1000}){1000}){1000}", "\ud800"])
+@pytest.mark.parametrize(
+    "pattern", ["", "a\nb", "a\0b", "x" * 5000, "(?=a)", r"(a)\1", "((a{1000}){1000}){1000}", "\ud800"]
+)
 async def test_patterns_that_cannot_be_used(fs: FileSystem, pattern: str) -> None:
     with pytest.raises(InvalidArgument):
         await found(fs, pattern)
 
 
 async def test_which_files_are_looked_into(fs: FileSystem, root: Path) -> None:
-    for name in ("a.py", "a.js", "src/b.py", "node_modules/c.py", ".git/d.py", ".hidden/e.py", "build/f.py", "build/keep.py"):
+    for name in (
+        "a.py",
+        "a.js",
+        "src/b.py",
+        "node_modules/c.py",
+        ".git/d.py",
+        ".hidden/e.py",
+        "build/f.py",
+        "build/keep.py",
+    ):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("x\n")
     (root / "bin").write_bytes(b"x\n\0x\n")
@@ -192,9 +203,7 @@ _LINES = st.lists(st.text(alphabet="abA é.x", max_size=6), max_size=8)
 @given(lines=_LINES, pattern=st.sampled_from(["a", "^a", "b$", "^$", "a|b", "x?", "[^a]b", ".", "é", r"\.", "(ab)+"]))
 def test_lines_are_those_that_python_finds(lines: list[str], pattern: str) -> None:
     text = "\n".join(lines)
-    wanted = [
-        (number, line) for number, line in enumerate(text.split("\n")) if re.search(pattern, line) is not None
-    ]
+    wanted = [(number, line) for number, line in enumerate(text.split("\n")) if re.search(pattern, line) is not None]
     if wanted and wanted[-1] == (text.count("\n"), ""):
         wanted.pop()  # after the last line's end there is no line
     seen = Needle.parse(pattern, regex=True, case="sensitive").lines(text.encode())
