@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -48,6 +49,11 @@ class Cli:
 
         chosen = {"backend": self.shared.backend} if self.shared.backend else {}
         return {**chosen, **dict(map(parse_assignment, self.shared.assignments))}
+
+    @property
+    def project(self) -> Path:
+        """Where the repository is looked for."""
+        return self.shared.project or Path()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:

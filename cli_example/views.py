@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
-from nexus import PortMapping, WorkspaceInfo
+from nexus import DaemonInfo, PortMapping, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
 from nexus.models.discovery import RepositoryListing
@@ -79,6 +79,20 @@ def _(value: WorkspaceInfo) -> View:
         ("expires", _when(value.expires_at)),
         ("awake", "; ".join(value.awake_because)),
         ("asleep", f"since {_when(value.asleep_since)}; the next command wakes it" if value.asleep_since else ""),
+    ]
+    return Facts([(name, text) for name, text in pairs if text])
+
+
+@view.register
+def _(value: DaemonInfo) -> View:
+    pairs = [
+        ("process", str(value.pid)),
+        ("since", _when(value.started_at)),
+        ("serves", ", ".join(map(str, value.workspace_folders))),
+        ("socket", str(value.socket or "")),
+        ("url", value.url or ""),
+        ("log", str(value.log or "")),
+        ("release", value.version),
     ]
     return Facts([(name, text) for name, text in pairs if text])
 

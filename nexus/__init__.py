@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from nexus.abc.service import WorkspaceService
     from nexus.app import discover, list_everywhere, open  # noqa: A004
     from nexus.config import ConfigStack
+    from nexus.daemon.discovery import DaemonInfo
+    from nexus.daemon.tokens import Tokens
     from nexus.errors import NexusError
+    from nexus.gateway.asgi import asgi_app
     from nexus.handles.operation import Operation
     from nexus.handles.process import Process
     from nexus.handles.workspace import Workspace
@@ -38,12 +41,15 @@ if TYPE_CHECKING:
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
+    from nexus.serving.finding import daemon_tokens, find_daemon, start_daemon, stop_daemon
+    from nexus.serving.process import Serving
     from nexus.state import NodeRegistry
     from nexus.workspace.files import FileSystem
     from nexus.workspace.manager import WorkspaceManager
 
 _HOMES = {
     "ConfigStack": "nexus.config",
+    "DaemonInfo": "nexus.daemon.discovery",
     "ExecResult": "nexus.models.execution",
     "Exited": "nexus.models.execution",
     "FileSystem": "nexus.workspace.files",
@@ -61,17 +67,24 @@ _HOMES = {
     "Provider": "nexus.abc",
     "Pty": "nexus.models.execution",
     "SecretStore": "nexus.secrets",
+    "Serving": "nexus.serving.process",
     "Started": "nexus.models.execution",
     "Stream": "nexus.models.execution",
+    "Tokens": "nexus.daemon.tokens",
     "Workspace": "nexus.handles.workspace",
     "WorkspaceInfo": "nexus.models.workspace",
     "WorkspaceManager": "nexus.workspace.manager",
     "WorkspaceService": "nexus.abc.service",
     "WorkspaceStatus": "nexus.models.workspace",
+    "asgi_app": "nexus.gateway.asgi",
+    "daemon_tokens": "nexus.serving.finding",
     "discover": "nexus.app",
+    "find_daemon": "nexus.serving.finding",
     "list_everywhere": "nexus.app",
     "open": "nexus.app",
     "slugify": "nexus.models.ids",
+    "start_daemon": "nexus.serving.finding",
+    "stop_daemon": "nexus.serving.finding",
 }
 
 
@@ -121,6 +134,15 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "ProcessHandle",
     "Provider",
     "SecretStore",
+    # The daemon
+    "DaemonInfo",
+    "Serving",
+    "Tokens",
+    "asgi_app",
+    "daemon_tokens",
+    "find_daemon",
+    "start_daemon",
+    "stop_daemon",
     # The rest
     "NexusError",
     "slugify",

@@ -20,8 +20,8 @@ from nexus.state.files import UnfitFile, read_small, remove, translated, write_a
 _MAX_BYTES: Final = 64 * 1024
 
 
-class Announcement(Model):
-    """What a daemon says of itself. The file spells the names in camel case."""
+class DaemonInfo(Model):
+    """A daemon that runs."""
 
     # A newer daemon may say more.
     model_config = ConfigDict(extra="ignore")
@@ -38,17 +38,29 @@ class Announcement(Model):
     """Its Unix socket."""
     url: str | None = None
     """Its address over TCP."""
-    token: Annotated[str, Field(repr=False)]
-    """For this user, with every scope; another one is written before it ends."""
-    expires_at: datetime
     workspace_folders: tuple[Path, ...]
     """The repository whose workspaces it serves."""
     log: Path | None = None
+    """Its log."""
 
     @property
     def process(self) -> ProcessState:
         """Which process it is."""
         return ProcessState(pid=self.pid, start_time=self.start_time, boot_id=self.boot_id)
+
+
+class Announcement(DaemonInfo):
+    """What a daemon says of itself to its own user, in a file that spells the names in camel case."""
+
+    token: Annotated[str, Field(repr=False)]
+    """For this user, with every scope; another one is written before it ends."""
+    expires_at: datetime
+    """When that one ends."""
+
+    @property
+    def info(self) -> DaemonInfo:
+        """The same without the secret, to be shown."""
+        return DaemonInfo.model_validate(self.model_dump(exclude={"token", "expires_at"}))
 
 
 def announce(places: Places, announcement: Announcement) -> None:

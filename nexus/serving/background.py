@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from nexus.daemon.discovery import Announcement
 from nexus.daemon.launch import LaunchSpec
 from nexus.daemon.readiness import Report, failed, report
-from nexus.daemon.sockets import handed_over
 from nexus.serving.process import Serve, Serving
 
 
@@ -56,5 +55,5 @@ async def _serve_in_background(serve: Serve, spec: LaunchSpec, starter: RawIOBas
 
     async with anyio.create_task_group() as group:
         group.start_soon(serving.follow_signals)
-        await serving.run(ready=ready, handed=handed_over(os.environ))
+        await serving.run(ready=ready)
         group.cancel_scope.cancel()

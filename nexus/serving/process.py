@@ -23,6 +23,7 @@ from nexus.daemon.log import logging_to
 from nexus.daemon.places import places, state_folder
 from nexus.daemon.process import Control, DaemonProcess, Served, single
 from nexus.daemon.readiness import notify
+from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry
 from nexus.serving.composing import environment, load, tokens_of
@@ -67,14 +68,14 @@ class Serving:
         self,
         *,
         ready: Callable[[Announcement], None] = lambda _announcement: None,
-        handed: Sequence[socket.socket] = (),
+        handed: Sequence[socket.socket] | None = None,
         show_log: bool = False,
     ) -> None:
         """Serve until :meth:`stop`.
 
         Args:
             ready: Called once it can be connected to.
-            handed: Sockets to listen on in place of those that the settings name.
+            handed: Sockets to listen on in place of those that the settings name; those that systemd hands over when absent.
             show_log: Whether the log goes to standard error too.
 
         Raises:
@@ -107,7 +108,7 @@ class Serving:
                         door=door,
                         tokens=tokens,
                         clock=self._clock,
-                        handed=handed,
+                        handed=handed_over(os.environ) if handed is None else handed,
                         log_path=log_path,
                     )
                     await process.run(
