@@ -21,7 +21,7 @@ from nexus.models.trust import Approve
 from nexus.providers.registry import ProviderRegistry
 from nexus.secrets import AskPassphrase
 from nexus.state import NodeRegistry
-from nexus.workspace.clock import SystemClock
+from nexus.state.clock import SystemClock
 from nexus.workspace.context import Context
 from nexus.workspace.discovery import known_repositories
 from nexus.workspace.manager import WorkspaceManager

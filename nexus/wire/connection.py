@@ -317,14 +317,16 @@ class Connection:
 
     def reset(self, stream: int, code: str) -> None:
         """Give a stream up, in whichever direction it goes."""
-        known = self._sending.pop(stream, None) or self._receiving.pop(stream, None)
-        if known is not None:
+        if self._drop(stream):
             self._outbox.append(Frame(Kind.RESET, stream, 0, code.encode()[:256]).encode())
 
     def forget(self, stream: int) -> None:
         """Close a stream without a word: the other end knows."""
-        self._sending.pop(stream, None)
-        self._receiving.pop(stream, None)
+        self._drop(stream)
+
+    def _drop(self, stream: int) -> bool:
+        sending, receiving = self._sending.pop(stream, None), self._receiving.pop(stream, None)
+        return sending is not None or receiving is not None
 
     def taken(self, stream: int, offset: int, *, at_once: bool = False) -> None:
         """Take note that everything of a stream before ``offset`` was taken; says so to the other end when that is due."""
@@ -384,5 +386,5 @@ class Connection:
         return (RoomGranted(frame.stream, window.taken),)
 
     def _given_up(self, frame: Frame) -> tuple[Event, ...]:
-        known = self._sending.pop(frame.stream, None) or self._receiving.pop(frame.stream, None)
-        return (StreamReset(frame.stream, frame.payload.decode("utf-8", "replace")),) if known is not None else ()
+        known = self._drop(frame.stream)
+        return (StreamReset(frame.stream, frame.payload.decode("utf-8", "replace")),) if known else ()

@@ -39,7 +39,7 @@ from nexus.state import (
     still,
 )
 from nexus.telemetry import EventBus
-from nexus.workspace.clock import SystemClock
+from nexus.state.clock import SystemClock
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector

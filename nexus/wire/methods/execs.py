@@ -232,7 +232,7 @@ class DidExit(Params):
 
 _SCOPE = "exec"
 
-RUN: Final = Method("exec.run", Run, Ran, Effect.KEYED, _SCOPE, "Run a command to its end, in one round trip.")
+RUN: Final = Method("exec.run", Run, Ran, Effect.LIVE, _SCOPE, "Run a command to its end, in one round trip.")
 START: Final = Method(
     "exec.start", Start, Started, Effect.LIVE, _SCOPE, "Start a command; its output comes as streams."
 )

@@ -127,6 +127,8 @@ class NumberedEvent(Params):
 
     seq: int
     event: WorkspaceEvent
+    lost: bool = False
+    """Whether events before this one could not be told: look at everything again."""
 
 
 class Replayed(Params):
