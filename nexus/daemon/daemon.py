@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import anyio
 from anyio.abc import TaskGroup
 
+from nexus import __version__
 from nexus.abc.clock import Clock
 from nexus.abc.service import WorkspaceService
 from nexus.abc.transport import Transport
@@ -31,7 +32,6 @@ from nexus.daemon.sockets import bind_tcp
 from nexus.daemon.tokens import DEFAULT_LIFE, IssuedToken, Tokens
 from nexus.errors import WrongLoop
 from nexus.state.clock import SystemClock
-from nexus import __version__
 from nexus.wire.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -180,6 +180,18 @@ class Daemon:
             await served.serve()
         finally:
             state.connections.discard(served)
+
+    async def drain(self) -> None:
+        """Take no new request, and return when those that are under way have ended. Connections stay open.
+
+        Cancellation: what still is under way goes on; new requests are refused all the same.
+        """
+        await self._open.hub.settle()
+
+    def dismiss(self) -> None:
+        """Close every connection, and tell each client that the daemon ends."""
+        for connection in tuple(self._open.connections):
+            connection.drain()
 
     def dial(self) -> Transport:
         """Return the client's end of a new connection in memory."""

@@ -15,7 +15,7 @@ from nexus.daemon.hub import require_all
 from nexus.daemon.keyed import Report, Work
 from nexus.daemon.principal import Principal, Scope
 from nexus.daemon.rate import RateLimit
-from nexus.errors import AuthError, Busy, NexusError, OperationTimeout, Unauthenticated, Unsupported
+from nexus.errors import AuthError, Busy, DaemonUnavailable, NexusError, OperationTimeout, Unauthenticated, Unsupported
 from nexus.models.base import Model
 from nexus.wire.failures import fault_of
 from nexus.wire.messages import CANCELLED, METHOD_NOT_FOUND, Fault, MessageId, Params, Request
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PER_SECOND: Final = 20_000.0
 _BURST: Final = 40_000.0
+_LATER: Final = "connect again in a moment"
 _log: Final = logging.getLogger("nexus.daemon")
 
 
@@ -60,12 +61,17 @@ class Requests:
 
     def begin(self, request: Request) -> None:
         """Work on a request at the same time as on others, unless there are too many."""
-        most = self._connection.hub.limits.in_flight
+        hub = self._connection.hub
+        if hub.draining:
+            self._connection.wire.fail(request.id, fault_of(DaemonUnavailable("the daemon is stopping", hint=_LATER)))
+            return
+        most = hub.limits.in_flight
         if len(self._running) >= most or not self._rate.take(time.monotonic()):
             why = Busy(f"{most} requests are being worked on" if len(self._running) >= most else "too many requests")
             self._connection.wire.fail(request.id, fault_of(why))
             return
         running = self._running[request.id] = _Running()
+        hub.began()
         self._connection.group.start_soon(self._answer, request, running)
 
     def cancel(self, id: MessageId) -> None:  # noqa: A002 - JSON-RPC's word
@@ -85,6 +91,7 @@ class Requests:
                 wire.fail(request.id, Fault(CANCELLED, "the request was cancelled", {"code": "CANCELLED"}))
         finally:
             self._running.pop(request.id, None)
+            self._connection.hub.ended()
         self._connection.flush()
 
     def _respond(self, request: Request, result: Model | Fault) -> None:

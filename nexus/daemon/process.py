@@ -49,7 +49,10 @@ class Served(Protocol):
         """Serve one connection until it ends. Its peer is admitted by the door before anything is done for it."""
 
     async def drain(self) -> None:
-        """Take no new request, return when those that are under way have ended, and tell every client to come back later."""
+        """Take no new request, and return when those that are under way have ended."""
+
+    def dismiss(self) -> None:
+        """Close every connection, and tell each client that the daemon ends."""
 
 
 class Control:
@@ -270,6 +273,7 @@ class DaemonProcess:
             await self._served.drain()
         if limit.cancelled_caught:
             _log.warning("some requests have not ended in time; they are cancelled")
+        self._served.dismiss()
 
     async def _reload(
         self, control: Control, reread: Callable[[], Awaitable[DaemonSettings]] | None, log: DaemonLog | None

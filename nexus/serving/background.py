@@ -12,14 +12,11 @@ from pydantic import ValidationError
 from nexus.daemon.discovery import Announcement
 from nexus.daemon.launch import LaunchSpec
 from nexus.daemon.readiness import Report, failed, report
-from nexus.serving.process import Serve, Serving
+from nexus.serving.process import Serving
 
 
-def run_in_background(serve: Serve) -> int:
+def run_in_background() -> int:
     """Be the daemon that :func:`start_daemon` starts: detach, serve, and report on the descriptor that standard input names.
-
-    Args:
-        serve: Makes what is served.
 
     Returns:
         The exit status: 0 when it was told to stop, 1 when it could not start.
@@ -35,15 +32,15 @@ def run_in_background(serve: Serve) -> int:
     with os.fdopen(spec.report_to, "wb", 0) as starter:
         report(starter, Report(pid=os.getpid()))
         try:
-            anyio.run(_serve_in_background, serve, spec, starter)
+            anyio.run(_serve_in_background, spec, starter)
         except BaseException as error:  # noqa: BLE001 - the boundary: whoever waits for us is told
             report(starter, failed(error))
             return 1
     return 0
 
 
-async def _serve_in_background(serve: Serve, spec: LaunchSpec, starter: RawIOBase) -> None:
-    serving = Serving(spec.project, serve=serve, flags=spec.flags)
+async def _serve_in_background(spec: LaunchSpec, starter: RawIOBase) -> None:
+    serving = Serving(spec.project, flags=spec.flags)
 
     def ready(announcement: Announcement) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)

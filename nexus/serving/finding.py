@@ -17,7 +17,7 @@ from nexus.daemon.places import places
 from nexus.daemon.tokens import Tokens
 from nexus.git import find_repository
 from nexus.serving.composing import environment, load, tokens_of
-from nexus.workspace.clock import SystemClock
+from nexus.state.clock import SystemClock
 
 _SLACK: Final = 10.0
 """Seconds that a daemon may take to end beside those in which requests end."""

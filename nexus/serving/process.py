@@ -8,29 +8,23 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import anyio
 from pydantic import JsonValue
 
 import nexus.app
 from nexus.abc import Clock
-from nexus.abc.service import WorkspaceService
 from nexus.config import DaemonSettings
 from nexus.daemon.discovery import Announcement
-from nexus.daemon.door import Door
 from nexus.daemon.log import logging_to
 from nexus.daemon.places import places, state_folder
-from nexus.daemon.process import Control, DaemonProcess, Served, single
+from nexus.daemon.process import Control, DaemonProcess, single
 from nexus.daemon.readiness import notify
 from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry
-from nexus.serving.composing import environment, load, tokens_of
-from nexus.workspace.clock import SystemClock
-
-Serve: TypeAlias = Callable[[WorkspaceService, Door], Served]
-"""Makes what is served of a manager and a door."""
+from nexus.serving.composing import daemon_of, environment, load
+from nexus.state.clock import SystemClock
 
 
 class Serving:
@@ -38,7 +32,6 @@ class Serving:
 
     Args:
         path: Any folder in the repository.
-        serve: Makes what is served.
         flags: Settings that rank above every file, by dotted key.
         env: The environment; this process's when absent.
         providers: As for :func:`nexus.open`.
@@ -49,14 +42,12 @@ class Serving:
         self,
         path: str | os.PathLike[str] = ".",
         *,
-        serve: Serve,
         flags: Mapping[str, JsonValue] | None = None,
         env: Mapping[str, str] | None = None,
         providers: ProviderRegistry | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._path = Path(path).expanduser()
-        self._serve = serve
         self._flags = flags
         self._env = environment(env)
         self._providers = providers
@@ -97,16 +88,15 @@ class Serving:
                     nexus.app.open(
                         repository.root, config=stack, env=self._env, providers=self._providers, clock=self._clock
                     ) as nx,
+                    daemon_of(nx, stack, self._clock) as daemon,
                 ):
-                    tokens = tokens_of(stack, self._clock)
-                    door = Door(tokens, self._clock)
                     process = DaemonProcess(
                         places=where,
                         root=repository.root,
                         settings=settings,
-                        served=self._serve(nx, door),
-                        door=door,
-                        tokens=tokens,
+                        served=daemon,
+                        door=daemon.door,
+                        tokens=daemon.tokens,
                         clock=self._clock,
                         handed=handed_over(os.environ) if handed is None else handed,
                         log_path=log_path,

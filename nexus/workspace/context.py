@@ -38,8 +38,8 @@ from nexus.state import (
     starting,
     still,
 )
-from nexus.telemetry import EventBus
 from nexus.state.clock import SystemClock
+from nexus.telemetry import EventBus
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector

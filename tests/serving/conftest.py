@@ -1,4 +1,4 @@
-"""Daemons as real processes, in a home and a runtime folder of their own."""
+"""Daemons in this process and as real processes, in a home and a runtime folder of their own."""
 
 from __future__ import annotations
 
@@ -14,17 +14,36 @@ import anyio
 import pytest
 from pydantic import JsonValue
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.typing import Subprotocol
 
 from nexus.abc import Clock
+from nexus.abc.transport import Peer
 from nexus.daemon.discovery import Announcement, announced
 from nexus.daemon.launch import start_background
 from nexus.daemon.places import Places, places
 from nexus.processes import start_time
 from nexus.serving.process import Serving
-from nexus.workspace.clock import SystemClock
-from tests.serving.echo_daemon import EchoService
+from nexus.state.clock import SystemClock
+from tests.daemon.talking import Talker
 
 ROOT = Path(__file__).parents[2]
+
+
+class Plain:
+    """A connection without anything of ours."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.peer = Peer(address="test")
+
+    async def receive(self) -> str | bytes:
+        return await self.connection.recv()
+
+    async def send(self, message: str | bytes) -> None:
+        await self.connection.send(message)
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        await self.connection.close(code, reason)
 
 
 @dataclass
@@ -51,7 +70,7 @@ class Daemons:
         return "".join(path.read_text() for path in sorted(folder.glob("*.log*")))
 
     async def start(
-        self, flags: Mapping[str, JsonValue] | None = None, *, module: str = "tests.serving.echo_daemon"
+        self, flags: Mapping[str, JsonValue] | None = None, *, module: str = "nexus.serving"
     ) -> Announcement:
         found = await start_background(
             self.root, module=module, flags={"backend": "local", **(flags or {})}, env=self.env
@@ -62,9 +81,7 @@ class Daemons:
     @asynccontextmanager
     async def here(self, flags: Mapping[str, JsonValue] | None = None) -> AsyncGenerator[tuple[Announcement, Serving]]:
         """Be a daemon in this process for the block, and end at once."""
-        serving = Serving(
-            self.root, serve=EchoService, flags={"backend": "local", **(flags or {})}, env=self.env, clock=self.clock
-        )
+        serving = Serving(self.root, flags={"backend": "local", **(flags or {})}, env=self.env, clock=self.clock)
         ready: list[Announcement] = []
         bell = anyio.Event()
 
@@ -101,27 +118,51 @@ class Daemons:
         while start_time(pid) is not None:  # noqa: ASYNC110 - the test's own time limit ends the waiting
             await anyio.sleep(0.02)
 
-    def connect(self, found: Announcement, token: str | None = None) -> connect:
-        headers = {"Authorization": f"Bearer {token or found.token}"}
-        return unix_connect(
-            str(found.socket), "ws://localhost/v1/rpc", subprotocols=["nexus.v1"], additional_headers=headers
+    @asynccontextmanager
+    async def talking(self, found: Announcement, token: str | None = None) -> AsyncGenerator[Known]:
+        """Come in over the Unix socket."""
+        making = unix_connect(
+            str(found.socket),
+            "ws://localhost/v1/rpc",
+            subprotocols=[Subprotocol("nexus.v1")],
+            additional_headers={"Authorization": f"Bearer {token or found.token}"},
         )
+        async with making as connection:
+            yield await greeted(connection)
 
-    async def ask(self, found: Announcement, *questions: str) -> list[str]:
-        """Come in, and return what is answered."""
-        async with self.connect(found) as connection:
-            return [await said(connection), *[await answer(connection, question) for question in questions]]
-
-
-async def said(connection: ClientConnection) -> str:
-    text = await connection.recv()
-    assert isinstance(text, str)
-    return text
+    async def subject(self, found: Announcement, token: str | None = None) -> str:
+        """Come in, and return as whom."""
+        async with self.talking(found, token) as talker:
+            return talker.subject
 
 
-async def answer(connection: ClientConnection, question: str) -> str:
-    await connection.send(question)
-    return await said(connection)
+class Known(Talker):
+    """A client that the daemon knows."""
+
+    subject = ""
+
+    @property
+    def plain(self) -> ClientConnection:
+        assert isinstance(self.transport, Plain)
+        return self.transport.connection
+
+
+async def greeted(connection: ClientConnection) -> Known:
+    talker = Known(Plain(connection))
+    talker.subject = (await talker.greet(None))["subject"]
+    return talker
+
+
+def over_tcp(url: str, token: str, **more: object) -> connect:
+    """Connect to an address."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return connect(
+        f"{url}/v1/rpc",
+        subprotocols=[Subprotocol("nexus.v1")],
+        additional_headers=headers,
+        proxy=None,
+        **more,  # type: ignore[arg-type] # tests know what they pass
+    )
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import nexus
 from nexus.daemon.launch import end, start_background
 from nexus.errors import Busy, OperationTimeout
 from nexus.models.workspace import ProcessState
-from nexus.processes import boot_id
+from nexus.processes import boot_id, identify
 from nexus.serving.finding import find_daemon, stop_daemon
-from tests.serving.conftest import Daemons, answer, said
+from tests.serving.conftest import Daemons
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ async def test_a_life(daemons: Daemons) -> None:
     found = await find_daemon(daemons.root / "src", env=daemons.env)
 
     assert found == started
-    assert await daemons.ask(found, "hi") == ["hello local", "hi"]
+    assert await daemons.subject(found) == "local"
     stopped = await stop_daemon(daemons.root, env=daemons.env)
     assert stopped == started
     assert await find_daemon(daemons.root, env=daemons.env) is None
@@ -71,7 +71,7 @@ async def test_of_two_that_start_together_one_wins(daemons: Daemons) -> None:
     found = daemons.announced()
     assert found is not None
     assert found in outcomes
-    assert await daemons.ask(found) == ["hello local"]
+    assert await daemons.subject(found) == "local"
 
 
 async def test_one_that_was_killed_is_followed_by_another_that_finds_everything(daemons: Daemons) -> None:
@@ -84,19 +84,24 @@ async def test_one_that_was_killed_is_followed_by_another_that_finds_everything(
     assert daemons.announced() is None
     second = await daemons.start()
 
-    assert await daemons.ask(second, "list") == ["hello local", "a"]
+    async with daemons.talking(second) as client:
+        assert [item["name"] for item in (await client.call("workspace.list"))["items"]] == ["a"]
     async with nexus.open(daemons.root, flags={"backend": "local"}) as nx:
         assert (await nx.get("a")).status == "running"
         await nx.destroy("a", force=True)
 
 
-async def test_a_daemon_that_does_not_end_in_time_is_named(daemons: Daemons) -> None:
-    found = await daemons.start({"daemon.drain": "60s"})
-    async with daemons.connect(found) as one:
-        await said(one)
-        await answer(one, "slow")
-        with pytest.raises(OperationTimeout, match=f"process {found.pid}"):
-            await end(found.process, timeout=0.1)
+async def test_a_process_that_does_not_end_in_time_is_named() -> None:
+    async with await anyio.open_process(
+        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]
+    ) as stubborn:
+        assert stubborn.stdout is not None
+        await stubborn.stdout.receive()
+        process = identify(stubborn.pid)
+        assert process is not None
+        with pytest.raises(OperationTimeout, match=f"process {stubborn.pid}"):
+            await end(process, timeout=0.1)
+        stubborn.kill()
 
 
 async def test_another_process_with_its_number_is_not_ended() -> None:
@@ -109,6 +114,6 @@ async def test_another_process_with_its_number_is_not_ended() -> None:
 
 async def test_one_that_is_not_ready_in_time_is_ended(daemons: Daemons) -> None:
     with pytest.raises(OperationTimeout):
-        await start_background(daemons.root, module="tests.serving.echo_daemon", env=daemons.env, timeout=0.01)
+        await start_background(daemons.root, module="nexus.serving", env=daemons.env, timeout=0.01)
     found = await daemons.start()  # nobody is in the way for long
-    assert await daemons.ask(found) == ["hello local"]
+    assert await daemons.subject(found) == "local"

@@ -7,24 +7,23 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import anyio
 import pytest
 from pydantic import JsonValue
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+import nexus
 from nexus.daemon.tokens import DEFAULT_LIFE, GRACE
 from nexus.errors import Busy, ConfigError, NexusError, NotARepository, PortInUse, StateError
 from nexus.serving.finding import daemon_tokens, find_daemon, stop_daemon
 from nexus.serving.process import Serving
 from nexus.testing.clock import ManualClock
 from tests.daemon.conftest import Certificate, certify, until
-from tests.serving.conftest import Daemons, answer, said
-from tests.serving.echo_daemon import EchoService
+from tests.daemon.talking import Talker
+from tests.serving.conftest import Daemons, greeted, over_tcp
 
 __all__ = ["certify"]
 
@@ -34,7 +33,7 @@ async def test_there_is_only_one(daemons: Daemons) -> None:
         with pytest.raises(ExceptionGroup) as caught:
             async with daemons.here():
                 pass
-        assert await daemons.ask(first) == ["hello local"]
+        assert await daemons.subject(first) == "local"
 
     error = only(caught.value)
     assert isinstance(error, Busy)
@@ -81,42 +80,60 @@ async def test_the_token_of_the_announcement_is_renewed(daemons: Daemons) -> Non
         assert second.expires_at > first.expires_at
         clock.jump(first.expires_at - clock.now() + GRACE)
         with pytest.raises(InvalidStatus):
-            await daemons.ask(first)
-        assert await daemons.ask(second) == ["hello local"]
+            await daemons.subject(first)
+        assert await daemons.subject(second) == "local"
 
 
-async def test_requests_that_are_under_way_may_end(daemons: Daemons) -> None:
+@pytest.fixture
+async def fifo(daemons: Daemons) -> AsyncGenerator[Path, None]:
+    """A workspace ``a`` with a pipe in it, which a command waits for."""
+    async with nexus.open(daemons.root, flags={"backend": "local"}) as nx:
+        made = await nx.create("a")
+        os.mkfifo(made.info.worktree_path / "fifo")
+        yield made.info.worktree_path / "fifo"
+        await nx.destroy("a", force=True)
+
+
+async def waits(client: Talker) -> int:
+    """Begin a request that waits for the pipe, and return its number once it does."""
+    asked = await client.ask("exec.run", workspace="a", argv=["sh", "-c", "touch begun; cat fifo"])
+    while (await client.answer(await client.ask("fs.stat", workspace="a", path="begun"))).get("error"):
+        pass
+    return asked
+
+
+async def test_requests_that_are_under_way_may_end(daemons: Daemons, fifo: Path) -> None:
     async with (
         daemons.here({"daemon.drain": "60s"}) as (found, serving),
-        daemons.connect(found) as one,
-        daemons.connect(found) as other,
+        daemons.talking(found) as one,
+        daemons.talking(found) as other,
     ):
-        await said(one)
-        await said(other)
-        await answer(one, "slow")
+        asked = await waits(one)
         await serving.signalled(signal.SIGTERM)
         await until(lambda: not daemons.places.announcement.exists())
-        with pytest.raises((OSError, InvalidStatus)):
-            await daemons.ask(found)
-        assert await answer(other, "still here") == "still here"
-        await answer(other, "done")
+        with pytest.raises((OSError, InvalidHandshake)):
+            await daemons.subject(found)
+        assert (await other.refused("workspace.list"))["data"]["code"] == "DAEMON_UNAVAILABLE"
+        with fifo.open("w") as pipe:
+            pipe.write("done")
+        assert (await one.answer(asked))["result"]["stdout"]["text"] == "done"
         with pytest.raises(ConnectionClosed):
-            await one.recv()
+            await one.hear()
+        assert one.plain.close_code == 4005
     assert "cancelled" not in daemons.log
     assert daemons.log.rstrip().endswith("info stopped")
 
 
 @pytest.mark.parametrize("drain", ["1ms", "60s"])
-async def test_what_does_not_end_is_ended(daemons: Daemons, drain: str) -> None:
+async def test_what_does_not_end_is_ended(daemons: Daemons, fifo: Path, drain: str) -> None:
     """In time, or when it is told again."""
-    async with daemons.here({"daemon.drain": drain}) as (found, serving), daemons.connect(found) as one:
-        await said(one)
-        await answer(one, "slow")
+    async with daemons.here({"daemon.drain": drain}) as (found, serving), daemons.talking(found) as one:
+        await waits(one)
         serving.stop()
         if drain == "60s":
             serving.stop()
         with pytest.raises(ConnectionClosed):
-            await one.recv()
+            await one.hear()
     assert not daemons.places.socket.exists()
     assert not daemons.places.announcement.exists()
 
@@ -128,11 +145,11 @@ async def test_settings_are_read_again(daemons: Daemons) -> None:
         user.write_text("defaults: {idle_timeout: soon}\n")
         await serving.signalled(signal.SIGHUP)
         await daemons.logged("the settings were not read again")
-        assert await daemons.ask(found) == ["hello local"]
+        assert await daemons.subject(found) == "local"
         user.write_text("defaults: {idle_timeout: 1h}\n")
         await serving.signalled(signal.SIGHUP)
         await daemons.logged("info the settings were read again")
-        assert await daemons.ask(found) == ["hello local"]
+        assert await daemons.subject(found) == "local"
 
 
 async def test_a_new_certificate_holds_from_the_next_connection_on(
@@ -146,38 +163,33 @@ async def test_a_new_certificate_holds_from_the_next_connection_on(
     }
     async with daemons.here(flags) as (found, serving):
         assert found.url == f"wss://127.0.0.1:{free_port}"
-        await _greeted(f"{found.url}/v1/rpc", found.token, own)
+        await _greeted(found.url, found.token, own)
         own.cert.write_bytes(next_one.cert.read_bytes())
         await serving.signalled(signal.SIGHUP)
         await daemons.logged("the settings were not read again, and stay as they are: the certificate")
         own.key.write_bytes(next_one.key.read_bytes())
         await serving.signalled(signal.SIGHUP)
         await daemons.logged("info the settings were read again")
-        await _greeted(f"{found.url}/v1/rpc", found.token, next_one)
+        await _greeted(found.url, found.token, next_one)
 
 
 async def _greeted(url: str, token: str, trusted: Certificate) -> None:
-    headers = {"Authorization": f"Bearer {token}"}
-    protocols = [Subprotocol("nexus.v1")]
-    async with connect(
-        url, subprotocols=protocols, additional_headers=headers, ssl=trusted.trusting(), proxy=None
-    ) as connection:
-        assert await said(connection) == "hello local"
+    async with over_tcp(url, token, ssl=trusted.trusting()) as connection:
+        assert (await greeted(connection)).subject == "local"
 
 
 async def test_tokens_of_this_user_hold_and_can_be_taken_back_from_outside(daemons: Daemons) -> None:
     tokens = await daemon_tokens(daemons.root, env=daemons.env)
     before = tokens.issue(subject="ann", scopes=["exec"])
     async with daemons.here() as (found, _):
-        async with daemons.connect(found, before.token) as connection:
-            assert await said(connection) == "hello ann"
+        assert await daemons.subject(found, before.token) == "ann"
         tokens.revoke(before.token_id)
         with pytest.raises(InvalidStatus):
-            await daemons.connect(found, before.token)
-        assert await daemons.ask(found) == ["hello local"]
+            await daemons.subject(found, before.token)
+        assert await daemons.subject(found) == "local"
         tokens.rotate(forget=True)
         with pytest.raises(InvalidStatus):
-            await daemons.ask(found)
+            await daemons.subject(found)
 
     for secret in (before.token, found.token):
         assert secret not in daemons.log
@@ -191,7 +203,7 @@ async def test_it_listens_on_a_port_as_well(daemons: Daemons, free_port: int) ->
         async with await anyio.connect_tcp("127.0.0.1", free_port) as plain:
             await plain.send(b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n")
             assert (await plain.receive()).startswith(b"HTTP/1.1 421 ")
-        assert await daemons.ask(found) == ["hello local"]
+        assert await daemons.subject(found) == "local"
 
 
 async def test_why_it_does_not_start(daemons: Daemons, free_port: int, tmp_path: Path) -> None:
@@ -219,7 +231,7 @@ async def test_why_it_does_not_start(daemons: Daemons, free_port: int, tmp_path:
     daemons.places.socket.parent.chmod(0o755)
     assert isinstance(await refusal(), StateError)
     with pytest.raises(NotARepository):
-        await Serving(tmp_path, serve=EchoService, env=daemons.env).run()
+        await Serving(tmp_path, env=daemons.env).run()
 
 
 async def test_with_a_word_of_the_user_it_listens_for_others_unencrypted(daemons: Daemons, free_port: int) -> None:
