@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nexus.secrets import SecretStore
     from nexus.serving.finding import daemon_tokens, find_daemon, start_daemon, stop_daemon
     from nexus.serving.process import Serving
+    from nexus.serving.stdio import serve_stdio
     from nexus.state import NodeRegistry
     from nexus.workspace.files import FileSystem
     from nexus.workspace.manager import WorkspaceManager
@@ -82,6 +83,7 @@ _HOMES = {
     "find_daemon": "nexus.serving.finding",
     "list_everywhere": "nexus.app",
     "open": "nexus.app",
+    "serve_stdio": "nexus.serving.stdio",
     "slugify": "nexus.models.ids",
     "start_daemon": "nexus.serving.finding",
     "stop_daemon": "nexus.serving.finding",
@@ -141,6 +143,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "asgi_app",
     "daemon_tokens",
     "find_daemon",
+    "serve_stdio",
     "start_daemon",
     "stop_daemon",
     # The rest

@@ -106,3 +106,9 @@ async def rotate(cli: Cli) -> None:
     """Sign with a new key from now on. Tokens of the last key hold until the next rotation, older ones no longer."""
     (await nexus.daemon_tokens(cli.project)).rotate()
     cli.show({"rotated": "yes"})
+
+
+@command(commands, "stdio")
+async def stdio(cli: Cli) -> None:
+    """Serve one client over standard input and output, framed as language servers do it; ends with its input."""
+    await nexus.serve_stdio(cli.project, flags=cli.flags())
