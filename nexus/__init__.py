@@ -8,7 +8,8 @@
         await nx.switch("feature-auth")
 
 The map: :func:`open` gives a :class:`WorkspaceManager` for a repository; ``create`` and ``attach`` give a :class:`Workspace`;
-``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files.
+``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files,
+``terminals`` its terminals.
 :class:`ConfigStack` reads the five layers of configuration, :class:`PortAllocator` leases host ports, :class:`Provider` is what a
 backend implements, and :class:`NexusError` the root of every error. Everything else lives in :mod:`nexus.errors`,
 :mod:`nexus.models`, :mod:`nexus.abc`, :mod:`nexus.config` and :mod:`nexus.testing`.
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from nexus.gateway.asgi import asgi_app
     from nexus.handles.operation import Operation
     from nexus.handles.process import Process
+    from nexus.handles.terminal import Terminal, Terminals
     from nexus.handles.workspace import Workspace
     from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
     from nexus.models.ids import slugify
     from nexus.models.ports import PortMapping
+    from nexus.models.terminals import TerminalInfo
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
@@ -71,6 +74,9 @@ _HOMES = {
     "Serving": "nexus.serving.process",
     "Started": "nexus.models.execution",
     "Stream": "nexus.models.execution",
+    "Terminal": "nexus.handles.terminal",
+    "TerminalInfo": "nexus.models.terminals",
+    "Terminals": "nexus.handles.terminal",
     "Tokens": "nexus.daemon.tokens",
     "Workspace": "nexus.handles.workspace",
     "WorkspaceInfo": "nexus.models.workspace",
@@ -115,6 +121,9 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "FileSystem",
     "Operation",
     "Process",
+    "Terminal",
+    "TerminalInfo",
+    "Terminals",
     "Workspace",
     "WorkspaceInfo",
     "WorkspaceStatus",

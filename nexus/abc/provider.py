@@ -203,6 +203,35 @@ class SupportsActivity(Protocol):
 
 
 @runtime_checkable
+class KeptProcess(ProcessHandle, Protocol):
+    """A command that need not end with its caller; its request said so with ``keep``."""
+
+    async def leave(self) -> None:
+        """Let go of the command and leave it running. What it prints from now on is kept, the last ``keep`` bytes of it."""
+
+
+@runtime_checkable
+class SupportsKeeping(Protocol):
+    """Its commands can outlive whoever started them, and be joined again by another program."""
+
+    async def kept(self) -> frozenset[ExecId]:
+        """Return the commands that can be joined: those that run, and some that have ended; none while it does not run."""
+
+    async def rejoin(self, exec_id: ExecId, request: SpawnRequest, *, offset: int) -> KeptProcess:
+        """Take a kept command over, from whoever has it. Its events begin with ``Started`` as if it had just been started.
+
+        Args:
+            exec_id: The command.
+            request: What it was started with, as far as that is still known.
+            offset: How many bytes of its output are known already. What was dropped of the rest is told by a ``Gap``.
+
+        Raises:
+            NotFound: When no such command is kept any more.
+            WorkspaceStopped, WorkspaceGone: When the instance does not run.
+        """
+
+
+@runtime_checkable
 class SupportsListening(Protocol):
     """It can tell where programs inside listen."""
 

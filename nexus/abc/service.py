@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from nexus.abc.files import FileAccess
 from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
+from nexus.abc.terminals import TerminalAccess
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
@@ -237,6 +238,9 @@ class WorkspaceService(Protocol):
         Raises:
             ConfigError: When there is no such key.
         """
+
+    def terminals(self, info: WorkspaceInfo) -> TerminalAccess:
+        """Return access to a workspace's terminals."""
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe to what happens from now on. A subscriber that falls far behind is cut off, so that it knows."""

@@ -65,6 +65,9 @@ class Override(Described):
     """Ports they are reachable by."""
     env: Env | None = None
     """Their environment; needs an entry in `workspaces`, so that no other project can claim the name."""
+    services: Services | None = None
+    """Their services: more of them, or more of what the project says of one, such as a secret in its `env`; needs an entry in
+    `workspaces` too."""
     scripts: Scripts | None = None
     """Scripts around their start."""
     hooks: Hooks | None = None

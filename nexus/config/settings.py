@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from nexus.config.daemon import DaemonSettings, daemon_values
 from nexus.config.image_build import ImageBuild, image_build
 from nexus.config.layers import Branch, KeyPath, Layer, Leaf, Place, child, join_key, placed, plain
-from nexus.config.multi_user import check_multi_user, private_folders
+from nexus.config.multi_user import private_folders, workspace_root
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
 from nexus.config.scripts import configured
@@ -132,6 +132,8 @@ class Settings(Model):
     workspaces: Mapping[str, KnownWorkspace] = {}
     multi_user: bool = False
     """Whether several users share this node."""
+    workspace_root: Path | None = None
+    """Folder with a folder for each user's work trees; ``None`` keeps them below each project."""
     private_folders: bool = False
     """Whether the folders of workspaces are closed to other users of the machine."""
     daemon: DaemonSettings = DaemonSettings()
@@ -197,12 +199,12 @@ def build_settings(
         "ssh": ssh_access(merged, home, problems),
         "workspaces": _known(merged, home, problems),
         "multi_user": multi_user,
+        "workspace_root": workspace_root(merged, home, problems),
         "private_folders": private_folders(merged),
         "daemon": daemon_values(merged, home, problems),
         "state_dir": _state_folder(env, home, problems, shared=multi_user),
         "project_root": root,
     }
-    check_multi_user(merged, home, problems)
     if values["backend"] is None:
         problems.add(merged.place, "'defaults.backend' has no value: null removed it, and every workspace needs one")
     if len(problems) > before:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import html
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from anyio.abc import ByteStream
+
 from nexus.abc import ProgressCallback
 from nexus.abc.files import FileAccess
+from nexus.abc.git_access import GitAccess
 from nexus.abc.service import WorkspaceService
+from nexus.errors import NotFound
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
+from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
 from nexus.models.instances import ResourceStats
-from nexus.models.ports import PortMapping
+from nexus.models.ports import OpenedPort, PortMapping, Visibility
 from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.services import ServiceStatus
 from nexus.models.units import seconds
@@ -70,6 +76,16 @@ class Workspace:
     def fs(self) -> FileAccess:
         """Its files."""
         return self._service.files(self._info)
+
+    @property
+    def git(self) -> GitAccess:
+        """Its git: status, differences, commits."""
+        return self._service.git(self._info)
+
+    @property
+    def terminals(self) -> Terminals:
+        """Its terminals, which outlive whoever looks at them."""
+        return Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""
@@ -282,6 +298,59 @@ class Workspace:
     async def list_ports(self) -> tuple[PortView, ...]:
         """Return its ports with what listens on them now."""
         return await self._service.list_ports(self.id)
+
+    async def connect(self, port: int) -> ByteStream:
+        """Connect to a TCP port inside: ``async with await ws.connect(3000) as stream: await stream.send(b"…")``.
+
+        Programs that listen on the loopback address inside are reached, too. An open connection keeps the workspace awake.
+
+        Args:
+            port: The number that the program inside listens on.
+
+        Raises:
+            PortNotOpen: When nothing accepts connections there.
+            WorkspaceStopped: When it does not run.
+            Unsupported: When the backend has no way to it.
+        """
+        return await self._service.connect_port(self.id, port)
+
+    def open_port(
+        self, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
+    ) -> Operation[OpenedPort]:
+        """Make a TCP port of the running workspace reachable from the host: ``async with ws.open_port(3000) as web: web.url``.
+
+        Awaited, it stays open until :meth:`close_port`, or until the service that opened it ends.
+
+        Args:
+            port: The number that the program inside listens on, now or later.
+            host_port: A fixed host port; any free one when absent.
+            visibility: Who may reach it: ``private`` is this machine alone.
+
+        Raises:
+            PortInUse: When ``host_port`` is taken, or no port is free.
+            InvalidArgument: When it is open already with another host port or visibility.
+        """
+
+        async def begin() -> OpenedPort:
+            return await self._service.open_port(self.id, port, host_port=host_port, visibility=visibility)
+
+        async def end(opened: OpenedPort, _left: OwnedExit) -> None:
+            with suppress(NotFound):  # it went with the workspace
+                await self._service.close_port(self.id, opened.container_port)
+
+        return Operation(begin, end, what=f"open port {port}")
+
+    async def close_port(self, port: int) -> None:
+        """End what :meth:`open_port` began, connections included."""
+        await self._service.close_port(self.id, port)
+
+    async def wait_open(self, port: int, *, timeout: float | timedelta | None = 60.0) -> None:
+        """Return when something inside listens on a port.
+
+        Raises:
+            OperationTimeout: When nothing does for ``timeout`` seconds.
+        """
+        await self._service.wait_port(self.id, port, timeout=timeout)
 
     # Life -----------------------------------------------------------------------------------------------------------
 

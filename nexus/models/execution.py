@@ -58,6 +58,9 @@ class SpawnRequest:
     """Whether a workspace that was put to sleep because nothing happened in it is woken for this command."""
     keeps_awake: bool = True
     """Whether the workspace counts as in use while this command runs; a server that only waits does not use it."""
+    keep: int = 0
+    """Bytes of a terminal's output that its backend keeps, so that the command runs on when its caller goes away and can be joined again
+    (``SupportsKeeping``); elsewhere, and with ``0``, it ends with its caller."""
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:

@@ -66,7 +66,10 @@ class PortMapping(Model):
 
     @property
     def bind_address(self) -> str:
-        """The host address to listen on: every one for ``public``, the node's own choice for ``org``, else this machine only."""
+        """The host address to listen on: every one for ``public``, the node's own choice for ``org``, else this machine only.
+
+        For ``public`` it is what a program is told that listens itself; an engine publishes on both address families.
+        """
         if self.address is not None:
             return self.address
         return "0.0.0.0" if self.visibility == "public" else "127.0.0.1"  # noqa: S104 - asked for by name

@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from nexus.models.base import Model
-from nexus.models.ids import Name, NodeId, WorkspaceId
+from nexus.models.ids import Name, NodeId, TerminalId, WorkspaceId
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.rescues import DestroyedWorkspace
@@ -56,6 +56,9 @@ class Repository(Model):
     """The git directory that all worktrees share."""
     remote: str | None = None
     """Address of ``origin``, when there is one."""
+    grounds: Path | None = Field(default=None, exclude=True)
+    """Folder that its work trees, their trash and what was set aside are in; ``.nexus`` of the main work tree when absent. No
+    record says so: where they are is found out when the repository is opened."""
 
 
 class ProcessState(Model):
@@ -66,6 +69,18 @@ class ProcessState(Model):
     """Start of the process in clock ticks since boot (field 22 of ``/proc/<pid>/stat``)."""
     boot_id: str
     """The kernel's ``/proc/sys/kernel/random/boot_id``; start times of another boot mean nothing."""
+
+
+class LeftRunning(Model):
+    """What ran in a workspace when it was stopped, and comes back when it is started: by name, never by process."""
+
+    at: datetime
+    terminals: tuple[TerminalId, ...] = ()
+    """Opened again with what they showed, each in the folder that it was in."""
+    services: tuple[str, ...] = ()
+    """Started as they are configured."""
+    scripts: tuple[str, ...] = ()
+    """Run again at their moments: what ``post-start`` leaves in the background comes back by it."""
 
 
 class WorkspaceRecord(Model):
@@ -116,6 +131,8 @@ class WorkspaceRecord(Model):
     asleep_since: datetime | None = None
     """When it was put to sleep because nothing happened in it; ``None`` when it is awake or was stopped by hand."""
     process_state: ProcessState | None = None
+    left_running: LeftRunning | None = None
+    """What comes back at the next start; ``None`` while it runs, and before its first stop."""
     node: NodeId | None = None
     """The node it was made on: a registry that was lost takes its id again from here."""
 

@@ -2,6 +2,7 @@
 
 - :func:`check_provider` — the conformance suite of providers; :data:`PROVIDER_CASES` and :func:`run_provider_case` for those who want
   each case as a test of their own.
+- :func:`check_terminals` — the same for terminals, in process or over a socket; :data:`TERMINAL_CASES`, :func:`run_terminal_case`.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
 - :class:`ManualClock` — a clock that a test moves by hand.
 - :mod:`nexus.providers.mock` is the backend to test against.
@@ -20,18 +21,32 @@ from nexus.testing.provider_suite import (
     run_provider_case,
 )
 from nexus.testing.report import CaseResult, Outcome, Report
+from nexus.testing.terminal_suite import (
+    TERMINAL_CASES,
+    MakeTerminals,
+    TerminalCase,
+    TerminalSubject,
+    check_terminals,
+    run_terminal_case,
+)
 
 __all__ = [
     "PROVIDER_CASES",
+    "TERMINAL_CASES",
     "CaseResult",
     "MakeSubject",
+    "MakeTerminals",
     "ManualClock",
     "Outcome",
     "ProviderCase",
     "ProviderSubject",
     "Report",
+    "TerminalCase",
+    "TerminalSubject",
     "check_provider",
+    "check_terminals",
     "commit_files",
     "make_repository",
     "run_provider_case",
+    "run_terminal_case",
 ]

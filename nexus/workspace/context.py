@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -40,6 +41,7 @@ from nexus.state import (
 )
 from nexus.state.clock import SystemClock
 from nexus.telemetry import EventBus
+from nexus.terminals.hub import TerminalHub
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
@@ -71,6 +73,8 @@ class Context:
     registry_problem: NexusError | None = None
     """Why the registry could not be used when it was asked last. What does not need it goes on without."""
     clock: Clock = field(default_factory=SystemClock)
+    terminals: TerminalHub = field(init=False)
+    """Serves the terminals. Set by whoever puts the parts together: it needs what is built on top of these."""
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
@@ -176,18 +180,26 @@ class Context:
 
     # Locks ----------------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def workspace_lock(
+    def workspace_lock(
         self, name: str, purpose: str, *, timeout: float = LOCK_TIMEOUT
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold one workspace against every other process and task; see :meth:`workspace_locks`."""
+        return self.workspace_locks([name], purpose, timeout=timeout)
+
+    @asynccontextmanager
+    async def workspace_locks(
+        self, names: Iterable[str], purpose: str, *, timeout: float = LOCK_TIMEOUT
     ) -> AsyncGenerator[None, None]:
-        """Hold one workspace against every other process and task.
+        """Hold workspaces against every other process and task.
+
+        Always in the same order, so that two who want the same ones cannot wait for each other.
 
         Raises:
-            Busy: When somebody else holds it for longer than ``timeout`` seconds; the error names who.
+            Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
-        async with lock(
-            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=timeout
-        ):
+        folder = self.home / "state" / "locks" / "workspaces"
+        paths = [folder / f"{name}.lock" for name in sorted(set(names))]
+        async with lock(*paths, purpose=purpose, timeout=timeout):
             yield
 
     @asynccontextmanager
@@ -269,9 +281,11 @@ class Context:
 
         One that cannot be written is logged: nobody's command fails for it.
         """
-        moment = self.clock.now().timestamp()
+        await anyio.to_thread.run_sync(self._mark_active, identifier, self.clock.now().timestamp())
+
+    def _mark_active(self, identifier: WorkspaceId, moment: float) -> None:
         try:
-            await anyio.to_thread.run_sync(_touch, self._activity(identifier), moment)
+            _touch(self._activity(identifier), moment)
         except OSError as error:
             _log.warning("cannot note that workspace %s is in use: %s", identifier, error)
 
@@ -287,9 +301,17 @@ class Context:
         """Return the commands that this process has started in a workspace and that have not ended."""
         return tuple(self._attended.get(identifier, {}).values())
 
-    def starting(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
-        """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile."""
-        return starting(self._starts(identifier))
+    def starting(self, identifier: WorkspaceId, *, active: bool) -> AbstractAsyncContextManager[None]:
+        """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile.
+
+        Args:
+            identifier: The workspace.
+            active: Whether to note first that it is in use now, as :meth:`mark_active` does.
+        """
+        moment = self.clock.now().timestamp()
+        return starting(
+            self._starts(identifier), before=partial(self._mark_active, identifier, moment) if active else None
+        )
 
     def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
         """Hold that no command is being started.

@@ -27,8 +27,9 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota, service_trust, services_life
+from nexus.workspace import quota, references, service_trust, services_life
 from nexus.workspace.activity import chosen_patience
+from nexus.workspace.at_once import both
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.environment import refuse_own_secrets
@@ -74,16 +75,17 @@ class Creation:
             await self._step(CreateStep.CLAIM, self._claim)
             await self._step(CreateStep.RECORD, self._save)
             await self._step(CreateStep.PORTS, lambda: self._lease(request))
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._step, CreateStep.WORKTREE, lambda: self._check_out(request))
-                group.start_soon(self._step, CreateStep.IMAGE, self._prepare)
+            await both(
+                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
+                lambda: self._step(CreateStep.IMAGE, self._prepare),
+            )
             await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
-        except BaseException as error:  # noqa: BLE001 - also a cancelled creation takes back what it did
+        except BaseException as error:  # also a cancelled creation takes back what it did
             await self._take_back(error)
-            raise _single(error) from None
+            raise
         if self.failure is not None:
             raise self.failure
         return self.record
@@ -273,6 +275,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     if request.start:
         await admit(context, record, new=True)
         await service_trust.check(context, record, new=True)
+    await references.remember(context, record)
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,
@@ -400,11 +403,3 @@ async def _refuse_existing(context: Context, name: str) -> None:
         hint=f"use it with 'boulder ws up {name}', or choose another name",
         details={"name": name, "id": existing.id},
     )
-
-
-def _single(error: BaseException) -> BaseException:
-    """Return the one error inside a group: two steps run at once, but users see one sentence."""
-    while isinstance(error, BaseExceptionGroup):
-        kept = [inner for inner in error.exceptions if not isinstance(inner, anyio.get_cancelled_exc_class())]
-        error = (kept or list(error.exceptions))[0]
-    return error

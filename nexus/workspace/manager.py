@@ -8,18 +8,22 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from anyio.abc import ByteStream
 from anyio.lowlevel import current_token
+from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus.abc import ProcessHandle, ProgressCallback, SupportsLogs, SupportsStats
+from nexus.abc import GitAccess, ProcessHandle, ProgressCallback
 from nexus.config import ConfigStack
-from nexus.errors import Unsupported, WrongLoop
+from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
+from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
-from nexus.models.instances import Capability, ProviderInfo, ResourceStats
+from nexus.models.instances import ProviderInfo, ResourceStats
+from nexus.models.ports import OpenedPort, Visibility
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -42,6 +46,7 @@ from nexus.workspace import (
     holding,
     hooks,
     listening,
+    measuring,
     observing,
     pruning,
     recovery,
@@ -55,9 +60,12 @@ from nexus.workspace import (
 )
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
+from nexus.workspace.explaining import explained
 from nexus.workspace.files import FileSystem
+from nexus.workspace.port_access import PortAccess
 from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
+from nexus.workspace.terminals import WorkspaceTerminals
 
 
 class WorkspaceManager(Workspaces):
@@ -71,6 +79,7 @@ class WorkspaceManager(Workspaces):
         self._connect = connect
         self._connection: AbstractAsyncContextManager[Context] | None = None
         self._context: Context | None = None
+        self._reach: PortAccess | None = None
         self._loop: object = None
 
     async def __aenter__(self) -> Self:
@@ -86,7 +95,11 @@ class WorkspaceManager(Workspaces):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection, self._connection, self._context = self._connection, None, None
+        connection, self._connection = self._connection, None
+        reach, self._reach = self._reach, None
+        if reach is not None:
+            await reach.aclose()
+        self._context = None
         if connection is not None:
             await connection.__aexit__(kind, error, trace)
 
@@ -97,6 +110,13 @@ class WorkspaceManager(Workspaces):
         if self._loop != current_token():
             raise WrongLoop("this manager was opened on another event loop", hint="open one manager in each loop")
         return self._context
+
+    @property
+    def _ports(self) -> PortAccess:
+        context = self._open
+        if self._reach is None:
+            self._reach = PortAccess(context)
+        return self._reach
 
     # What it is about -----------------------------------------------------------------------------------------------
 
@@ -183,19 +203,14 @@ class WorkspaceManager(Workspaces):
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:
-        context = self._open
-        while True:
-            target, previous = await context.record(name), await context.store.current()
-            names = {target.name, previous or target.name}
-            async with recovery.holding(context, *names, purpose=f"switching to {target.name}"):
-                # Another switch may have come first, or one that was cut short has just been completed.
-                if await context.store.current() == previous:
-                    return await switching.switch(context, await context.record(target.name), previous)
+        return await switching.switch(self._open, name, recovery.holding)
 
     @override
     async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
         async with self._locked(name, "destroying") as record:
-            return await destruction.destroy(self._open, record, force=force, keep_volumes=keep_volumes)
+            outcome = await destruction.destroy(self._open, record, force=force, keep_volumes=keep_volumes)
+            await self._ports.forget(record.id)
+            return outcome
 
     @override
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
@@ -247,37 +262,59 @@ class WorkspaceManager(Workspaces):
 
     @override
     async def list_ports(self, name: str) -> tuple[PortView, ...]:
-        return await listening.list_ports(self._open, await self._open.record(name))
+        return await self._ports.list(name)
+
+    @override
+    async def connect_port(self, name: str, port: int) -> ByteStream:
+        return await self._ports.connect(name, port)
+
+    @override
+    async def open_port(
+        self, name: str, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
+    ) -> OpenedPort:
+        return await self._ports.open(name, port, host_port=host_port, visibility=visibility)
+
+    @override
+    async def close_port(self, name: str, port: int) -> None:
+        await self._ports.close(name, port)
+
+    @override
+    async def wait_port(self, name: str, port: int, *, timeout: float | timedelta | None = 60.0) -> None:
+        await self._ports.wait(name, port, timeout)
 
     @override
     async def logs(
         self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         context = self._open
-        record = await context.record(name)
-        instance = await context.instance(record)
-        if service is not None:
-            log = services_life.logs(record, instance, service, follow=follow, tail=tail)
-        elif isinstance(instance, SupportsLogs):
-            log = instance.logs(follow=follow, tail=tail)
-        else:
-            raise _unsupported(record, Capability.LOGS)
+        log = measuring.logs(context, await context.record(name), service=service, follow=follow, tail=tail)
         async with aclosing(log) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     @override
     async def stats(self, name: str) -> ResourceStats:
-        context = self._open
-        record = await context.record(name)
-        instance = await context.instance(record)
-        if not isinstance(instance, SupportsStats):
-            raise _unsupported(record, Capability.STATS)
-        return await instance.stats()
+        return await measuring.stats(self._open, await self._open.record(name))
 
     @override
     def files(self, info: WorkspaceInfo) -> FileSystem:
         return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+
+    @override
+    def git(self, info: WorkspaceInfo) -> GitAccess:
+        raise NotImplementedError
+
+    @override
+    async def setting(self, key: str) -> JsonValue:
+        return explained(self._open.stack, key).value
+
+    @override
+    async def explain(self, key: str) -> SettingExplained:
+        return explained(self._open.stack, key)
+
+    @override
+    def terminals(self, info: WorkspaceInfo) -> WorkspaceTerminals:
+        return WorkspaceTerminals(self._open.terminals, info.id)
 
     # In process only ------------------------------------------------------------------------------------------------
 
@@ -337,10 +374,3 @@ class WorkspaceManager(Workspaces):
 
     async def _after(self, record: WorkspaceRecord) -> WorkspaceInfo:
         return await observing.look(self._open, record)
-
-
-def _unsupported(record: WorkspaceRecord, capability: Capability) -> Unsupported:
-    return Unsupported(
-        f"the {record.backend} backend has no {capability}",
-        details={"capability": str(capability), "provider": record.backend},
-    )

@@ -12,6 +12,7 @@ from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import OpenJournal
+from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.plan import StartStep
@@ -181,9 +182,10 @@ async def settled(
     """Write the record in its new status, and tell everybody when it is another one."""
     previous = record.status
     record = touched(record, status, message, asleep_since=sleep.since if sleep else None)
-    await context.store.save(record)
     if status is WorkspaceStatus.RUNNING:
-        await context.mark_active(record.id)
+        await both(lambda: context.store.save(record), lambda: context.mark_active(record.id))
+    else:
+        await context.store.save(record)
     if status is not previous:
         _announce(context, record, previous, sleep.reason if sleep else reason)
     return record

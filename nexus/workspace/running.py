@@ -20,6 +20,7 @@ from nexus.workspace.plan import Operation, StartStep
 from nexus.workspace.resizing import resized
 from nexus.workspace.settling import settle_run
 from nexus.workspace.ssh_access import hand_over, look_up
+from nexus.workspace.terminals import left_running
 from nexus.workspace.underway import underway
 
 
@@ -77,7 +78,9 @@ async def wake(
         await failed(context, record, error)
         raise
     await journal.done(StartStep.UP)
-    return await settled(context, record, status, "started")
+    record = await settled(context, record.model_copy(update={"left_running": None}), status, "started")
+    await context.terminals.started(record.id)
+    return record
 
 
 async def stop(
@@ -100,12 +103,21 @@ async def put_down(
 ) -> WorkspaceRecord:
     """Stop, under a journal that is open already."""
     status = expect(record, place.seen, Event.STOP)
+    left = record.left_running
     if not place.down:
-        record = await bring_down(context, record, place.instance, grace=grace)
+        await context.terminals.stopping(record.id)
+        left = left_running(context, record)
+        try:
+            record = await bring_down(context, record, place.instance, grace=grace)
+        except BaseException:
+            context.terminals.not_stopped(record.id)
+            raise
     else:
         await services_life.down(context, record, place.instance, grace=grace)
-    record = record.model_copy(update={"process_state": None})
-    return await settled(context, record, status, "stopped", sleep=sleep)
+    record = record.model_copy(update={"process_state": None, "left_running": left})
+    record = await settled(context, record, status, "stopped", sleep=sleep)
+    await context.terminals.stopped(record.id)
+    return record
 
 
 async def pause(context: Context, record: WorkspaceRecord, *, sleep: Sleep | None = None) -> WorkspaceRecord:
@@ -128,7 +140,9 @@ async def put_to_sleep(
     status = expect(record, place.seen, Event.PAUSE)
     if place.seen.state is not InstanceState.PAUSED:
         record = await freeze(context, record, place.instance)
-    return await settled(context, record, status, "paused", sleep=sleep)
+    record = await settled(context, record, status, "paused", sleep=sleep)
+    context.terminals.paused(record.id)
+    return record
 
 
 async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:

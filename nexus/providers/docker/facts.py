@@ -79,6 +79,19 @@ class HostConfig(Answer):
         return self.pids_limit if self.pids_limit is not None and self.pids_limit > 0 else None
 
 
+class Attachment(Answer):
+    """A network that a container is on."""
+
+    network_id: str = Field(default="", alias="NetworkID")
+    ip_address: str = Field(default="", alias="IPAddress")
+
+
+class NetworkSettings(Answer):
+    """The networks of a container, by name."""
+
+    networks: Mapping[str, Attachment] | None = None
+
+
 class Container(Answer):
     """A container, as ``GET /containers/{id}/json`` describes it."""
 
@@ -91,6 +104,7 @@ class Container(Answer):
     host_config: HostConfig = HostConfig()
     exec_ids: tuple[str, ...] | None = Field(default=None, alias="ExecIDs")
     """The commands that run in it besides its main process."""
+    network_settings: NetworkSettings = NetworkSettings()
 
     @property
     def labels(self) -> Mapping[str, str]:

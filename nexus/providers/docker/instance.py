@@ -9,6 +9,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import aiohttp
+from anyio.abc import ByteStream
 from pydantic import SecretStr
 
 from nexus.abc import Instance, ProcessHandle
@@ -38,6 +39,7 @@ from nexus.providers.docker.networks import connect, disconnect, ensure_network
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.process import DockerProcess
+from nexus.providers.docker.reaching import reach
 from nexus.providers.docker.republish import Change, make_again
 from nexus.providers.docker.secret_files import FOLDER, write_files
 from nexus.providers.docker.spawning import Place, Site, spawn
@@ -442,6 +444,28 @@ class DockerInstance:
             return ()
         seen = await listeners_on_host(found.state.pid, found.id)
         return await self._listeners_inside() if seen is None else seen
+
+    async def connect(self, port: int) -> ByteStream:
+        """Connect to a TCP port of the container, by its own address or from inside; see :mod:`nexus.providers.docker.reaching`.
+
+        Raises:
+            PortNotOpen: When nothing accepts connections there.
+            WorkspaceStopped: When the container does not run, or is paused.
+            WorkspaceGone: When it was removed.
+            Unsupported: When it is open to programs inside only, and none of them can connect.
+        """
+        found = await find_container(self._engine, self._ref)
+        if found is None:
+            raise self._gone()
+        if status_of(found).state is not InstanceState.RUNNING:
+            raise self._stopped()
+        return await reach(
+            port,
+            listeners=await self.listeners(),
+            attachments=(found.network_settings.networks or {}).values(),
+            spawn=self.spawn,
+            workspace=self._name,
+        )
 
     async def _listeners_inside(self) -> tuple[Listener, ...] | None:
         request = SpawnRequest(argv=("cat", *TABLES), timeout=_LOOK_DEADLINE, keeps_awake=False)

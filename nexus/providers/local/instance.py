@@ -7,15 +7,18 @@ import json
 import math
 import os
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 import anyio
 from anyio import to_thread
-from pydantic import SecretStr, TypeAdapter
+from anyio.abc import ByteStream
+from pydantic import JsonValue, SecretStr, TypeAdapter
 
 from nexus.errors import (
     InvalidArgument,
+    NotFound,
     ProviderUnavailable,
     RecordDamaged,
     StateConflict,
@@ -25,7 +28,7 @@ from nexus.errors import (
 )
 from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import SpawnRequest, Started
-from nexus.models.ids import WorkspaceId, new_exec_id
+from nexus.models.ids import ExecId, WorkspaceId, new_exec_id
 from nexus.models.instances import (
     Capability,
     InstanceDescription,
@@ -49,18 +52,22 @@ from nexus.providers.local.observe import status_of
 from nexus.providers.local.process import LocalProcess, not_started
 from nexus.providers.local.record import read_description, replace_description
 from nexus.providers.local.usage import Reading, measure
+from nexus.providers.relay import not_open
 
 _SPAWN: Final = 30.0
 """Seconds that starting a program may take; a folder on a disk that does not answer can keep it waiting."""
 _NAME: Final = 64
+_CONNECT: Final = 5.0
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what somebody else listens on
 _COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...])
+_KEPT: Final = TypeAdapter(tuple[ExecId, ...])
 
 
 class LocalInstance:
     """A workspace as plain processes.
 
     Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange``, ``SupportsSecretFiles``,
-    ``SupportsActivity`` and ``SupportsListening``.
+    ``SupportsActivity``, ``SupportsKeeping``, ``SupportsListening`` and ``SupportsConnect``.
 
     Args:
         ref: Which workspace.
@@ -184,6 +191,7 @@ class LocalInstance:
             "masked": request.masked,
             "program": PurePosixPath(request.argv[0]).name[:_NAME],
             "keeps_awake": request.keeps_awake,
+            "keep": request.keep,
         }
         payload = json.dumps(content).encode("ascii")
         _check_words(request, cwd)
@@ -220,12 +228,74 @@ class LocalInstance:
             return ()
         return _COMMANDS.validate_python(said["commands"])
 
+    async def kept(self) -> frozenset[ExecId]:
+        """Return the terminals' commands that can be joined.
+
+        Raises:
+            ProviderUnavailable: When the keeper does not answer.
+        """
+        if not (await self._contact.sight()).alive:
+            return frozenset()
+        try:
+            said = await self._contact.ask("kept")
+        except (WorkspaceStopped, WorkspaceGone):
+            return frozenset()
+        return frozenset(_KEPT.validate_python((*_listed(said["running"]), *_listed(said["ended"]))))
+
+    async def rejoin(self, exec_id: ExecId, request: SpawnRequest, *, offset: int) -> LocalProcess:
+        """Take over a terminal's command that runs on by itself, or what is left of it.
+
+        Raises:
+            NotFound: When the keeper knows no such command, or is of a release that keeps none.
+            WorkspaceStopped, WorkspaceGone, ProviderUnavailable: As :meth:`spawn`.
+
+        Cancellation: the command runs on.
+        """
+        known, channel = await self._contact.connect()
+        try:
+            content = {"op": "join", "exec_id": exec_id, "offset": offset}
+            with anyio.fail_after(_SPAWN):
+                await channel.send(frames.REQUEST, json.dumps(content).encode("ascii"))
+                answer = await channel.receive()
+        except TimeoutError as exc:
+            channel.close()
+            raise ProviderUnavailable("the workspace's keeper does not answer", hint="stop the workspace") from exc
+        except BrokenPipeError:
+            answer = None
+        except BaseException:
+            channel.close()
+            raise
+        if answer is None or answer.kind != frames.STARTED:
+            channel.close()
+            raise NotFound(f"command {exec_id} does not run any more")
+        said = json.loads(answer.payload)
+        started = Started(exec_id=exec_id, pid=said["pid"])
+        return LocalProcess(known.run, channel, request, started, known=offset, begin=said["offset"])
+
     async def listeners(self) -> tuple[Listener, ...] | None:
         """Return where its processes listen: those sockets of this host that one of them has open."""
         sight = await self._contact.sight()
         if not sight.alive or sight.run is None:
             return ()
         return await to_thread.run_sync(listeners_below, sight.run.pid)
+
+    async def connect(self, port: int) -> ByteStream:
+        """Connect to a port on which one of its processes listens. What else listens on this host is not reached.
+
+        Raises:
+            PortNotOpen: When none of its processes accepts connections there.
+            WorkspaceStopped: When it does not run, or is paused.
+        """
+        state = (await self.status()).state
+        if state is not InstanceState.RUNNING:
+            raise stopped(state, "")
+        for listener in await self.listeners() or ():
+            if listener.port != port or listener.protocol != "tcp":
+                continue
+            address = _LOOPBACK.get(listener.address, listener.address)
+            with suppress(OSError, TimeoutError), anyio.fail_after(_CONNECT):
+                return await anyio.connect_tcp(address, port)
+        raise not_open(self._ref.name or self._ref.id, port)
 
     async def pause(self) -> None:
         """Freeze every process. Paused already: nothing. Time limits of commands stand still meanwhile.
@@ -330,6 +400,10 @@ class LocalInstance:
                 )
             await to_thread.run_sync(_replace, self._folder, {"ports": ports})
         return self
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
 
 
 def _replace(folder: Path, changes: Mapping[str, object]) -> None:
