@@ -27,8 +27,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nexus.abc import Instance, ProcessHandle, Provider
     from nexus.abc.service import WorkspaceService
-    from nexus.app import discover, list_everywhere, open  # noqa: A004
+    from nexus.app import connect, discover, list_everywhere, open  # noqa: A004
+    from nexus.client.backoff import Backoff
+    from nexus.client.service import NexusClient
     from nexus.config import ConfigStack
+    from nexus.daemon.daemon import Daemon
     from nexus.daemon.discovery import DaemonInfo
     from nexus.daemon.tokens import Tokens
     from nexus.errors import NexusError
@@ -52,13 +55,16 @@ if TYPE_CHECKING:
     from nexus.workspace.manager import WorkspaceManager
 
 _HOMES = {
+    "Backoff": "nexus.client.backoff",
     "ConfigStack": "nexus.config",
+    "Daemon": "nexus.daemon.daemon",
     "DaemonInfo": "nexus.daemon.discovery",
     "ExecResult": "nexus.models.execution",
     "Exited": "nexus.models.execution",
     "FileSystem": "nexus.workspace.files",
     "Gap": "nexus.models.execution",
     "Instance": "nexus.abc",
+    "NexusClient": "nexus.client.service",
     "NexusError": "nexus.errors",
     "NodeRegistry": "nexus.state",
     "Operation": "nexus.handles.operation",
@@ -83,6 +89,7 @@ _HOMES = {
     "WorkspaceManager": "nexus.workspace.manager",
     "WorkspaceService": "nexus.abc.service",
     "WorkspaceStatus": "nexus.models.workspace",
+    "connect": "nexus.app",
     "asgi_app": "nexus.gateway.asgi",
     "daemon_tokens": "nexus.serving.finding",
     "discover": "nexus.app",
@@ -117,6 +124,11 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "discover",
     "list_everywhere",
     "open",
+    # Serve it, and use it from elsewhere
+    "Backoff",
+    "Daemon",
+    "NexusClient",
+    "connect",
     # Work in a workspace
     "FileSystem",
     "Operation",

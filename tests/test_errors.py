@@ -118,6 +118,7 @@ STANDARD = {
     "StdinClosed": BrokenPipeError,
     "ProviderForbidden": PermissionError,
     "PortInUse": OSError,
+    "PortNotOpen": ConnectionRefusedError,
     "TransportError": ConnectionError,
     "ConnectionLost": ConnectionError,
     "ProtocolError": ConnectionError,

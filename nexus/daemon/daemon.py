@@ -193,10 +193,11 @@ class Daemon:
         for connection in tuple(self._open.connections):
             connection.drain()
 
-    def dial(self) -> Transport:
-        """Return the client's end of a new connection in memory."""
+    async def dial(self) -> Transport:
+        """Return the client's end of a new connection in memory: ``nexus.connect(daemon.dial, token=…)``."""
         client, ours = memory_pair()
         self._open.group.start_soon(self.serve_transport, ours)
+        await anyio.lowlevel.checkpoint()
         return client
 
     @property

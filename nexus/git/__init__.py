@@ -2,6 +2,7 @@
 
 - :func:`find_repository` finds the repository a folder is in.
 - :class:`Worktrees` makes and removes the worktrees of one repository; :class:`Worktree` and :class:`WorkReport` are what it tells.
+- :class:`WorkspaceGit` asks about one workspace and commits: status, differences, history.
 - :func:`empty_trash` deletes the trees that were moved out of sight, :func:`list_trash` says what is left of them.
 - :func:`container_mounts` says how a container has to see a worktree so that git works in it.
 - :func:`read_identity` tells who the user is to git, :func:`git_environment` passes that on to git inside.
@@ -19,6 +20,7 @@ from nexus.git.repository import find_repository
 from nexus.git.threads import Stop
 from nexus.git.trash import Trash, empty_trash, list_trash
 from nexus.git.work_report import WorkReport
+from nexus.git.workspace_git import WorkspaceGit
 from nexus.git.worktrees import Worktrees
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Tampering",
     "Trash",
     "WorkReport",
+    "WorkspaceGit",
     "Worktree",
     "Worktrees",
     "container_mounts",

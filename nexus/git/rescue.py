@@ -18,7 +18,7 @@ from dulwich.repo import Repo
 from nexus.errors import GitError
 from nexus.git import layout
 from nexus.git.eol import smudge
-from nexus.git.index_file import EXECUTABLE, FILE, LINK, SUBMODULE, IndexEntry, IndexFile, read_index
+from nexus.git.index_file import FILE, LINK, SUBMODULE, IndexEntry, IndexFile, read_index
 from nexus.git.keeping import index_files, make_commit, make_ref, store_tree
 from nexus.git.layout import Worktree
 from nexus.git.listing import get_worktree
@@ -30,6 +30,7 @@ from nexus.git.rescue_state import SUBJECT, Manifest, Stash, State, admin_state,
 from nexus.git.status import Change
 from nexus.git.submodule_work import unsaved_commits
 from nexus.git.threads import Stop
+from nexus.git.tree_files import mode_of
 from nexus.git.trees import is_hostile_name, shown
 from nexus.git.trouble import refusals_told
 from nexus.models.workspace import Repository
@@ -267,22 +268,12 @@ def _keep(repo: Repo, found: Examined, path: bytes, entry: IndexEntry | None, *,
     blob = Blob.from_string(stored)
     with refusals_told():  # a full disk is no fault of this file
         repo.object_store.add_object(blob)
-    mode = _mode(status, entry, found)
+    mode = mode_of(status, entry, found.content) or FILE
     kept.files[path] = mode, bytes.fromhex(blob.id.decode())
     bits = stat.S_IMODE(status.st_mode) & 0o777
     if mode != LINK and bits not in {0o644, 0o664, 0o755, 0o775}:
         kept.permissions[path] = bits
     return len(raw)
-
-
-def _mode(status: os.stat_result, entry: IndexEntry | None, found: Examined) -> int:
-    if stat.S_ISLNK(status.st_mode):
-        return LINK
-    if entry is not None and entry.mode == LINK and not found.content.symlinks:
-        return LINK
-    if not found.content.filemode and entry is not None and entry.mode in {FILE, EXECUTABLE}:
-        return entry.mode
-    return EXECUTABLE if status.st_mode & 0o100 and found.content.filemode else FILE
 
 
 def _tree_of(repo: Repo, head: str | None) -> bytes | None:

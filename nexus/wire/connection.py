@@ -142,6 +142,12 @@ class Connection:
         self._all_sent = SendWindow(limits.connection_window)
         self._all_received = ReceiveWindow(limits.connection_window)
 
+    def adopt(self, limits: Limits) -> None:
+        """Go by the limits that the other end has announced. Only before there are streams."""
+        self.limits = limits
+        self._all_sent = SendWindow(limits.connection_window)
+        self._all_received = ReceiveWindow(limits.connection_window)
+
     # Messages -------------------------------------------------------------------------------------------------------
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pydantic import JsonValue
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from nexus.models.base import Model
 from nexus.wire.failures import NUMBERS
@@ -29,8 +29,8 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
     incoming: list[type[Model]] = [method.params for method in known]
     outgoing: list[type[Model]] = [method.result for method in known]
     outgoing += [notice.params for notice in NOTICES.values()]
-    given = [(model, "validation") for model in dict.fromkeys(incoming)]
-    told = [(model, "serialization") for model in dict.fromkeys(outgoing)]
+    given: list[tuple[type[Model], JsonSchemaMode]] = [(model, "validation") for model in dict.fromkeys(incoming)]
+    told: list[tuple[type[Model], JsonSchemaMode]] = [(model, "serialization") for model in dict.fromkeys(outgoing)]
     schemas, definitions = models_json_schema([*given, *told], by_alias=True, ref_template=_REF)
     shapes: dict[str, JsonValue] = definitions.get("$defs", {})
     return Document(

@@ -13,10 +13,10 @@ from typing_extensions import override
 from nexus.abc.files import FileReader, FileWriter, Watch
 from nexus.errors import InvalidArgument, PathNotADirectory, PathNotFound
 from nexus.handles.derived_files import DerivedFiles
+from nexus.handles.glob_pattern import Exclusion, GlobPattern
 from nexus.models.files import Edit, EditResult, Etag, FileInfo, FolderPage, GrepMatch, TransferResult
 from nexus.workspace import files_grep, files_read, files_remove, files_stream, files_transfer, files_watch, files_write
 from nexus.workspace.files_watch import Wish
-from nexus.workspace.glob_pattern import Exclusion, GlobPattern
 from nexus.workspace.grep_pattern import Case, Needle
 from nexus.workspace.tree_access import TreeAccess
 

@@ -62,6 +62,7 @@ from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.explaining import explained
 from nexus.workspace.files import FileSystem
+from nexus.workspace.git_access import LocalGit
 from nexus.workspace.port_access import PortAccess
 from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
@@ -302,7 +303,7 @@ class WorkspaceManager(Workspaces):
 
     @override
     def git(self, info: WorkspaceInfo) -> GitAccess:
-        raise NotImplementedError
+        return LocalGit(self._open, info)
 
     @override
     async def setting(self, key: str) -> JsonValue:

@@ -98,7 +98,7 @@ class Talker:
 
 @asynccontextmanager
 async def talking(daemon: Daemon, token: str | None = None) -> AsyncGenerator[Talker, None]:
-    transport = daemon.dial()
+    transport = await daemon.dial()
     talker = Talker(transport)
     try:
         await talker.greet(token or daemon.issue_token())
@@ -109,7 +109,7 @@ async def talking(daemon: Daemon, token: str | None = None) -> AsyncGenerator[Ta
 
 @asynccontextmanager
 async def stranger(daemon: Daemon) -> AsyncGenerator[Talker, None]:
-    transport = daemon.dial()
+    transport = await daemon.dial()
     try:
         yield Talker(transport)
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import pytest
@@ -16,6 +18,8 @@ from nexus.errors import InvalidArgument, NotFound, OperationTimeout, PortInUse,
 from nexus.models.workspace import WorkspaceStatus
 from nexus.testing import ManualClock
 from tests.workbench import Bench, make_bench
+
+T = TypeVar("T")
 
 ECHO = """
 import socket, sys, threading
@@ -70,16 +74,26 @@ async def all_of(stream: ByteStream) -> bytes:
 
 async def exchange(stream: ByteStream, data: bytes) -> bytes:
     """Send and end the sending half while everything that comes back is read."""
-    received = b""
 
     async def send() -> None:
         await stream.send(data)
         await stream.send_eof()
 
+    received: list[bytes] = []
     async with stream, anyio.create_task_group() as group:
         group.start_soon(send)
-        received = await all_of(stream)
-    return received
+        received.append(await all_of(stream))
+    return received[0]
+
+
+async def until(look: Callable[[], Awaitable[T]]) -> T:
+    """Look until there is something to be seen."""
+    with anyio.fail_after(30):
+        while True:
+            found = await look()
+            if found:
+                return found
+            await anyio.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -109,7 +123,7 @@ async def test_a_port_is_connected_to_and_opened_and_waited_for(bench: Bench) ->
                         await ws.open_port(port, visibility="public")
                     with pytest.raises(PortInUse):
                         await ws.open_port(other, host_port=opened.host_port)
-                with pytest.raises(OSError):
+                with pytest.raises(OSError, match="connect"):
                     await anyio.connect_tcp("127.0.0.1", opened.host_port)
                 with pytest.raises(NotFound):
                     await ws.close_port(port)
@@ -119,7 +133,7 @@ async def test_a_port_is_connected_to_and_opened_and_waited_for(bench: Bench) ->
             with pytest.raises(WorkspaceStopped):
                 await ws.connect(port)
         await ws.destroy(force=True)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="connect"):
             await anyio.connect_tcp("127.0.0.1", again.host_port)
 
 
@@ -154,32 +168,31 @@ async def test_an_open_connection_keeps_awake_and_a_new_one_wakes(
 ) -> None:
     bench = make_bench("local", repository, tmp_path, request)
     clock, port = ManualClock(), unused_port()
-    async with nexus.open(bench.repository, flags={**bench.flags, "defaults.idle_timeout": "10m"}, clock=clock) as nx:
-        async with nx.create("a") as ws:
-            # A server that only waits does not keep its workspace awake.
-            server = await ws.spawn(*echo(bench, port), keeps_awake=False)
-            await ws.wait_open(port, timeout=30)
-            stream = await ws.connect(port)
-            with anyio.fail_after(30):
-                while not await ws.holds():
-                    await anyio.sleep(0.01)
-            (hold,) = await ws.holds()
-            assert hold.reason == "1 open connection to its ports"
-            assert any("open connection" in line for line in (await ws.refresh()).awake_because)
-            async with anyio.create_task_group() as group:
-                group.start_soon(nx.watch_idle)
-                clock.advance(timedelta(minutes=1, seconds=50))
-                assert await ws.status() is WorkspaceStatus.RUNNING
-                await stream.aclose()
-                await nx._open.holds.delete(ws.id, hold.name)  # as the next beat does
-                with anyio.fail_after(30):
-                    while await ws.status() is not WorkspaceStatus.PAUSED:
-                        clock.advance(timedelta(minutes=5))
-                        await anyio.sleep(0.01)
-                group.cancel_scope.cancel()
-            assert await exchange(await ws.connect(port), b"wake") == b"wake"
+    nx = nexus.open(bench.repository, flags={**bench.flags, "defaults.idle_timeout": "10m"}, clock=clock)
+    async with nx, nx.create("a") as ws:
+        # A server that only waits does not keep its workspace awake.
+        server = await ws.spawn(*echo(bench, port), keeps_awake=False)
+        await ws.wait_open(port, timeout=30)
+        stream = await ws.connect(port)
+        (hold,) = await until(ws.holds)
+        assert hold.reason == "1 open connection to its ports"
+        assert any("open connection" in line for line in (await ws.refresh()).awake_because)
+        async with anyio.create_task_group() as group:
+            group.start_soon(nx.watch_idle)
+            clock.advance(timedelta(minutes=1, seconds=50))
             assert await ws.status() is WorkspaceStatus.RUNNING
-            await server.aclose()
+            await stream.aclose()
+            await nx._open.holds.delete(ws.id, hold.name)  # as the next beat does
+
+            async def asleep() -> bool:
+                clock.advance(timedelta(minutes=5))
+                return await ws.status() is WorkspaceStatus.PAUSED
+
+            await until(asleep)
+            group.cancel_scope.cancel()
+        assert await exchange(await ws.connect(port), b"wake") == b"wake"
+        assert await ws.status() is WorkspaceStatus.RUNNING
+        await server.aclose()
 
 
 async def test_a_backend_without_real_programs_refuses(

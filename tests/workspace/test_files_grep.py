@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 from nexus.errors import InvalidArgument, PathEscape, PathNotFound, Unsupported
 from nexus.models.files import GrepMatch
-from nexus.workspace import grep_pattern
 from nexus.workspace.files import FileSystem
 from nexus.workspace.grep_pattern import Case, Needle
 
@@ -188,10 +188,7 @@ async def test_a_search_that_is_cancelled_ends(fs: FileSystem, root: Path) -> No
 async def test_without_the_engine_the_error_says_what_to_install(
     fs: FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> object:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(grep_pattern.importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "re2", None)
     with pytest.raises(Unsupported) as caught:
         await found(fs, "x")
     assert "nexus-workspace[search]" in (caught.value.hint or "")

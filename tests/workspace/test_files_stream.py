@@ -112,10 +112,14 @@ class Oops(Exception):
 
 async def test_a_block_that_fails_leaves_nothing(fs: FileSystem, root: Path) -> None:
     (root / "f").write_bytes(b"old")
-    with pytest.raises(Oops):
+
+    async def fail() -> None:
         async with fs.open_write("f") as file:
             await file.send(b"half")
             raise Oops
+
+    with pytest.raises(Oops):
+        await fail()
     assert names(root) == ["f"]
     assert (root / "f").read_bytes() == b"old"
 
@@ -131,10 +135,14 @@ async def test_a_block_that_is_cancelled_leaves_nothing(fs: FileSystem, root: Pa
 
 async def test_whoever_changes_the_file_meanwhile_is_not_overwritten(fs: FileSystem, root: Path) -> None:
     info = await fs.write_bytes("f", b"1")
-    with pytest.raises(ContentModified):
+
+    async def write(meanwhile: bytes) -> None:
         async with fs.open_write("f", if_match=info.etag) as file:
             await file.send(b"2")
-            await fs.write_bytes("f", b"3")
+            await fs.write_bytes("f", meanwhile)
+
+    with pytest.raises(ContentModified):
+        await write(b"3")
     assert (root / "f").read_bytes() == b"3"
     with pytest.raises(ContentModified):
         async with fs.open_write("f", if_match=info.etag):
@@ -155,10 +163,14 @@ async def test_git_and_folders_are_not_written(fs: FileSystem, root: Path) -> No
 
 async def test_a_link_that_is_put_there_meanwhile_is_not_written_through(fs: FileSystem, root: Path) -> None:
     (root / "target").write_bytes(b"keep")
-    with pytest.raises(FsError, match="keeps changing"):
+
+    async def write() -> None:
         async with fs.open_write("f") as file:
             await file.send(b"x")
             (root / "f").symlink_to("target")
+
+    with pytest.raises(FsError, match="keeps changing"):
+        await write()
     assert (root / "target").read_bytes() == b"keep"
     assert names(root) == ["f", "target"]
 
