@@ -3,6 +3,7 @@
 - :func:`check_provider` — the conformance suite of providers; :data:`PROVIDER_CASES` and :func:`run_provider_case` for those who want
   each case as a test of their own.
 - :func:`check_terminals` — the same for terminals, in process or over a socket; :data:`TERMINAL_CASES`, :func:`run_terminal_case`.
+- :func:`check_service` — the conformance suite of workspace services: managers, remote clients, and yours.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
 - :class:`ManualClock` — a clock that a test moves by hand.
 - :mod:`nexus.providers.mock` is the backend to test against.
@@ -21,6 +22,14 @@ from nexus.testing.provider_suite import (
     run_provider_case,
 )
 from nexus.testing.report import CaseResult, Outcome, Report
+from nexus.testing.service_suite import (
+    SERVICE_CASES,
+    MakeService,
+    ServiceCase,
+    ServiceSubject,
+    check_service,
+    run_service_case,
+)
 from nexus.testing.terminal_suite import (
     TERMINAL_CASES,
     MakeTerminals,
@@ -32,8 +41,10 @@ from nexus.testing.terminal_suite import (
 
 __all__ = [
     "PROVIDER_CASES",
+    "SERVICE_CASES",
     "TERMINAL_CASES",
     "CaseResult",
+    "MakeService",
     "MakeSubject",
     "MakeTerminals",
     "ManualClock",
@@ -41,12 +52,16 @@ __all__ = [
     "ProviderCase",
     "ProviderSubject",
     "Report",
+    "ServiceCase",
+    "ServiceSubject",
     "TerminalCase",
     "TerminalSubject",
     "check_provider",
+    "check_service",
     "check_terminals",
     "commit_files",
     "make_repository",
     "run_provider_case",
+    "run_service_case",
     "run_terminal_case",
 ]

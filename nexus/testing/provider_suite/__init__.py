@@ -12,8 +12,9 @@ from typing import Final, TypeAlias
 
 import anyio
 
+from nexus.testing.expecting import ExpectationFailed
 from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle, services, watching
-from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
+from nexus.testing.provider_suite.case import Check, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
 PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (

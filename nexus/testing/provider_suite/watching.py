@@ -5,7 +5,8 @@ from __future__ import annotations
 from nexus.abc import SupportsActivity, SupportsListening
 from nexus.models.execution import Pty, SpawnRequest
 from nexus.models.instances import Capability
-from nexus.testing.provider_suite.case import Check, NotApplicable, case, eventually, expect_equal, finish
+from nexus.testing.expecting import eventually, expect_equal
+from nexus.testing.provider_suite.case import Check, NotApplicable, case, finish
 
 
 @case()
