@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
-    from nexus.serving.finding import daemon_tokens, find_daemon, start_daemon, stop_daemon
+    from nexus.serving.finding import daemon_tokens, find_daemon, matching_daemon, start_daemon, stop_daemon
     from nexus.serving.process import Serving
     from nexus.serving.stdio import serve_stdio
     from nexus.state import NodeRegistry
@@ -95,6 +95,7 @@ _HOMES = {
     "discover": "nexus.app",
     "find_daemon": "nexus.serving.finding",
     "list_everywhere": "nexus.app",
+    "matching_daemon": "nexus.serving.finding",
     "open": "nexus.app",
     "serve_stdio": "nexus.serving.stdio",
     "slugify": "nexus.models.ids",
@@ -164,6 +165,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "asgi_app",
     "daemon_tokens",
     "find_daemon",
+    "matching_daemon",
     "serve_stdio",
     "start_daemon",
     "stop_daemon",

@@ -42,6 +42,8 @@ class DaemonInfo(Model):
     """The repository whose workspaces it serves."""
     log: Path | None = None
     """Its log."""
+    fingerprint: str = ""
+    """Of the settings that it was started with; equal where a manager opened now would have the same."""
 
     @property
     def process(self) -> ProcessState:

@@ -124,6 +124,7 @@ class DaemonProcess:
         clock: The time by which that is renewed.
         handed: Sockets to listen on in place of those that the settings name.
         log_path: Where its log is, to be announced.
+        fingerprint: Of its settings, to be announced.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class DaemonProcess:
         clock: Clock,
         handed: Sequence[socket.socket] = (),
         log_path: Path | None = None,
+        fingerprint: str = "",
     ) -> None:
         self._places = places
         self._root = root
@@ -148,6 +150,7 @@ class DaemonProcess:
         self._clock = clock
         self._handed = tuple(handed)
         self._log_path = log_path
+        self._fingerprint = fingerprint
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[tuple[Listener, bool]] = []
         self._socket: Path | None = None
@@ -248,6 +251,7 @@ class DaemonProcess:
             expires_at=issued.expires_at,
             workspace_folders=(self._root,),
             log=self._log_path,
+            fingerprint=self._fingerprint,
         )
         await to_thread.run_sync(announce, self._places, announcement)
         return announcement

@@ -17,6 +17,7 @@ from nexus.daemon.places import places
 from nexus.daemon.tokens import Tokens
 from nexus.git import find_repository
 from nexus.serving.composing import environment, load, tokens_of
+from nexus.serving.matching import fingerprint
 from nexus.state.clock import SystemClock
 
 _SLACK: Final = 10.0
@@ -39,6 +40,34 @@ async def find_daemon(
     """
     repository = await find_repository(_at(path))
     return await to_thread.run_sync(announced, places(repository.root, environment(env)))
+
+
+async def matching_daemon(
+    path: str | os.PathLike[str] = ".",
+    *,
+    flags: Mapping[str, JsonValue] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Announcement | None:
+    """Return the daemon of a repository where it would do the same as a manager opened here; ``None`` when none does.
+
+    It would when the configuration files, flags and environment of now give the settings that it was started with, and the
+    variables that those refer to have the same values.
+
+    Args:
+        path: Any folder in the repository, or in one of its worktrees.
+        flags: Settings that rank above every file, by dotted key.
+        env: The environment; this process's when absent.
+
+    Raises:
+        NotARepository, ConfigError: When there is none, or its configuration is wrong.
+        StateError: When the runtime folder is not this user's own.
+    """
+    found = await find_daemon(path, env=env)
+    if found is None:
+        return None
+    seen = environment(env)
+    stack = await load(found.workspace_folders[0], flags, seen)
+    return found if found.fingerprint == fingerprint(stack, seen) else None
 
 
 async def start_daemon(

@@ -24,6 +24,7 @@ from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry
 from nexus.serving.composing import daemon_of, environment, load
+from nexus.serving.matching import fingerprint
 from nexus.state.clock import SystemClock
 
 
@@ -100,6 +101,7 @@ class Serving:
                         clock=self._clock,
                         handed=handed_over(os.environ) if handed is None else handed,
                         log_path=log_path,
+                        fingerprint=fingerprint(stack, self._env),
                     )
                     await process.run(
                         self._control,
