@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
-    from nexus.serving.finding import daemon_tokens, find_daemon, matching_daemon, start_daemon, stop_daemon
+    from nexus.serving.finding import find_daemon, matching_daemon, start_daemon, stop_daemon
     from nexus.serving.process import Serving
     from nexus.serving.stdio import serve_stdio
+    from nexus.serving.tokens import daemon_tokens
     from nexus.state import NodeRegistry
     from nexus.workspace.files import FileSystem
     from nexus.workspace.manager import WorkspaceManager
@@ -91,7 +92,7 @@ _HOMES = {
     "WorkspaceStatus": "nexus.models.workspace",
     "connect": "nexus.app",
     "asgi_app": "nexus.gateway.asgi",
-    "daemon_tokens": "nexus.serving.finding",
+    "daemon_tokens": "nexus.serving.tokens",
     "discover": "nexus.app",
     "find_daemon": "nexus.serving.finding",
     "list_everywhere": "nexus.app",

@@ -1,24 +1,20 @@
-"""Finding, starting and ending the daemon of a repository, and the tokens for it."""
+"""Finding, starting and ending the daemon of a repository."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
 from pydantic import JsonValue
 
-from nexus.abc import Clock
 from nexus.daemon.discovery import Announcement, announced
 from nexus.daemon.launch import end, start_background
 from nexus.daemon.places import places
-from nexus.daemon.tokens import Tokens
 from nexus.git import find_repository
-from nexus.serving.composing import environment, load, tokens_of
+from nexus.serving.composing import environment, folder_of, load
 from nexus.serving.matching import fingerprint
-from nexus.state.clock import SystemClock
 
 _SLACK: Final = 10.0
 """Seconds that a daemon may take to end beside those in which requests end."""
@@ -38,7 +34,7 @@ async def find_daemon(
         NotARepository: When there is none.
         StateError: When the runtime folder is not this user's own.
     """
-    repository = await find_repository(_at(path))
+    repository = await find_repository(folder_of(path))
     return await to_thread.run_sync(announced, places(repository.root, environment(env)))
 
 
@@ -92,7 +88,7 @@ async def start_daemon(
 
     Cancellation: what was started is ended.
     """
-    repository = await find_repository(_at(path))
+    repository = await find_repository(folder_of(path))
     return await start_background(repository.root, module=_MODULE, flags=flags, env=env, timeout=timeout)
 
 
@@ -123,25 +119,3 @@ async def stop_daemon(
         timeout = stack.settings.daemon.drain.total_seconds() + _SLACK
     await end(found.process, timeout=timeout)
     return found
-
-
-async def daemon_tokens(
-    path: str | os.PathLike[str] = ".", *, env: Mapping[str, str] | None = None, clock: Clock | None = None
-) -> Tokens:
-    """Return what issues, revokes and rotates the tokens of this user's daemons. Whether one runs does not matter.
-
-    Args:
-        path: Any folder in a repository, whose configuration says where the node's state is.
-        env: As for :func:`find_daemon`.
-        clock: The time that tokens are judged by.
-
-    Raises:
-        NotARepository, ConfigError: When that cannot be known.
-    """
-    repository = await find_repository(_at(path))
-    stack = await load(repository.root, None, environment(env))
-    return tokens_of(stack, clock or SystemClock())
-
-
-def _at(path: str | os.PathLike[str]) -> Path:
-    return Path(path).expanduser()

@@ -23,8 +23,9 @@ from nexus.daemon.readiness import notify
 from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry
-from nexus.serving.composing import daemon_of, environment, load
+from nexus.serving.composing import environment, load
 from nexus.serving.matching import fingerprint
+from nexus.serving.tokens import daemon_of
 from nexus.state.clock import SystemClock
 
 

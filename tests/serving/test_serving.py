@@ -18,8 +18,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 import nexus
 from nexus.daemon.tokens import DEFAULT_LIFE, GRACE
 from nexus.errors import Busy, ConfigError, NexusError, NotARepository, PortInUse, StateError
-from nexus.serving.finding import daemon_tokens, find_daemon, stop_daemon
+from nexus.serving.finding import find_daemon, stop_daemon
 from nexus.serving.process import Serving
+from nexus.serving.tokens import daemon_tokens
 from nexus.testing.clock import ManualClock
 from tests.daemon.conftest import Certificate, certify, until
 from tests.daemon.talking import Talker
