@@ -118,6 +118,8 @@ async def dial(
     except InvalidURI as error:
         raise InvalidArgument(f"{text!r} is no address of a daemon: {error}") from None
     except InvalidHandshake as error:
+        if isinstance(error.__cause__, EOFError | OSError):
+            raise DaemonUnavailable(f"the connection to {text} was lost while it was made") from None
         raise ProtocolError(f"what answers at {text} is no daemon: {error}") from None
     return WebSocketTransport(connection, Peer(address=text))
 

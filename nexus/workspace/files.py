@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio.from_thread
+import anyio.lowlevel
 from typing_extensions import override
 
 from nexus.abc.files import FileReader, FileWriter, Watch
@@ -16,6 +17,8 @@ from nexus.handles.derived_files import DerivedFiles
 from nexus.handles.glob_pattern import Exclusion, GlobPattern
 from nexus.models.files import Edit, EditResult, Etag, FileInfo, FolderPage, GrepMatch, TransferResult
 from nexus.workspace import files_grep, files_read, files_remove, files_stream, files_transfer, files_watch, files_write
+from nexus.workspace.beneath import Tree
+from nexus.workspace.files_at_once import CachedFiles
 from nexus.workspace.files_watch import Wish
 from nexus.workspace.grep_pattern import Case, Needle
 from nexus.workspace.tree_access import TreeAccess
@@ -40,6 +43,7 @@ class FileSystem(DerivedFiles):
 
     def __init__(self, root: Path, *, aliases: Sequence[str] = ()) -> None:
         self._access = TreeAccess(root, tuple(aliases))
+        self._cached = CachedFiles(root)
 
     def __repr__(self) -> str:
         return f"<FileSystem {self._access.root}>"
@@ -62,7 +66,15 @@ class FileSystem(DerivedFiles):
         """
         if offset < 0 or (limit is not None and limit < 0):
             raise InvalidArgument(f"offset and limit cannot be negative: offset={offset}, limit={limit}")
-        return await self._access.do(path, lambda tree: files_read.read(tree, path, offset, limit))
+        at_once = self._cached.read(path, offset, limit)
+        if at_once is not None:
+            await anyio.lowlevel.checkpoint()
+            return at_once
+        return await self._access.do(path, lambda tree: self._read(tree, path, offset, limit))
+
+    def _read(self, tree: Tree, path: str, offset: int, limit: int | None) -> bytes:
+        self._cached.learn()
+        return files_read.read(tree, path, offset, limit)
 
     @override
     async def stat(self, path: str, *, follow: bool = True) -> FileInfo:

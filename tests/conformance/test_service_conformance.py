@@ -10,7 +10,7 @@ import pytest
 
 import nexus
 from nexus.testing import SERVICE_CASES, MakeService, ServiceCase, ServiceSubject, run_service_case
-from tests.workbench import Bench, make_bench
+from tests.workbench import Bench, git, make_bench
 
 ON_DOCKER = frozenset(
     {
@@ -48,11 +48,15 @@ def _remote(bench: Bench, *, over_socket: bool) -> MakeService:
     return make
 
 
-_SERVICES = {
-    "manager": _manager,
-    "memory": lambda bench: _remote(bench, over_socket=False),
-    "socket": lambda bench: _remote(bench, over_socket=True),
-}
+def _in_memory(bench: Bench) -> MakeService:
+    return _remote(bench, over_socket=False)
+
+
+def _over_a_socket(bench: Bench) -> MakeService:
+    return _remote(bench, over_socket=True)
+
+
+_SERVICES = {"manager": _manager, "memory": _in_memory, "socket": _over_a_socket}
 _ALL = [
     *(("manager", backend, case) for backend in ("mock", "local") for case in SERVICE_CASES),
     *(("memory", "mock", case) for case in SERVICE_CASES),
@@ -77,6 +81,8 @@ _ALL = [
 async def test_a_promise_is_kept(
     service: str, backend: str, case: ServiceCase, repository: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    git(repository, "config", "user.name", "T")
+    git(repository, "config", "user.email", "t@example.com")
     bench = make_bench(backend, repository, tmp_path, request)
     try:
         result = await run_service_case(case, _SERVICES[service](bench))

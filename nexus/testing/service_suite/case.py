@@ -11,7 +11,7 @@ from nexus.handles.workspaces import Workspaces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSubject:
-    """The service under test, open, on a repository with a file ``README.md`` and no workspaces."""
+    """The service under test, open, on a repository without workspaces, whose configuration says who commits."""
 
     name: str
     """For reports: ``manager on local``."""

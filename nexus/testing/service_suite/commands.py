@@ -25,7 +25,7 @@ async def status_and_output_are_a_result(check: ServiceCheck) -> None:
 async def output_comes_in_the_order_of_its_arrival(check: ServiceCheck) -> None:
     """What both streams print is told in the order in which it came."""
     one = await check.workspace()
-    done = await one.shell("for i in 1 2 3 4 5; do echo o$i; sleep 0.05; echo e$i >&2; sleep 0.05; done")
+    done = await one.shell("; ".join(f"echo o{i}; sleep 0.05; echo e{i} >&2; sleep 0.05" for i in range(1, 6)))
     wanted = "".join(f"o{i}\ne{i}\n" for i in range(1, 6))
     expect_equal(done.output, wanted, "both streams together")
 
@@ -157,10 +157,13 @@ async def signals_and_the_end_of_a_block(check: ServiceCheck) -> None:
     """A signal reaches the whole group, and leaving an owning block ends the command."""
     one = await check.workspace()
     process = await one.spawn("sh", "-c", "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.05; done")
-    lines = process.lines()
-    expect_equal(await anext(lines), "ready", "the first line")
+    printed = process.lines(merge=False)
+    expect_equal(await anext(printed), (Stream.STDOUT, "ready"), "the first line")
     await process.signal(15)
-    expect_equal(await anext(lines), "caught", "what the handler printed")
+    later = [
+        line async for stream, line in printed if stream is Stream.STDOUT
+    ]  # a shell may tell of its child's end, too
+    expect_equal(later, ["caught"], "what the handler printed")
     expect_equal((await process.wait()).exit_code, 7, "the status")
     async with one.spawn("sleep", "600", grace=0.5) as sleeper:
         await anext(aiter(sleeper))
@@ -171,8 +174,14 @@ async def signals_and_the_end_of_a_block(check: ServiceCheck) -> None:
 async def a_cancelled_call_ends_its_command(check: ServiceCheck) -> None:
     """When the call is cancelled the command is ended before it returns."""
     one = await check.workspace()
-    with anyio.move_on_after(0.5):
-        await one.shell("echo $$ > pid; sleep 600")
+
+    async def written() -> bool:
+        return await one.fs.exists("pid") and (await one.fs.read_text("pid")).endswith("\n")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.shell, "echo $$ > pid; sleep 600")
+        await eventually(written, "the command has begun")
+        group.cancel_scope.cancel()
     pid = (await one.fs.read_text("pid")).strip()
 
     async def dead() -> bool:

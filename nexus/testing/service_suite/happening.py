@@ -40,7 +40,7 @@ async def logs_and_numbers_are_told(check: ServiceCheck) -> None:
     expect(stats.model_dump(), "what it uses is told")
 
     async def read() -> None:
-        async for _ in check.service.logs("none"):
+        async for _ in check.service.logs("absent"):
             pass
 
     await expect_error(WorkspaceNotFound, read, "the log of what is not there")

@@ -45,16 +45,20 @@ async def lists_are_filtered(check: ServiceCheck) -> None:
 async def errors_are_told_by_their_class(check: ServiceCheck) -> None:
     """What is wrong is an error of its own class, with the same code and a hint where there is one."""
     await check.service.create("one", start=False)
-    taken = await expect_error(AlreadyExists, lambda: check.service.create("one"), "creating it twice")
+
+    async def again() -> None:
+        await check.service.create("one")
+
+    taken = await expect_error(AlreadyExists, again, "creating it twice")
     expect("one" in str(taken), f"the message names it: {taken}")
-    missing = await expect_error(WorkspaceNotFound, lambda: check.service.start("none"), "starting what is not there")
+    missing = await expect_error(WorkspaceNotFound, lambda: check.service.start("absent"), "starting what is not there")
     expect(isinstance(missing, LookupError), "it is a LookupError as well")
-    try:
-        check.service.create("No Name!")
-    except InvalidName as error:
-        expect(error.hint, "the hint says which name would do")
-    else:
-        expect(False, "a name that breaks the rule is refused at once")
+
+    async def misname() -> None:
+        await check.service.create("No Name!")
+
+    wrong = await expect_error(InvalidName, misname, "a name that breaks the rule")
+    expect(isinstance(wrong, InvalidName) and wrong.hint, "the hint says which name would do")
     await expect_error(StateConflict, lambda: check.service.resume("one"), "resuming what was never paused")
 
 
@@ -70,7 +74,7 @@ async def stop_start_pause_resume(check: ServiceCheck) -> None:
         (one.stop, WorkspaceStatus.STOPPED),
         (one.start, WorkspaceStatus.RUNNING),
     ):
-        info: WorkspaceInfo = await act()  # type: ignore[operator] # each is a method of its own
+        info: WorkspaceInfo = await act()
         expect_equal(info.status, wanted, f"the status after {act.__name__}")
         expect_equal(await one.status(), wanted, "the status that is seen")
 
@@ -174,8 +178,8 @@ async def housekeeping_is_told(check: ServiceCheck) -> None:
 @case
 async def settings_are_explained(check: ServiceCheck) -> None:
     """A setting's value is told, and which layer it comes from."""
-    value = await check.service.setting("backend")
-    explained = await check.service.explain("backend")
+    value = await check.service.setting("defaults.backend")
+    explained = await check.service.explain("defaults.backend")
     expect_equal(explained.value, value, "the value in the explanation")
     expect(explained.layers, "the layers are told")
 
