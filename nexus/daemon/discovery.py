@@ -77,10 +77,17 @@ def announce(places: Places, announcement: Announcement) -> None:
         write_atomic(folder, path.name, data, durable=False)
 
 
-def withdraw(places: Places) -> None:
-    """Remove it. The caller holds the daemon's lock, so that it is the caller's own. Blocks."""
+def withdraw(places: Places, process: ProcessState) -> None:
+    """Remove it, where it still is this process's own. Blocks.
+
+    Args:
+        places: Where it is.
+        process: This process, which runs.
+    """
     with suppress(OSError, StateError), own_folder(places.anchor, places.folder) as folder:
-        remove(folder, places.announcement.name, durable=False)
+        found = announced(places)
+        if found is not None and found.process == process:
+            remove(folder, places.announcement.name, durable=False)
 
 
 def announced(places: Places) -> Announcement | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from nexus.daemon.attending import told
 from nexus.daemon.call import Call, Route, Routes
 from nexus.daemon.hub import require_all
 from nexus.daemon.keyed import Report, Work
@@ -117,7 +118,7 @@ class Requests:
             id = f"rq_{uuid.uuid4().hex[:12]}"  # noqa: A001
             fault = fault_of(error, request_id=id)
             if fault.data.get("code") == "INTERNAL":
-                _log.exception("request %s (%s) failed", id, request.method)
+                _log.error("request %s (%s) failed: %s", id, request.method[:64], told(error))
             return fault
 
     def _refused(self, request: Request, error: AuthError) -> None:

@@ -38,6 +38,7 @@ from nexus.state import lock
 _TAKEN_WITHIN: Final = 0.5
 """Seconds to wait for the lock: a daemon that is just ending lets go of it."""
 _AGAIN_AFTER: Final = 30.0
+_LOOK_AGAIN: Final = 60.0
 
 _log: Final = logging.getLogger("nexus.daemon")
 
@@ -155,7 +156,8 @@ class DaemonProcess:
         self._listeners: list[tuple[Listener, bool]] = []
         self._socket: Path | None = None
         self._url: str | None = None
-        self._me: ProcessState | None = None
+        self._me = identify() or ProcessState(pid=os.getpid(), start_time=0, boot_id="")
+        self._identity: tuple[int, int] | None = None
 
     async def run(
         self,
@@ -180,15 +182,15 @@ class DaemonProcess:
 
         Cancellation: connections are ended at once, and nothing is left of it but what it served.
         """
-        self._me = identify()
         started_at = self._clock.now()
         async with AsyncExitStack() as opened:
             await self._listen(opened)
-            opened.callback(withdraw, self._places)
+            opened.callback(withdraw, self._places, self._me)
             ready(await self._announce(started_at))
             _log.info("serving %s on %s", self._root, " and ".join(filter(None, (str(self._socket), self._url))))
             async with anyio.create_task_group() as group:
                 group.start_soon(self._renew, started_at)
+                group.start_soon(self._stay, control)
                 group.start_soon(self._reload, control, reread, log)
                 for name, task in (background or {}).items():
                     group.start_soon(_kept_going, name, task, self._clock)
@@ -224,7 +226,8 @@ class DaemonProcess:
             ours = bound not in self._handed
             self._socket = self._places.socket if ours else Path(bound.getsockname())
             if ours:
-                opened.callback(remove_unix, self._places.anchor, self._places.folder, self._places.socket.name)
+                self._identity = _file_at(self._places.socket)
+                opened.callback(self._remove_socket)
         else:
             host, port = bound.getsockname()[:2]
             plan.check_exposure(self._settings, host)
@@ -238,12 +241,11 @@ class DaemonProcess:
 
     async def _announce(self, started_at: datetime) -> Announcement:
         issued = await to_thread.run_sync(self._issue)
-        me = self._me or ProcessState(pid=os.getpid(), start_time=0, boot_id="")
         announcement = Announcement(
             version=nexus.__version__,
-            pid=me.pid,
-            start_time=me.start_time,
-            boot_id=me.boot_id,
+            pid=self._me.pid,
+            start_time=self._me.start_time,
+            boot_id=self._me.boot_id,
             started_at=started_at,
             socket=self._socket,
             url=self._url,
@@ -268,9 +270,22 @@ class DaemonProcess:
             except NexusError as error:
                 _log.warning("the daemon could not be announced again: %s", error.message)
 
+    async def _stay(self, control: Control) -> None:
+        """Stop once nobody finds the daemon any more: the runtime folder goes with its user's last session."""
+        while self._identity is not None:
+            await self._clock.sleep(_LOOK_AGAIN)
+            if _file_at(self._places.socket) != self._identity:
+                _log.warning("the socket %s was removed, so that nobody can connect any more", self._socket)
+                control.stop()
+                return
+
+    def _remove_socket(self) -> None:
+        if _file_at(self._places.socket) == self._identity:  # another daemon's may be there by now
+            remove_unix(self._places.anchor, self._places.folder, self._places.socket.name)
+
     async def _drain(self) -> None:
         _log.info("stopping: requests have %g s to end", self._settings.drain.total_seconds())
-        withdraw(self._places)
+        withdraw(self._places, self._me)
         for listener, _ in self._listeners:
             listener.refuse()
         with anyio.move_on_after(self._settings.drain.total_seconds()) as limit:
@@ -308,6 +323,14 @@ class DaemonProcess:
             tls.renew(self._tls, settings.tls.cert, settings.tls.key)
         elif (self._tls is None) != (settings.tls is None):
             _log.warning("whether connections are encrypted has changed, which takes a restart")
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def _kept_going(name: str, task: Callable[[], Awaitable[None]], clock: Clock) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 from pydantic import JsonValue
 
 import nexus.app
 from nexus.abc import Clock
-from nexus.config import DaemonSettings
+from nexus.config import ConfigStack, DaemonSettings
+from nexus.daemon.attending import told
 from nexus.daemon.discovery import Announcement
-from nexus.daemon.log import logging_to
+from nexus.daemon.log import DaemonLog, logging_to
 from nexus.daemon.places import places, state_folder
 from nexus.daemon.process import Control, DaemonProcess, single
 from nexus.daemon.readiness import notify
@@ -27,6 +30,8 @@ from nexus.serving.composing import environment, load
 from nexus.serving.matching import fingerprint
 from nexus.serving.tokens import daemon_of
 from nexus.state.clock import SystemClock
+
+_log: Final = logging.getLogger("nexus.daemon")
 
 
 class Serving:
@@ -81,36 +86,51 @@ class Serving:
         with anyio.CancelScope() as self._scope:
             repository = await find_repository(self._path)
             stack = await load(repository.root, self._flags, self._env)
-            settings, where = stack.settings.daemon, places(repository.root, self._env)
-            log_path = state_folder(stack.settings.state_dir) / f"{where.name}.log"
-            log_limits = {"size": settings.log_size, "files": settings.log_files}
-            with logging_to(log_path, **log_limits, also_to_stderr=show_log) as log:
-                async with (
-                    single(where, repository.root),
-                    nexus.app.open(
-                        repository.root, config=stack, env=self._env, providers=self._providers, clock=self._clock
-                    ) as nx,
-                    daemon_of(nx, stack, self._clock) as daemon,
-                ):
-                    process = DaemonProcess(
-                        places=where,
-                        root=repository.root,
-                        settings=settings,
-                        served=daemon,
-                        door=daemon.door,
-                        tokens=daemon.tokens,
-                        clock=self._clock,
-                        handed=handed_over(os.environ) if handed is None else handed,
-                        log_path=log_path,
-                        fingerprint=fingerprint(stack, self._env),
-                    )
-                    await process.run(
-                        self._control,
-                        ready=partial(self._ready, ready),
-                        reread=partial(self._reread, repository.root),
-                        log=log,
-                        background={"watching idleness": nx.watch_idle, "watching ports": nx.watch_ports},
-                    )
+            settings, name = stack.settings.daemon, places(repository.root, self._env).name
+            log_path = state_folder(stack.settings.state_dir) / f"{name}.log"
+            limits = {"size": settings.log_size, "files": settings.log_files}
+            with logging_to(log_path, **limits, also_to_stderr=show_log) as log:
+                try:
+                    await self._serve(repository.root, stack, log, log_path, ready=ready, handed=handed)
+                except Exception as error:
+                    _log.error("the daemon ends: %s", told(error))
+                    raise
+
+    async def _serve(
+        self,
+        root: Path,
+        stack: ConfigStack,
+        log: DaemonLog,
+        log_path: Path,
+        *,
+        ready: Callable[[Announcement], None],
+        handed: Sequence[socket.socket] | None,
+    ) -> None:
+        where = places(root, self._env)
+        async with (
+            single(where, root),
+            nexus.app.open(root, config=stack, env=self._env, providers=self._providers, clock=self._clock) as nx,
+            daemon_of(nx, stack, self._clock) as daemon,
+        ):
+            process = DaemonProcess(
+                places=where,
+                root=root,
+                settings=stack.settings.daemon,
+                served=daemon,
+                door=daemon.door,
+                tokens=daemon.tokens,
+                clock=self._clock,
+                handed=handed_over(os.environ) if handed is None else handed,
+                log_path=log_path,
+                fingerprint=fingerprint(stack, self._env),
+            )
+            await process.run(
+                self._control or Control(),
+                ready=partial(self._ready, ready),
+                reread=partial(self._reread, root),
+                log=log,
+                background={"watching idleness": nx.watch_idle, "watching ports": nx.watch_ports},
+            )
 
     def stop(self) -> None:
         """Have it end what is under way and stop; called again, it ends at once."""

@@ -21,6 +21,7 @@ from nexus.errors import Busy, ConfigError, NexusError, NotARepository, PortInUs
 from nexus.serving.finding import find_daemon, stop_daemon
 from nexus.serving.process import Serving
 from nexus.serving.tokens import daemon_tokens
+from nexus.state.clock import SystemClock
 from nexus.testing.clock import ManualClock
 from tests.daemon.conftest import Certificate, certify, until
 from tests.daemon.talking import Talker
@@ -101,6 +102,38 @@ async def waits(client: Talker) -> int:
     while (await client.answer(await client.ask("fs.stat", workspace="a", path="begun"))).get("error"):
         pass
     return asked
+
+
+async def test_it_ends_when_nobody_finds_it_any_more_and_leaves_its_follower_alone(daemons: Daemons) -> None:
+    daemons.clock = clock = ManualClock()
+    async with daemons.here():
+        for path in (daemons.places.socket, daemons.places.lock, daemons.places.announcement):
+            path.unlink()
+        daemons.clock = SystemClock()
+        async with daemons.here() as (second, _):
+            while "info stopped" not in daemons.log:
+                clock.advance(60)
+                await anyio.sleep(0.005)
+            assert "nobody can connect any more" in daemons.log
+            assert await daemons.subject(second) == "local"
+
+
+async def test_a_token_that_is_taken_back_ends_its_connections(daemons: Daemons) -> None:
+    daemons.clock = clock = ManualClock()
+    tokens = await daemon_tokens(daemons.root, env=daemons.env, clock=clock)
+    one, other = (tokens.issue(subject=name, scopes=["exec"]) for name in ("one", "other"))
+    async with (
+        daemons.here() as (found, _),
+        daemons.talking(found, one.token) as client,
+        daemons.talking(found, other.token) as friend,
+    ):
+        tokens.revoke(one.token_id)
+        assert (await client.refused("workspace.list"))["data"]["code"] == "UNAUTHENTICATED"
+        while client.plain.close_code is None:
+            clock.advance(5)
+            await anyio.sleep(0.005)
+        assert client.plain.close_code == 4001
+        assert (await friend.refused("workspace.list"))["data"]["code"] == "SCOPE_DENIED"
 
 
 async def test_requests_that_are_under_way_may_end(daemons: Daemons, fifo: Path) -> None:
