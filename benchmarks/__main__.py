@@ -12,7 +12,7 @@ import anyio
 from benchmarks.harness import Sample, environment, table
 from nexus.errors import ProviderUnavailable
 
-MODULES = ("imports", "configuration", "leases", "listing", "worktrees", "commands", "containers")
+MODULES = ("imports", "configuration", "leases", "listing", "worktrees", "commands", "containers", "daemon")
 
 
 async def run(names: list[str], rounds: int) -> list[Sample]:

@@ -146,7 +146,8 @@ class Link:
 
         Cancellation: the daemon is told. Where something may have been changed its answer is waited for, a minute at most.
         """
-        async with self._slots:
+        await self._slot()
+        try:
             id, pending = self._ask(method, params, progress, on_result)  # noqa: A001
             try:
                 await pending.answered.wait()
@@ -157,10 +158,18 @@ class Link:
                     with anyio.move_on_after(_UNDOING, shield=True):
                         await pending.answered.wait()
                 raise
+        finally:
+            self._slots.release()
         outcome = pending.outcome[0]
         if isinstance(outcome, NexusError):
             raise outcome
         return cast("R", outcome)
+
+    async def _slot(self) -> None:
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._slots.acquire()
 
     def post(self, method: Method[P, R], params: P) -> None:
         """Ask, and do not wait for the answer."""

@@ -90,7 +90,7 @@ class ServedConnection:
         self._outlets: dict[int, FeedOutlet] = {}
         self._inlets: dict[int, Inlet] = {}
         self._pages: dict[str, Pages[object]] = {}
-        self._close: tuple[int, str] = (1000, "")
+        self._close: tuple[int, str] | None = None
 
     async def serve(self) -> None:
         """Serve until the connection ends, however it does. Commands and keyed work go on; everything else has ended.
@@ -102,14 +102,13 @@ class ServedConnection:
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.start_soon(self._write)
-                await self._read()
-                group.cancel_scope.cancel()
+                group.start_soon(self._begin)
         finally:
             self.hub.connections -= 1
             self._leave()
             with anyio.move_on_after(_CLOSING, shield=True):
                 await self._close_pages()
-                await self.transport.aclose(*self._close)
+                await self.transport.aclose(*(self._close or (1000, "")))
 
     # Out ------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +155,7 @@ class ServedConnection:
         self._stop(_DRAINING, "the daemon ends")
 
     def _stop(self, code: int, reason: str) -> None:
-        if self._close == (1000, ""):
+        if self._close is None:
             self._close = (code, reason)
         if self._group is not None:
             self._group.cancel_scope.cancel()
@@ -262,25 +261,51 @@ class ServedConnection:
         except NexusError as error:
             self.end(error)
 
-    async def _read(self) -> None:
+    async def _begin(self) -> None:
+        """Find out who is there, then serve them."""
         try:
             with anyio.move_on_after(PATIENCE) as patience:
                 await greet(self)
-            if patience.cancelled_caught:
-                self._stop(4001, "no valid token in time")
-                return
+        except NexusError as error:
+            self.end(error)
+            return
+        if patience.cancelled_caught:
+            self._stop(4001, "no valid token in time")
+            return
+        await self._read()
+
+    async def _read(self) -> None:
+        """Read until a request comes; let another task go on reading, and answer it here: no time passes on the way to another task."""
+        try:
             while True:
+                request: Request | None = None
                 for event in self.wire.receive(await self.transport.receive()):
-                    self._take(event)
+                    if isinstance(event, Request):
+                        request = event
+                    else:
+                        self._take(event)
                 self.flush()
                 await self._writer.calm()
+                if request is not None:
+                    running = self._requests.begin(request)
+                    if running is not None:
+                        self.group.start_soon(self._read)
+                        await self._requests.answer(request, running)
+                        return
+                    self.flush()
+        except NexusError as error:
+            self.end(error)
+
+    async def answer_now(self) -> None:
+        """Send the answers that wait."""
+        try:
+            self._writer.say(self.wire.take_outgoing(), wake=False)
+            await self._writer.push()
         except NexusError as error:
             self.end(error)
 
     def _take(self, event: Event) -> None:
         match event:
-            case Request():
-                self._requests.begin(event)
             case Cancelled(id=id):
                 self._requests.cancel(id)
             case StreamData(stream=stream, data=data) if stream in self._inlets:

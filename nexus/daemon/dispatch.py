@@ -32,7 +32,7 @@ _log: Final = logging.getLogger("nexus.daemon")
 
 
 @dataclass(slots=True)
-class _Running:
+class Running:
     """A request that is worked on."""
 
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -57,23 +57,23 @@ class Requests:
     def __init__(self, connection: ServedConnection, routes: Routes) -> None:
         self._connection = connection
         self._routes = routes
-        self._running: dict[MessageId, _Running] = {}
+        self._running: dict[MessageId, Running] = {}
         self._rate = RateLimit(_PER_SECOND, _BURST)
 
-    def begin(self, request: Request) -> None:
-        """Work on a request at the same time as on others, unless there are too many."""
+    def begin(self, request: Request) -> Running | None:
+        """Take note of a request, to be worked on at the same time as others; ``None`` when it is refused, and answered."""
         hub = self._connection.hub
+        most = hub.limits.in_flight
         if hub.draining:
             self._connection.wire.fail(request.id, fault_of(DaemonUnavailable("the daemon is stopping", hint=_LATER)))
-            return
-        most = hub.limits.in_flight
+            return None
         if len(self._running) >= most or not self._rate.take(time.monotonic()):
             why = Busy(f"{most} requests are being worked on" if len(self._running) >= most else "too many requests")
             self._connection.wire.fail(request.id, fault_of(why))
-            return
-        running = self._running[request.id] = _Running()
+            return None
+        running = self._running[request.id] = Running()
         hub.began()
-        self._connection.group.start_soon(self._answer, request, running)
+        return running
 
     def cancel(self, id: MessageId) -> None:  # noqa: A002 - JSON-RPC's word
         """Take note that the answer to a request is not wanted any more."""
@@ -82,7 +82,8 @@ class Requests:
             running.unwanted = True
             running.scope.cancel()
 
-    async def _answer(self, request: Request, running: _Running) -> None:
+    async def answer(self, request: Request, running: Running) -> None:
+        """Carry a request out, and send the answer."""
         wire = self._connection.wire
         try:
             with running.scope:
@@ -93,7 +94,7 @@ class Requests:
         finally:
             self._running.pop(request.id, None)
             self._connection.hub.ended()
-        self._connection.flush()
+        await self._connection.answer_now()
 
     def _respond(self, request: Request, result: Model | Fault) -> None:
         wire = self._connection.wire
@@ -105,7 +106,7 @@ class Requests:
         except NexusError as error:
             wire.fail(request.id, fault_of(error))
 
-    async def _outcome(self, request: Request, running: _Running) -> Model | Fault:
+    async def _outcome(self, request: Request, running: Running) -> Model | Fault:
         try:
             return await self._carry_out(request, running)
         except NexusError as error:
@@ -128,7 +129,7 @@ class Requests:
             "refused %s of %s from %s: %s", request.method[:64], who, self._connection.transport.peer, error.code
         )
 
-    async def _carry_out(self, request: Request, running: _Running) -> Model:
+    async def _carry_out(self, request: Request, running: Running) -> Model:
         connection = self._connection
         principal, hub = connection.principal, connection.hub
         if principal is None:
@@ -152,7 +153,7 @@ class Requests:
         raise OperationTimeout(f"{route.method.name} did not end within {limit:g} s")
 
     async def _act(
-        self, request: Request, route: Route, params: Model, principal: Principal, running: _Running
+        self, request: Request, route: Route, params: Model, principal: Principal, running: Running
     ) -> Model:
         connection, hub = self._connection, self._connection.hub
         report = self._report(request)

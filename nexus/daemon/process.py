@@ -6,8 +6,8 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,22 +21,18 @@ from nexus.abc.transport import Transport
 from nexus.config import DaemonSettings
 from nexus.daemon import plan, tls
 from nexus.daemon.attending import told
-from nexus.daemon.discovery import Announcement, announce, announced, withdraw
+from nexus.daemon.discovery import Announcement, announce, withdraw
 from nexus.daemon.door import Door
 from nexus.daemon.log import DaemonLog
 from nexus.daemon.places import Places
 from nexus.daemon.principal import ALL_SCOPES
-from nexus.daemon.private_file import own_folder
 from nexus.daemon.sockets import bind_tcp, bind_unix, remove_unix
 from nexus.daemon.tokens import DEFAULT_LIFE, IssuedToken, Tokens
 from nexus.daemon.websocket import Listener, listen
-from nexus.errors import Busy, NexusError
+from nexus.errors import NexusError
 from nexus.models.workspace import ProcessState
 from nexus.processes import identify
-from nexus.state import lock
 
-_TAKEN_WITHIN: Final = 0.5
-"""Seconds to wait for the lock: a daemon that is just ending lets go of it."""
 _AGAIN_AFTER: Final = 30.0
 _LOOK_AGAIN: Final = 60.0
 
@@ -75,41 +71,6 @@ class Control:
         """Return when it is to read its settings again."""
         await self._reload.wait()
         self._reload = anyio.Event()
-
-
-@asynccontextmanager
-async def single(places: Places, root: Path) -> AsyncIterator[None]:
-    """Be the one daemon of a repository for the block. The kernel holds the lock: whoever is killed lets go of it.
-
-    Raises:
-        Busy: When there is one; ``details["pid"]`` names its process.
-        StateError: When the runtime folder is not this user's own.
-    """
-    await to_thread.run_sync(_make_runtime_folder, places)
-    try:
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(lock(places.lock, purpose=f"daemon of {root}", timeout=_TAKEN_WITHIN))
-            keep = held.pop_all()
-    except Busy as error:
-        raise _second(root, error, await to_thread.run_sync(announced, places)) from error
-    async with keep:
-        yield
-
-
-def _make_runtime_folder(places: Places) -> None:
-    with own_folder(places.anchor, places.folder, create=True):
-        pass
-
-
-def _second(root: Path, error: Busy, first: Announcement | None) -> Busy:
-    holder = error.details.get("holder")
-    pid = first.pid if first is not None else holder.get("pid") if isinstance(holder, Mapping) else None
-    who = f"process {pid}" if pid is not None else "a process that has not said who it is yet"
-    return Busy(
-        f"a daemon for {root} runs already: {who}",
-        hint="use it, or end it first: boulder daemon stop",
-        details={"pid": pid if isinstance(pid, int) else None, "root": str(root)},
-    )
 
 
 class DaemonProcess:
@@ -168,7 +129,7 @@ class DaemonProcess:
         log: DaemonLog | None = None,
         background: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     ) -> None:
-        """Serve until ``control`` says stop. The caller holds :func:`single`.
+        """Serve until ``control`` says stop. The caller holds :func:`~nexus.daemon.single.single`.
 
         Args:
             control: Tells it what to do.

@@ -32,11 +32,16 @@ class Writer:
         self._waiting = 0
         self._turns: deque[Outlet] = deque()
         self._queued: set[int] = set()
+        self._busy = False
         self._something = anyio.Event()
         self._calm = anyio.Event()
 
-    def say(self, messages: list[str | bytes]) -> None:
+    def say(self, messages: list[str | bytes], *, wake: bool = True) -> None:
         """Send these before any stream.
+
+        Args:
+            messages: What is to be sent.
+            wake: Whether the task that sends is told; otherwise :meth:`push` follows.
 
         Raises:
             SlowConsumer: When too much waits already.
@@ -45,7 +50,8 @@ class Writer:
             return
         self._first.extend(messages)
         self._waiting += sum(map(len, messages))
-        self._something.set()
+        if wake:
+            self._something.set()
         if self._waiting > self._most:
             raise SlowConsumer(f"{self._waiting} bytes wait for a client that does not read")
 
@@ -70,15 +76,34 @@ class Writer:
             ConnectionLost: When the connection has ended.
         """
         while True:
-            message = self._next()
+            message = None if self._busy else self._next()
             if message is None:
                 self._something = anyio.Event()
                 await self._something.wait()
                 continue
+            await self._send(message)
+
+    async def push(self) -> None:
+        """Send the answers that wait from here, without a way through another task; nothing where somebody is at it already.
+
+        Raises:
+            SlowConsumer, ConnectionLost: As :meth:`run`.
+        """
+        while self._first and not self._busy:
+            message = self._first.popleft()
+            self._waiting -= len(message)
+            await self._send(message)
+        self._something.set()
+
+    async def _send(self, message: str | bytes) -> None:
+        self._busy = True
+        try:
             with anyio.move_on_after(SEND_PATIENCE) as patience:
                 await self._transport.send(message)
-            if patience.cancelled_caught:
-                raise SlowConsumer(f"a client took nothing for {SEND_PATIENCE:g} s")
+        finally:
+            self._busy = False
+        if patience.cancelled_caught:
+            raise SlowConsumer(f"a client took nothing for {SEND_PATIENCE:g} s")
 
     def _next(self) -> str | bytes | None:
         if self._first:

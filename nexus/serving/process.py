@@ -21,8 +21,9 @@ from nexus.daemon.attending import told
 from nexus.daemon.discovery import Announcement
 from nexus.daemon.log import DaemonLog, logging_to
 from nexus.daemon.places import places, state_folder
-from nexus.daemon.process import Control, DaemonProcess, single
+from nexus.daemon.process import Control, DaemonProcess
 from nexus.daemon.readiness import notify
+from nexus.daemon.single import single
 from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry

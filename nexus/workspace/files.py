@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 import anyio.from_thread
 import anyio.lowlevel
@@ -22,6 +23,9 @@ from nexus.workspace.files_at_once import CachedFiles
 from nexus.workspace.files_watch import Wish
 from nexus.workspace.grep_pattern import Case, Needle
 from nexus.workspace.tree_access import TreeAccess
+
+_IN_A_ROW: Final = 8
+"""Reads that wait for nothing before other tasks have their turn."""
 
 
 class FileSystem(DerivedFiles):
@@ -44,6 +48,7 @@ class FileSystem(DerivedFiles):
     def __init__(self, root: Path, *, aliases: Sequence[str] = ()) -> None:
         self._access = TreeAccess(root, tuple(aliases))
         self._cached = CachedFiles(root)
+        self._reads = 0
 
     def __repr__(self) -> str:
         return f"<FileSystem {self._access.root}>"
@@ -68,9 +73,17 @@ class FileSystem(DerivedFiles):
             raise InvalidArgument(f"offset and limit cannot be negative: offset={offset}, limit={limit}")
         at_once = self._cached.read(path, offset, limit)
         if at_once is not None:
-            await anyio.lowlevel.checkpoint()
+            await self._let_others()
             return at_once
         return await self._access.do(path, lambda tree: self._read(tree, path, offset, limit))
+
+    async def _let_others(self) -> None:
+        """Be a place where a cancellation is seen, and let other tasks run now and then: often enough, seldom enough to stay quick."""
+        self._reads = (self._reads + 1) % _IN_A_ROW
+        if self._reads == 0:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await anyio.lowlevel.checkpoint_if_cancelled()
 
     def _read(self, tree: Tree, path: str, offset: int, limit: int | None) -> bytes:
         self._cached.learn()
