@@ -9,7 +9,8 @@
 
 The map: :func:`open` gives a :class:`WorkspaceManager` for a repository; ``create`` and ``attach`` give a :class:`Workspace`;
 ``exec``, ``shell`` and ``spawn`` run commands in it and give an :class:`ExecResult` or a :class:`Process`; ``fs`` holds its files,
-``terminals`` its terminals.
+``terminals`` its terminals, ``git`` its history; ``connect`` and ``open_port`` lead to what listens inside. :mod:`nexus.notebook`
+shows all of it in notebooks.
 :class:`ConfigStack` reads the five layers of configuration, :class:`PortAllocator` leases host ports, :class:`Provider` is what a
 backend implements, and :class:`NexusError` the root of every error. Everything else lives in :mod:`nexus.errors`,
 :mod:`nexus.models`, :mod:`nexus.abc`, :mod:`nexus.config` and :mod:`nexus.testing`.
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nexus.abc import Instance, ProcessHandle, Provider
+    from nexus.abc import FileAccess, GitAccess, Instance, ProcessHandle, Provider
     from nexus.abc.service import WorkspaceService
     from nexus.app import connect, discover, list_everywhere, open  # noqa: A004
     from nexus.client.backoff import Backoff
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from nexus.handles.workspace import Workspace
     from nexus.models.execution import ExecResult, Exited, Gap, Output, OutputLimit, Pty, Started, Stream
     from nexus.models.ids import slugify
-    from nexus.models.ports import PortMapping
+    from nexus.models.ports import OpenedPort, PortMapping
     from nexus.models.terminals import TerminalInfo
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
@@ -62,12 +63,15 @@ _HOMES = {
     "DaemonInfo": "nexus.daemon.discovery",
     "ExecResult": "nexus.models.execution",
     "Exited": "nexus.models.execution",
+    "FileAccess": "nexus.abc",
     "FileSystem": "nexus.workspace.files",
     "Gap": "nexus.models.execution",
+    "GitAccess": "nexus.abc",
     "Instance": "nexus.abc",
     "NexusClient": "nexus.client.service",
     "NexusError": "nexus.errors",
     "NodeRegistry": "nexus.state",
+    "OpenedPort": "nexus.models.ports",
     "Operation": "nexus.handles.operation",
     "Output": "nexus.models.execution",
     "OutputLimit": "nexus.models.execution",
@@ -132,7 +136,10 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "NexusClient",
     "connect",
     # Work in a workspace
+    "FileAccess",
     "FileSystem",
+    "GitAccess",
+    "OpenedPort",
     "Operation",
     "Process",
     "Terminal",

@@ -79,6 +79,21 @@ async def prune(
         cli.show(await nx.prune(dry_run=dry_run, older_than=age, max_disk=limit), empty="nothing was kept")
 
 
+@command(commands, "prebuild")
+async def prebuild(
+    cli: Cli,
+    start: Annotated[
+        str, typer.Option("--from", metavar="COMMIT", help="The commit whose files the scripts see.")
+    ] = "HEAD",
+    force: Annotated[bool, typer.Option("--force", help="Make it anew where it is there.")] = False,
+) -> None:
+    """Keep what pre-start and post-create come to as an image that new workspaces begin from. Scripts run without secrets."""
+    async with cli.open() as nx:
+        with cli.progress() as progress:
+            outcome = await nx.prebuild(start_point=start, force=force, progress=progress)
+    cli.show(outcome)
+
+
 @command(commands, "trust")
 async def trust(
     cli: Cli,

@@ -29,6 +29,7 @@ from nexus.models.instances import (
 )
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
+from nexus.models.prebuilds import Prebuild
 from nexus.models.resources import ResourceAllocation
 
 
@@ -152,6 +153,26 @@ class SupportsPortChange(Protocol):
 
 
 @runtime_checkable
+class SupportsPrebuilds(Protocol):
+    """A provider whose workspaces begin from images, and that can make one of a workspace's own files."""
+
+    async def image_identity(self, image: str) -> str | None:
+        """Return what an image's name stands for now; ``None`` when it is not there."""
+
+    async def prebuilds(self, labels: Mapping[str, str]) -> tuple[Prebuild, ...]:
+        """Return the prebuilt images that carry these labels, the newest first."""
+
+    async def keep_prebuild(self, ref: InstanceRef, prebuild: Prebuild) -> Prebuild:
+        """Keep a stopped workspace's own files (no mount, no memory) as an image of this key, and return it as it is then.
+
+        Cancellation: it is made whole, or not at all.
+        """
+
+    async def remove_prebuild(self, key: str) -> bool:
+        """Remove the image of this key; say whether one was removed. One that a workspace began from stays as long as that."""
+
+
+@runtime_checkable
 class SupportsSecretFiles(Protocol):
     """It has a place in memory where programs inside find secrets as files: never on a disk, gone when it stops."""
 
@@ -212,7 +233,7 @@ class KeptProcess(ProcessHandle, Protocol):
 
 @runtime_checkable
 class SupportsKeeping(Protocol):
-    """Its commands can outlive whoever started them, and be joined again by another program."""
+    """Capability ``keeping``: its commands can outlive whoever started them, and be joined again by another program."""
 
     async def kept(self) -> frozenset[ExecId]:
         """Return the commands that can be joined: those that run, and some that have ended; none while it does not run."""
@@ -278,6 +299,17 @@ class SupportsStats(Protocol):
 
         Raises:
             WorkspaceStopped: When it does not run.
+        """
+
+
+@runtime_checkable
+class SupportsMakingAhead(Protocol):
+    """Of a provider: a part of an instance can be made while its tree is not there yet."""
+
+    async def make_ahead(self, spec: InstanceSpec) -> None:
+        """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
+
+        ``create`` finds what is there, and ``destroy`` removes it by the id alone, whether or not ``create`` was ever called.
         """
 
 

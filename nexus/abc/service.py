@@ -25,6 +25,7 @@ from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -115,6 +116,25 @@ class WorkspaceService(Protocol):
         max_disk: int | None = None,
     ) -> tuple[PruneAction, ...]:
         """Remove what was kept of workspaces that were destroyed long ago. Nothing younger than ``older_than`` goes."""
+
+    async def prebuild(
+        self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
+    ) -> PrebuildOutcome:
+        """Keep what ``pre-start`` and ``post-create`` come to as an image that new workspaces begin from.
+
+        The scripts run in a workspace of their own, without secrets, and without services. Nothing is made where it is there already.
+
+        Args:
+            start_point: The commit whose files the scripts see.
+            force: Whether it is made anew when it is there.
+            progress: Told how it goes.
+
+        Raises:
+            HookFailed: When a script fails; nothing is kept then.
+            Busy: When somebody else prebuilds for very long.
+
+        Cancellation: nothing is kept, and the workspace is destroyed.
+        """
 
     async def sync(self, name: str) -> SyncOutcome:
         """Fetch, and fast-forward its branch where that is possible."""

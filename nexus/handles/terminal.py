@@ -7,12 +7,13 @@ import html
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Self
 
 import anyio
 
 from nexus.abc.terminals import TerminalAccess, TerminalSession
-from nexus.errors import Conflict
+from nexus.errors import Conflict, TerminalNotFound
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.models.execution import Pty
 from nexus.models.ids import TerminalId
@@ -327,7 +328,8 @@ def _state(info: TerminalInfo) -> str:
 
 
 async def _kill(terminal: Terminal, left: OwnedExit) -> None:  # noqa: ARG001 - ended however the block was left
-    await terminal.kill()
+    with suppress(TerminalNotFound):  # its program ended, and its time is over
+        await terminal.kill()
     await terminal.detach()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from nexus.models.base import Model
+from nexus.models.display import Bundle, bundle, fields
 
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 PortProtocol = Literal["tcp", "udp"]
@@ -74,6 +75,14 @@ class PortMapping(Model):
             return self.address
         return "0.0.0.0" if self.visibility == "public" else "127.0.0.1"  # noqa: S104 - asked for by name
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+        """Show it in a notebook."""
+        shown = self.url or f"{self.bind_address}:{self.host_port}/{self.protocol}"
+        return bundle(
+            f"{self.name}: {shown}",
+            fields(self.name, {"address": shown, "inside": str(self.container_port), "visibility": self.visibility}),
+        )
+
 
 class PortChange(Model):
     """A leased port that somebody else took while the workspace was down, and the one that replaces it."""
@@ -94,3 +103,8 @@ class OpenedPort(Model):
     """The host address that it is reached by."""
     url: str
     """``http://127.0.0.1:40017``."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+        """Show it in a notebook."""
+        rows = {"address": self.url, "visibility": self.visibility}
+        return bundle(f"port {self.container_port}: {self.url}", fields(f"port {self.container_port}", rows))

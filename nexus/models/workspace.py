@@ -25,6 +25,9 @@ BACKEND_TYPES: Final[tuple[BackendType, ...]] = get_args(BackendType)
 Isolation: TypeAlias = Literal["worktree", "clone"]
 """What a workspace's tree is: a linked worktree, or a private clone that cannot write the main repository."""
 
+SwitchStrategy: TypeAlias = Literal["pause", "stop"]
+"""How a switch puts the workspace to sleep that one leaves."""
+
 RECORD_SCHEMA: Final = 1
 
 
@@ -130,6 +133,8 @@ class WorkspaceRecord(Model):
     expires_at: datetime | None = None
     asleep_since: datetime | None = None
     """When it was put to sleep because nothing happened in it; ``None`` when it is awake or was stopped by hand."""
+    left_at: datetime | None = None
+    """When a switch to another workspace put it to sleep; ``None`` when it is awake, or was put to sleep otherwise."""
     process_state: ProcessState | None = None
     left_running: LeftRunning | None = None
     """What comes back at the next start; ``None`` while it runs, and before its first stop."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -31,6 +32,7 @@ MOST: Final = 64
 
 _SUFFIX: Final = ".term"
 _HEADER: Final = 256 * 1024
+_PIECE: Final = 8 * 1024
 _WORKSPACE: Final = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 _TERMINAL: Final = re.compile(r"tm_[0-9a-f]{16}", re.ASCII)
 
@@ -153,8 +155,8 @@ class TerminalStore:
                 names = sorted(os.listdir(folder))  # noqa: PTH208 - a descriptor, not a path
                 sweep(folder, names)
                 for name in _ours(names):
-                    read = _read(folder, workspace, name)
-                    found += [] if read is None else [read[0]]
+                    read = _peek(folder, workspace, name)
+                    found += [] if read is None else [read]
         except FileNotFoundError:
             return ()
         return tuple(sorted(found, key=lambda terminal: (terminal.created_at, terminal.id)))
@@ -207,11 +209,41 @@ def _ours(names: Sequence[str]) -> list[str]:
 
 def _read(folder: int, workspace: WorkspaceId, name: str) -> tuple[SavedTerminal, bytes] | None:
     try:
-        header, separator, shown = read_small(folder, name, _HEADER + SHOWN).partition(b"\n")
+        header, _, shown = read_small(folder, name, _HEADER + SHOWN).partition(b"\n")
+    except (FileNotFoundError, UnfitFile):
+        return None
+    terminal = _understood(header, workspace, name, len(shown))
+    return None if terminal is None else (terminal, shown)
+
+
+def _peek(folder: int, workspace: WorkspaceId, name: str) -> SavedTerminal | None:
+    """Return what is known of a terminal, without reading what it showed."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _HEADER + SHOWN:
+            return None
+        begun = b""
+        while b"\n" not in begun and len(begun) < _HEADER and (more := os.read(handle, _PIECE)):
+            begun += more
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    header = begun.partition(b"\n")[0]
+    return _understood(header, workspace, name, status.st_size - len(header) - 1)
+
+
+def _understood(header: bytes, workspace: WorkspaceId, name: str, shown: int) -> SavedTerminal | None:
+    """Return what a header says; ``None`` when it is not one of ours, or does not fit the bytes behind it."""
+    try:
         terminal = SavedTerminal.model_validate_json(header)
-    except (FileNotFoundError, UnfitFile, ValidationError):
+    except ValidationError:
         return None
     moments = (terminal.created_at, terminal.saved_at, terminal.ended_at)
     aware = all(moment is None or moment.tzinfo is not None for moment in moments)
-    honest = terminal.workspace == workspace and _file(terminal.id) == name and separator and aware
-    return (terminal, shown) if honest and len(shown) <= terminal.newest else None
+    honest = terminal.workspace == workspace and _file(terminal.id) == name and aware
+    return terminal if honest and 0 <= shown <= terminal.newest else None

@@ -36,6 +36,9 @@ class TerminalHost(Protocol):
     async def folder_of(self, pid: int) -> str | None:
         """Return the folder that a process inside is in, where that can be found out."""
 
+    async def hang_up(self, terminal: TerminalId, handle: ProcessHandle) -> None:
+        """Tell everything in a terminal that its window is closed. What does not heed it, or cannot be told, is fine."""
+
     async def end_leftover(self, terminal: TerminalId) -> None:
         """End what a terminal's earlier program left running that nobody can join. None there: nothing."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 
 import anyio
@@ -25,7 +26,7 @@ from nexus.state.terminals import MOST
 from nexus.terminals.archive import TerminalArchive, unknown
 from nexus.terminals.host import TerminalHost
 from nexus.terminals.scrollback import Scrollback
-from nexus.terminals.serving import CLOSING, SAVE_EVERY, TerminalServer
+from nexus.terminals.serving import CLOSING, Rhythm, TerminalServer
 from nexus.terminals.session import Session
 from nexus.terminals.terminal import Plan, Terminal
 
@@ -37,7 +38,7 @@ class TerminalHub:
         store: Where terminals are written down.
         host: Finds the place where a workspace runs.
         clock: What time it is.
-        save_every: Seconds between two looks at what has to be written down.
+        rhythm: How often terminals are written down.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class TerminalHub:
         host: Callable[[WorkspaceId], Awaitable[TerminalHost]],
         clock: Clock,
         *,
-        save_every: float = SAVE_EVERY,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self._host = host
         self._clock = clock
         self._archive = TerminalArchive(store, host, clock)
-        self._server = TerminalServer(self._archive, host, clock, save_every=save_every)
+        self._server = TerminalServer(self._archive, host, clock, rhythm=rhythm or Rhythm())
 
     async def open(self, workspace: WorkspaceId, request: TerminalRequest) -> TerminalInfo:
         """Open a terminal."""
@@ -142,14 +143,19 @@ class TerminalHub:
         """Return the terminals of a workspace that have a program now, by this process's own knowledge."""
         return tuple(each.id for each in self._server.of(workspace) if each.state is TerminalState.RUNNING)
 
+    def typed(self, workspace: WorkspaceId) -> tuple[tuple[str, datetime], ...]:
+        """Return the names of a workspace's terminals in which somebody has typed, and when that was last."""
+        infos = [each.info for each in self._server.of(workspace)]
+        return tuple((info.name, info.last_input_at) for info in infos if info.last_input_at is not None)
+
     async def stopping(self, workspace: WorkspaceId) -> None:
-        """Note that a workspace is about to be stopped: where its programs are is asked now, and their end is not their own."""
+        """Prepare a workspace's terminals for its stop: the end of their programs will not be their own."""
         terminals = [each for each in self._server.of(workspace) if each.handle is not None]
         for terminal in terminals:
             terminal.stopping = True
         async with anyio.create_task_group() as group:
             for terminal in terminals:
-                group.start_soon(self._server.locate, terminal)
+                group.start_soon(self._server.take_leave, terminal)
 
     def not_stopped(self, workspace: WorkspaceId) -> None:
         """Note that a workspace that was to be stopped runs on."""
@@ -160,6 +166,7 @@ class TerminalHub:
         """Have the terminals of a workspace that was stopped on disk, with all that they showed."""
         for terminal in self._server.of(workspace):
             await self._server.ended(terminal, terminal.handle, within=CLOSING)
+            terminal.stopping = False
             await self._archive.save(terminal, durable=True)
 
     def paused(self, workspace: WorkspaceId) -> None:

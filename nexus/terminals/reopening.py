@@ -7,7 +7,6 @@ twice because a machine was restarted. What comes from disk is believed even les
 from __future__ import annotations
 
 import shlex
-from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from nexus.models.terminals import SOFT_RESET
@@ -29,8 +28,9 @@ def is_plain_shell(argv: tuple[str, ...]) -> bool:
     """Return whether this is a shell that only waits for its user."""
     if not argv:
         return True
-    program = PurePosixPath(argv[0])
-    return program.name in _SHELLS and set(argv[1:]) <= _FLAGS and str(program.parent) in {".", "/bin", "/usr/bin"}
+    folder, slash, name = argv[0].rpartition("/")
+    known = f"{folder}{slash}" in {"", "/bin/", "/usr/bin/"}  # and not a file of the tree that is called so
+    return known and name in _SHELLS and set(argv[1:]) <= _FLAGS
 
 
 def again(argv: tuple[str, ...], *, rerun: bool) -> Again:

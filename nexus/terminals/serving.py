@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -25,19 +26,26 @@ from nexus.terminals.terminal import Plan, Terminal
 
 _log = logging.getLogger(__name__)
 
-SAVE_EVERY: Final = 10.0
-"""Seconds after which a terminal that printed something is written down again."""
 VARIABLE: Final = "NEXUS_TERMINAL"
 """Variable that holds a terminal's id in its programs."""
 GRACE: Final = 1.0
 """Seconds between TERM and KILL for what a hang-up did not end."""
 CLOSING: Final = 15.0
 """Seconds that the end of one program may take."""
-HANG_UP: Final = 1
-"""The signal that a program gets when its terminal's window is closed."""
 _NOT_THERE: Final = 127
 _STOPPED: Final = "the workspace was stopped; this terminal comes back when it starts"
+_LOST: Final = "the connection to this terminal's program was lost; it comes back when somebody attaches"
 _LEFT: Final = "the program that served this terminal has ended; it comes back when somebody attaches"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """How often terminals are written down; what a killed server loses of them is what they showed since."""
+
+    quiet: float = 1.0
+    """Seconds for which one that has changed has to be quiet, to be written down at once."""
+    busy: float = 10.0
+    """Seconds between two times that one is written down which never is."""
 
 
 class TerminalServer:
@@ -47,7 +55,7 @@ class TerminalServer:
         archive: Where terminals are written down.
         host: Finds the place where a workspace runs.
         clock: What time it is.
-        save_every: Seconds between two looks at what has to be written down.
+        rhythm: How often terminals are written down.
     """
 
     def __init__(
@@ -56,13 +64,15 @@ class TerminalServer:
         host: Callable[[WorkspaceId], Awaitable[TerminalHost]],
         clock: Clock,
         *,
-        save_every: float = SAVE_EVERY,
+        rhythm: Rhythm,
     ) -> None:
         self.live: dict[TerminalId, Terminal] = {}
         self._archive = archive
         self._host = host
         self._clock = clock
-        self._save_every = save_every
+        self._rhythm = rhythm
+        self._seen: dict[TerminalId, tuple[int, int]] = {}
+        """What each terminal looked like a moment ago: one that changes all the time is written down now and then only."""
         self._turns: dict[TerminalId, anyio.Lock] = {}
         self._group: TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
@@ -97,6 +107,8 @@ class TerminalServer:
         async with self._turn(terminal.id):
             if terminal.state is not TerminalState.KEPT:
                 return
+            if terminal.stopping:
+                raise WorkspaceStopped("the workspace is being stopped", hint="start it first")
             host = await self._host(terminal.plan.workspace)
             if terminal.leftover:
                 await host.end_leftover(terminal.id)
@@ -131,8 +143,7 @@ class TerminalServer:
         """End a terminal's program: as when a window is closed, and after ``grace`` seconds by what nothing can ignore."""
         handle = terminal.handle
         if handle is not None:
-            with contextlib.suppress(NexusError):
-                await handle.signal(HANG_UP)
+            await (await self._host(terminal.plan.workspace)).hang_up(terminal.id, handle)
             await self.ended(terminal, handle, within=grace)
             await handle.aclose()
             await self.ended(terminal, handle, within=CLOSING)
@@ -147,6 +158,14 @@ class TerminalServer:
         with anyio.move_on_after(within):
             while handle is not None and terminal.handle is handle:
                 await terminal.news.wait()
+
+    async def take_leave(self, terminal: Terminal) -> None:
+        """Find out where a terminal's program is, and tell it that its window is closed: its workspace is about to be stopped."""
+        handle = terminal.handle
+        if handle is not None:
+            await self.locate(terminal)
+            # Before the stop's own grace: an interactive shell ignores what that begins with.
+            await (await self._host(terminal.plan.workspace)).hang_up(terminal.id, handle)
 
     async def locate(self, terminal: Terminal) -> None:
         """Find out which folder a terminal's program is in."""
@@ -227,7 +246,9 @@ class TerminalServer:
         went_down = terminal.stopping or await self._went_with_workspace(terminal, end)
         await handle.aclose()
         if went_down:
-            terminal.show(farewell(_STOPPED))
+            # What nobody has seen end may run on, where nobody can reach it.
+            terminal.leftover = end.lost and not terminal.stopping
+            terminal.show(farewell(_LOST if terminal.leftover else _STOPPED))
             terminal.end(TerminalState.KEPT, None)
         else:
             how = TerminalExit(exit_code=end.exit_code, signal=end.signal, lost=end.lost)
@@ -236,34 +257,41 @@ class TerminalServer:
         self.ring()
 
     async def _went_with_workspace(self, terminal: Terminal, end: Exited) -> bool:
-        if not end.lost and end.signal is None:
-            return False
+        """Return whether a program did not end by itself: an engine that restarts ends them all, and says so of none."""
+        if end.lost or end.signal is None:
+            return end.lost
         try:
             return not await (await self._host(terminal.plan.workspace)).runs()
         except NexusError:
-            return end.lost
+            return False
 
     async def _look_after(self) -> None:
         """Write down what has changed, forget what has been over for long, and open again what somebody waits for."""
+        last = anyio.current_time()
         while True:
-            with anyio.move_on_after(self._save_every):
+            with anyio.move_on_after(self._rhythm.quiet):
                 await self._bell.wait()
-            self._bell = anyio.Event()
+            all_of_them = self._bell.is_set() or anyio.current_time() - last >= self._rhythm.busy
+            if all_of_them:
+                last, self._bell = anyio.current_time(), anyio.Event()
             for terminal in tuple(self.live.values()):
-                await self._quietly(self._attend_to, terminal)
+                stand = (terminal.kept.newest, terminal.version)
+                if all_of_them and terminal.state is TerminalState.KEPT and terminal.watched:
+                    await self._quietly(self._reopen_where_it_runs, terminal)
+                if all_of_them or self._seen.get(terminal.id) == stand:
+                    await self._quietly(self._attend_to, terminal)
+                self._seen[terminal.id] = stand
 
     async def _attend_to(self, terminal: Terminal) -> None:
         if self._is_over(terminal):
             await self.forget(terminal)
             return
-        if terminal.state is TerminalState.KEPT and terminal.watched:
-            await self._reopen_where_it_runs(terminal)
         if not self._archive.is_current(terminal):
             await self.locate(terminal)
             await self._archive.save(terminal)
 
     async def _reopen_where_it_runs(self, terminal: Terminal) -> None:
-        if await (await self._host(terminal.plan.workspace)).runs():
+        if not terminal.stopping and await (await self._host(terminal.plan.workspace)).runs():
             await self._try_to_reopen(terminal)
 
     def _is_over(self, terminal: Terminal) -> bool:
@@ -335,8 +363,7 @@ class TerminalServer:
                 await handle.leave()
             else:
                 if handle is not None:
-                    with contextlib.suppress(NexusError):
-                        await handle.signal(HANG_UP)
+                    await (await self._host(terminal.plan.workspace)).hang_up(terminal.id, handle)
                     await handle.aclose()
                     terminal.show(farewell(_LEFT))
                     terminal.end(TerminalState.KEPT, None)
@@ -349,6 +376,7 @@ class TerminalServer:
     def _drop(self, terminal: Terminal) -> None:
         self.live.pop(terminal.id, None)
         self._turns.pop(terminal.id, None)
+        self._seen.pop(terminal.id, None)
 
     def _turn(self, terminal: TerminalId) -> anyio.Lock:
         return self._turns.setdefault(terminal, anyio.Lock())

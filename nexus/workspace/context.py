@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from nexus.git import Worktree, Worktrees, container_mounts, protected
 from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
 from nexus.models.ids import ExecId, NodeId, WorkspaceId
-from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
+from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceState, InstanceStatus, ProviderInfo
 from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
@@ -92,6 +92,8 @@ class Context:
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
+        self._capabilities: dict[str, frozenset[Capability]] = {}
+        self._ours: dict[str, tuple[Path, str]] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         self._opening = anyio.Lock()
@@ -132,6 +134,27 @@ class Context:
                 self._open[name] = await self._closing.enter_async_context(provider)
             return self._open[name]
 
+    async def probe(self, backend: str) -> ProviderInfo:
+        """Return what a backend is and can do now; what it can do is remembered.
+
+        Raises:
+            ProviderNotFound: When none is registered under this name or its driver is not installed.
+        """
+        info = await (await self.provider(backend)).probe()
+        if info.available:
+            self._capabilities[backend] = info.capabilities
+        return info
+
+    async def learn(self, backend: str) -> None:
+        """Have it remembered what a backend can do, if it answers."""
+        if backend not in self._capabilities:
+            with suppress(NexusError):
+                await self.probe(backend)
+
+    def has_tree_here(self, backend: str) -> bool:
+        """Return whether a backend's work trees are on this host; so they are as long as nothing else is known."""
+        return Capability.HOST_TREE in self._capabilities.get(backend, {Capability.HOST_TREE})
+
     def stop_grace(self, backend: str) -> float:
         """Return the seconds between TERM and KILL that the configuration gives this backend's workspaces."""
         grace = self.settings.backends.get(backend, {}).get("stop_grace")
@@ -154,6 +177,7 @@ class Context:
         """Let go of what is kept of a workspace that is destroyed."""
         self._instances.pop(record.id, None)
         self._names.pop(record.id, None)
+        self._ours.pop(record.name, None)
         self._attended.pop(record.id, None)
 
     async def seen(self, record: WorkspaceRecord) -> InstanceStatus:
@@ -263,9 +287,10 @@ class Context:
         """Say why a record cannot be one that we wrote here. A clone may bring record files of its own making along."""
         if record.repository.root != self.repository.root or record.repository.common_dir != self.repository.common_dir:
             return f"it belongs to a repository at {record.repository.root}"
-        if record.worktree_path != self.worktrees.path(record.name) or record.branch != self.worktrees.branch(
-            record.name
-        ):
+        ours = self._ours.get(record.name)
+        if ours is None:
+            ours = self._ours[record.name] = self.worktrees.path(record.name), self.worktrees.branch(record.name)
+        if (record.worktree_path, record.branch) != ours:
             return f"it names another tree or branch: {record.worktree_path}, {record.branch}"
         return None
 

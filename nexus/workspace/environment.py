@@ -23,6 +23,7 @@ from nexus.models.services import ServiceSpec
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace import references
 from nexus.workspace.context import Context
+from nexus.workspace.prebuild_result import is_being_made
 from nexus.workspace.records import plain_env
 from nexus.workspace.ssh_grant import ssh_environment
 
@@ -40,6 +41,8 @@ async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[
         SecretError: When a secret has no value, may not be read, or a file of variables cannot be understood; or when only the
             record says that a variable may be read.
     """
+    if is_being_made(record):
+        return {}  # whatever scripts write down there becomes part of an image
     settings = context.stack.settings
     values: dict[str, SecretStr] = {}
     for file in settings.env_files:
@@ -75,7 +78,7 @@ async def secret_files(context: Context, record: WorkspaceRecord, instance: Inst
         SecretError: When one has no value or may not be read.
         Unsupported: When the backend has no place for them.
     """
-    found = await _secrets(context, "file")
+    found = {} if is_being_made(record) else await _secrets(context, "file")
     if found and not isinstance(instance, SupportsSecretFiles):
         raise Unsupported(
             f"the {record.backend} backend has no place in memory for files, so secret {next(iter(found))} cannot be one",

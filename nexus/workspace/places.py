@@ -25,6 +25,8 @@ class Sleep(NamedTuple):
 
     reason: str
     since: datetime
+    left: bool = False
+    """Whether a switch to another one did it: the next command does not wake it, but in time it is stopped like one that was idle."""
 
 
 class Place(NamedTuple):
@@ -181,7 +183,10 @@ async def settled(
 ) -> WorkspaceRecord:
     """Write the record in its new status, and tell everybody when it is another one."""
     previous = record.status
-    record = touched(record, status, message, asleep_since=sleep.since if sleep else None)
+    idle, left = (None, sleep) if sleep is not None and sleep.left else (sleep, None)
+    record = touched(
+        record, status, message, asleep_since=idle.since if idle else None, left_at=left.since if left else None
+    )
     if status is WorkspaceStatus.RUNNING:
         await both(lambda: context.store.save(record), lambda: context.mark_active(record.id))
     else:

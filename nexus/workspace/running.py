@@ -14,13 +14,13 @@ from nexus.state import OpenJournal
 from nexus.workspace import hooks, service_trust, services_life
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
+from nexus.workspace.left_running import left_running
 from nexus.workspace.lifecycle import Event
 from nexus.workspace.places import Place, Sleep, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
 from nexus.workspace.resizing import resized
 from nexus.workspace.settling import settle_run
 from nexus.workspace.ssh_access import hand_over, look_up
-from nexus.workspace.terminals import left_running
 from nexus.workspace.underway import underway
 
 

@@ -21,7 +21,7 @@ from nexus.models.instances import InstanceState
 from nexus.models.requests import SwitchOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import running
+from nexus.workspace import places, running
 from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
@@ -174,14 +174,14 @@ async def _look_into(context: Context, old: WorkspaceRecord | None, ahead: Place
         return None
     try:
         place = await _asked(context, old, ahead, InstanceState.RUNNING)
-        return Sleeper(old, place, _sleep(place))
+        return Sleeper(old, place, _sleep(place, context.settings.switch))
     except NexusError as error:
         return error
 
 
-def _sleep(place: Place) -> Sleep:
-    """Pause where the backend can, stop where it cannot; leave alone what does not run."""
-    if not isinstance(place.instance, SupportsPause):
+def _sleep(place: Place, wanted: Literal["pause", "stop"]) -> Sleep:
+    """Pause where that is wanted and the backend can, else stop; leave alone what does not run."""
+    if wanted == "stop" or not isinstance(place.instance, SupportsPause):
         return "none" if place.down else "stop"
     return "pause" if place.seen.state is InstanceState.RUNNING else "none"
 
@@ -232,7 +232,8 @@ async def _to_sleep(context: Context, old: Sleeper | None) -> WorkspaceRecord | 
     try:
         if old.how == "stop":
             return await running.put_down(context, old.record, old.place, grace=context.stop_grace(old.record.backend))
-        return await running.put_to_sleep(context, old.record, old.place)
+        left = places.Sleep("paused", context.clock.now(), left=True)
+        return await running.put_to_sleep(context, old.record, old.place, sleep=left)
     except StateConflict as error:
         return old.record if old.how != "stop" else error
     except NexusError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import signal
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Final
 
 from nexus.abc import Instance, KeptProcess, ProcessHandle, SupportsKeeping
@@ -12,7 +14,7 @@ from nexus.models.execution import SpawnRequest
 from nexus.models.ids import ExecId, TerminalId, WorkspaceId
 from nexus.models.instances import InstanceState
 from nexus.models.terminals import AttachRequest, TerminalExit, TerminalInfo, TerminalRequest
-from nexus.models.workspace import LeftRunning, WorkspaceRecord, WorkspaceStatus
+from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.secrets import Redactor
 from nexus.state import TerminalStore
 from nexus.terminals.hub import TerminalHub
@@ -20,25 +22,28 @@ from nexus.terminals.session import Session
 from nexus.workspace import attending
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
-from nexus.workspace.hook_plan import planned
 
 _ASKING: Final = 5.0
 """Seconds that a question to a workspace's process table may take."""
-_AGAIN: Final = 1.0
-"""Seconds between two looks at whether a workspace that is typed into sleeps."""
+_AGAIN: Final = timedelta(seconds=1)
+"""Time between two looks at whether a workspace that is typed into sleeps."""
 _UP: Final = frozenset({InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.UNKNOWN})
 
-# $1 is a terminal's id. What carries it in its environment was started in that terminal: it is told that the window is closed, then killed.
-_END: Final = """\
-for signal in HUP KILL; do
+# $1 is a terminal's id, the rest are signals. What carries the id in its environment was started in that terminal: a shell with job control
+# puts itself and each of its jobs into groups of their own, which a signal to the command's group does not reach.
+_SIGNAL: Final = """\
+_id=$1
+shift
+for signal; do
   found=
   for place in /proc/[0-9]*/environ; do
-    if grep -q "NEXUS_TERMINAL=$1" "$place" 2>/dev/null; then
+    if grep -q "NEXUS_TERMINAL=$_id" "$place" 2>/dev/null; then
       place=${place#/proc/}
       kill "-$signal" "${place%/environ}" 2>/dev/null && found=1
     fi
   done
-  [ -n "$found" ] || exit 0
+  shift
+  [ -n "$found" ] && [ $# -gt 0 ] || exit 0
   sleep 0.2 2>/dev/null || sleep 1
 done
 """
@@ -68,7 +73,7 @@ class WorkspaceHost:
         self._workspace = record.id
         self._backend = record.backend
         self._instance = instance
-        self._looked = -_AGAIN
+        self._looked: datetime | None = None
 
     @property
     def survives(self) -> bool:
@@ -112,15 +117,23 @@ class WorkspaceHost:
         plain = folder.startswith("/") and folder.isprintable() and not folder.endswith(" (deleted)")
         return folder if plain else None
 
+    async def hang_up(self, terminal: TerminalId, handle: ProcessHandle) -> None:
+        """Tell everything in a terminal that its window is closed."""
+        if not self.survives:
+            await self._ask(("sh", "-c", _SIGNAL, "sh", terminal, "HUP"))
+        with suppress(NexusError):
+            await handle.signal(signal.SIGHUP)
+
     async def end_leftover(self, terminal: TerminalId) -> None:
         """End what an earlier program of a terminal left running, where there is a shell to do it."""
-        await self._ask(("sh", "-c", _END, "sh", terminal))
+        await self._ask(("sh", "-c", _SIGNAL, "sh", terminal, "HUP", "KILL"))
 
     async def before_typing(self) -> None:
         """Wake the workspace when it sleeps because nothing happened in it. What others did to it is seen within a second."""
-        if time.monotonic() - self._looked < _AGAIN:
+        now = self._context.clock.now()
+        if self._looked is not None and abs(now - self._looked) < _AGAIN:
             return
-        self._looked = time.monotonic()
+        self._looked = now
         record = await self._context.record(self._workspace)
         if record.status is WorkspaceStatus.RUNNING or (
             record.status is not WorkspaceStatus.PAUSED and not record.asleep_since
@@ -183,13 +196,3 @@ class WorkspaceTerminals:
     async def rename(self, terminal: TerminalId, name: str) -> TerminalInfo:
         """Call it by another name."""
         return await self._hub.rename(self._workspace, terminal, name)
-
-
-def left_running(context: Context, record: WorkspaceRecord) -> LeftRunning:
-    """Return what runs in a workspace that is about to be stopped, and comes back when it is started."""
-    return LeftRunning(
-        at=context.clock.now(),
-        terminals=context.terminals.running(record.id),
-        services=tuple(service.name for service in record.services),
-        scripts=tuple(str(each.hook.name) for each in planned(context.stack, record)),
-    )

@@ -13,7 +13,6 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -34,6 +33,7 @@ from nexus.errors import ExecFailed, ExecStartError
 from nexus.models.events import WorkspaceEvent
 from nexus.models.instances import LABEL_REPOSITORY, LABEL_WORKSPACE
 from nexus.secrets import SecretStore
+from tests import warm
 from tests.engine.raw import RawEngine
 from tests.secrets.file_keychain import BACKEND, VARIABLE, FileKeychain
 from tests.workbench import Bench, make_bench
@@ -171,12 +171,11 @@ def canary(home: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def boulder(canary: Canary, bench: Bench, *words: str, feed: str = "") -> int:
     """Run the command line as a process of its own and look at everything it prints."""
     settings = [word for key, value in bench.flags.items() for word in ("--set", f"{key}={value}")]
-    done = subprocess.run(
-        [sys.executable, "-m", "cli_example", "--verbose", *settings, *words],
+    done = warm.run(
+        ["--verbose", *settings, *words],
         cwd=bench.repository,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=feed.encode(),
-        capture_output=True,
+        feed=feed.encode(),
     )
     canary.look(f"output of {words}", done.stdout + done.stderr)
     return done.returncode

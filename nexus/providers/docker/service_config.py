@@ -146,9 +146,7 @@ def _host_config(service: ServiceSpec, own: Own, labels: Mapping[str, str], *, s
     return {
         "Init": True,
         "NetworkMode": f"container:{own.id}",
-        "Memory": limits.memory,
-        "MemorySwap": limits.memory_swap,
-        "NanoCpus": limits.nano_cpus,
+        **_less(service, limits),
         "PidsLimit": limits.pids_limit,
         "SecurityOpt": security,
         "CapDrop": list(DROPPED),
@@ -156,6 +154,17 @@ def _host_config(service: ServiceSpec, own: Own, labels: Mapping[str, str], *, s
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "Mounts": [*mounts],
     }
+
+
+def _less(service: ServiceSpec, limits: HostLimits) -> dict[str, JsonValue]:
+    """Return memory and processor time of a service: its own limits where they are below its workspace's. Zero is no limit."""
+    memory, swap, cpus = limits.memory, limits.memory_swap, limits.nano_cpus
+    if service.memory is not None and not 0 < memory <= service.memory:
+        more = swap - memory if swap > memory > 0 else service.memory
+        memory, swap = service.memory, service.memory + more
+    if service.cpu is not None:
+        cpus = min(cpus or 1 << 62, round(service.cpu * 1_000_000_000))
+    return {"Memory": memory, "MemorySwap": swap, "NanoCpus": cpus}
 
 
 def in_tree(service: ServiceSpec, mount: VolumeMount) -> bool:

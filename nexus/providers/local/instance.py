@@ -39,7 +39,7 @@ from nexus.models.instances import (
 )
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.providers.local import environment, lifecycle, secret_files
+from nexus.providers.local import cgroups, environment, lifecycle, secret_files
 from nexus.providers.local.channel import Channel
 from nexus.providers.local.contact import Contact, Known, stopped
 from nexus.providers.local.folders import Folders, own_account
@@ -74,6 +74,7 @@ class LocalInstance:
         folders: Where the backend keeps what it knows.
         env: The environment of this program.
         passed: Variables that commands get from it beyond :data:`nexus.providers.local.environment.KEPT`.
+        processes: How many processes it may have, where the system can keep that.
         readings: The last reading of each workspace's processor time, shared by all instances of one provider.
     """
 
@@ -84,6 +85,7 @@ class LocalInstance:
         *,
         env: Mapping[str, str],
         passed: frozenset[str],
+        processes: int,
         readings: MutableMapping[WorkspaceId, Reading],
     ) -> None:
         self._folder = folders.of(ref.id)
@@ -91,6 +93,7 @@ class LocalInstance:
         self._folders = folders
         self._env = env
         self._inherited = environment.base(env, passed)
+        self._processes = processes
         self._readings = readings
         self._contact = Contact(self._folder)
 
@@ -115,7 +118,7 @@ class LocalInstance:
 
         Cancellation: it runs, or it does not; both can be started again.
         """
-        await lifecycle.start(self._folders, self._folder, self._env)
+        await lifecycle.start(self._folders, self._folder, self._env, processes=self._processes)
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds, KILL. Stopped already: nothing. Works on a paused one.
@@ -345,7 +348,7 @@ class LocalInstance:
             await reading.aclose()
 
     async def stats(self) -> ResourceStats:
-        """Return what its processes use now, the keeper left out. There is no limit on the memory of all of them together.
+        """Return what its processes use now, the keeper left out, and the limits that the kernel keeps for all of them together.
 
         Raises:
             WorkspaceStopped: When it does not run.
@@ -356,10 +359,17 @@ class LocalInstance:
             raise stopped(sight.state, sight.detail)
         stats, reading = await to_thread.run_sync(measure, sight.run.pid, self._readings.get(self._ref.id))
         self._readings[self._ref.id] = reading
-        return stats.model_copy(update={"cpu_limit": processors_of(sight.run.pid)})
+        kept = await to_thread.run_sync(cgroups.held, sight.run.pid)
+        return stats.model_copy(
+            update={
+                "cpu_limit": processors_of(sight.run.pid) if kept.cpu is None else kept.cpu,
+                "memory_limit": kept.memory,
+                "processes_limit": kept.processes,
+            }
+        )
 
     async def resize(self, resources: ResourceAllocation) -> None:
-        """Apply these limits from the next start on; see :mod:`nexus.providers.local.limits`.
+        """Apply these limits from the next start on; see :mod:`nexus.providers.local.cgroups`.
 
         Raises:
             WorkspaceGone: When its folder was removed.

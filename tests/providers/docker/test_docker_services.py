@@ -203,3 +203,16 @@ async def test_what_cannot_be_kept_secret_or_is_not_there_is_refused(
     with pytest.raises(InvalidArgument, match="/no/such/folder, which is not in this host"):
         await instance.start_service(spec.model_copy(update={"mounts": (mount,)}), secrets={})
     assert await instance.services() == ()
+
+
+async def test_a_service_may_be_given_less_than_its_workspace_and_never_more(
+    instance: ServedInstance, raw: RawEngine, test_image: str
+) -> None:
+    spec = ServiceSpec(name="db", image=test_image, command=("sleep", "1000"), cpu=0.25, memory=64 * 1024 * 1024)
+    await instance.start_service(spec, secrets={})
+    limits = raw.container(await number_of(instance, raw, "db"))["HostConfig"]
+    assert (limits["NanoCpus"], limits["Memory"]) == (250_000_000, 64 * 1024 * 1024)
+    await instance.start_service(spec.model_copy(update={"cpu": 4096, "memory": 1 << 40}), secrets={})
+    limits = raw.container(await number_of(instance, raw, "db"))["HostConfig"]
+    own = raw.container(str(instance.ref.handle))["HostConfig"]
+    assert (limits["NanoCpus"], limits["Memory"]) == (own["NanoCpus"], own["Memory"])

@@ -78,6 +78,7 @@ class Command:
         self._log = log
         self._connection = connection
         self._report = b""
+        self._let_go = False
         self.terms = terms
         self._on_end = on_end
         self._sources = dict(made.outputs)
@@ -124,9 +125,14 @@ class Command:
         for piece in pieces:
             connection.send(frames.STDOUT, piece)
 
+    def let_go(self) -> None:
+        """End its group for somebody who will not ask for it again."""
+        self._let_go = True
+        self.end()
+
     def remains(self) -> Remains | None:
-        """Return what may still be asked for once it has ended; ``None`` for a command that was not to be kept."""
-        return None if self._backlog is None else Remains(self.pid, self._report, self._backlog)
+        """Return what may still be asked for once it has ended; ``None`` when nobody will."""
+        return None if self._backlog is None or self._let_go else Remains(self.pid, self._report, self._backlog)
 
     def _no_more_input(self) -> None:
         self._connection.turn_deaf()

@@ -241,7 +241,7 @@ class Keeper:
         self._remains.pop(exec_id, None)
         command = self._commands.get(exec_id)
         if command is not None:
-            command.end()
+            command.let_go()
         _answer(connection, frames.REPLY, {})
 
     def _pause(self, connection: Connection, _request: Mapping[str, Json]) -> None:
