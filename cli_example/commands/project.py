@@ -88,7 +88,7 @@ async def prebuild(
     force: Annotated[bool, typer.Option("--force", help="Make it anew where it is there.")] = False,
 ) -> None:
     """Keep what pre-start and post-create come to as an image that new workspaces begin from. Scripts run without secrets."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         with cli.progress() as progress:
             outcome = await nx.prebuild(start_point=start, force=force, progress=progress)
     cli.show(outcome)
