@@ -3,6 +3,8 @@
 # Starting an engine is the tests' own work: they run one on a socket of its own and end it again.
 set -eu
 
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 "$@"; }
+
 missing=""
 if ! docker version >/dev/null 2>&1; then # no engine answers
     command -v dockerd >/dev/null 2>&1 || [ -x /usr/sbin/dockerd ] || missing="docker.io"
@@ -14,16 +16,22 @@ command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
 lists() { ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; }
 if [ -z "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && ! lists; then
-        apt-get update -qq || echo "no lists of the system's packages: a few tests will be skipped, with the reason" >&2
+        apt update || echo "no lists of the system's packages: a few tests will be skipped, with the reason" >&2
     fi
     exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     # shellcheck disable=SC2086 - a list of words
     echo installing $missing "from the system's packages"
-    apt-get update -qq
+    apt update
     # shellcheck disable=SC2086 - a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    apt install -y --no-install-recommends $missing >/dev/null
+    # Where the package starts an engine by itself, wait for it: a second one must not begin beside it.
+    tries=60
+    while [ "$tries" -gt 0 ] && pidof dockerd >/dev/null 2>&1 && ! docker version >/dev/null 2>&1; do
+        sleep 1
+        tries=$((tries - 1))
+    done
 else
     echo "no Docker engine here and no right to install one: its tests will be skipped, with the reason" >&2
 fi

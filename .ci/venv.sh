@@ -26,5 +26,7 @@ if [ ! -x "$folder/bin/python" ] || ! "$folder/bin/python" -c 'import pip' 2>/de
         fi
     fi
 fi
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RETRIES=10
+install() { "$folder/bin/python" -m pip install --quiet "$@"; }
+install --upgrade 'pip>=25.1'
+install --editable '.[all]' --group dev

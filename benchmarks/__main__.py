@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only NAME …] [--json] [--rounds N]``: run the benchmarks and print every budget, met or missed."""
+"""``python -m benchmarks [--only NAME …] [--quick] [--rounds N] [--json] [--write]``: print every budget, met or missed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,33 @@ import sys
 
 import anyio
 
-from benchmarks.harness import Sample, environment, table
+from benchmarks import report
+from benchmarks.harness import QUICK, Effort, Sample
 from nexus.errors import ProviderUnavailable
 
-MODULES = ("imports", "configuration", "leases", "listing", "worktrees", "commands", "containers", "daemon")
+MODULES = (
+    "imports",
+    "configuration",
+    "leases",
+    "listing",
+    "cli",
+    "commands",
+    "terminals",
+    "containers",
+    "daemon",
+    "prebuilds",
+    "outside",
+    "worktrees",
+)
 
 
-async def run(names: list[str], rounds: int) -> list[Sample]:
+async def run(names: list[str], effort: Effort) -> list[Sample]:
     """Run the named benchmarks one after the other."""
     samples: list[Sample] = []
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")
         try:
-            found = await module.run(rounds)
+            found = await module.run(effort)
         except (LookupError, ProviderUnavailable) as missing:
             print(f"{name}: left out: {missing}", file=sys.stderr)
             continue
@@ -35,13 +49,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="*", choices=MODULES, help="run only these")
     parser.add_argument("--rounds", type=int, default=10, help="counted rounds of each (default 10)")
+    parser.add_argument("--quick", action="store_true", help="few rounds of little work: to see that it runs")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", action="store_true", help="write the section of docs/benchmarks.md")
     options = parser.parse_args()
-    samples = anyio.run(run, list(options.only or MODULES), options.rounds)
+    if options.quick and options.write:
+        parser.error("what a quick run measures is not worth writing down")
+    effort = QUICK if options.quick else Effort(rounds=options.rounds, seconds=15.0)
+    samples = anyio.run(run, list(options.only or MODULES), effort)
+    line = report.machine(f"git {report.version_of('git', '--version')}")
     if options.json:
-        print(json.dumps({"environment": environment(), "samples": [sample.as_dict() for sample in samples]}, indent=2))
+        print(json.dumps({"machine": line, "samples": [sample.as_dict() for sample in samples]}, indent=2))
     else:
-        print(f"{environment()}\n\n{table(samples)}")
+        print(f"{line}\n\n{report.text(samples)}")
+    if options.write:
+        report.write_section("budgets", f"{line}.\n\n{report.markdown(samples)}")
 
 
 if __name__ == "__main__":

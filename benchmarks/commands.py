@@ -10,12 +10,12 @@ from pathlib import Path
 import anyio
 
 import nexus
-from benchmarks.harness import Sample, alone, beside, timed
+from benchmarks.harness import Effort, Sample, alone, beside, timed
 from benchmarks.surroundings import isolated
 from nexus.testing.git import make_repository
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure in a repository of a hundred files."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
@@ -37,7 +37,7 @@ async def run(rounds: int) -> list[Sample]:
                 lambda: timed(lambda: ws.exec("echo", "x")),
                 "a bare subprocess",
                 lambda: timed(lambda: anyio.run_process(["echo", "x"])),
-                rounds=rounds * 5,
+                effort=effort.times(5),
             )
             await ws.destroy()
-            return [bare, await alone("create → first command, local", create, rounds=rounds)]
+            return [bare, await alone("create → first command, local", create, effort=effort)]

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import Sample, alone, timed
+from benchmarks.harness import Effort, Sample, alone, timed
 from nexus.config import ConfigStack
 
 NODE = "limits: {max_workspaces_per_user: 10}\ndefaults: {backend: docker, idle_timeout: 30m}\n"
@@ -21,7 +21,7 @@ resources: {cpu: 4, memory: 8G}
 """
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure a load of three files, flags and environment."""
     with tempfile.TemporaryDirectory() as folder:
         home, project, node = Path(folder) / "home", Path(folder) / "app", Path(folder) / "node.yaml"
@@ -37,4 +37,4 @@ async def run(rounds: int) -> list[Sample]:
         async def load() -> object:
             return ConfigStack.load(project, flags={"backend": "local"}, env=env, node_file=node).settings
 
-        return [await alone("load and merge 5 layers", lambda: timed(load), rounds=rounds * 5, limit_ms=20)]
+        return [await alone("load and merge 5 layers", lambda: timed(load), effort=effort.times(5), limit_ms=20)]

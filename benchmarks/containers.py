@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-import aiodocker
 import anyio
 from pydantic import JsonValue
 
 import nexus
-from benchmarks.engine import BareEngine
-from benchmarks.harness import Sample, beside, timed
+from benchmarks.engine import BareEngine, engine_for, opened
+from benchmarks.harness import Effort, Sample, beside, judged, percentile, timed
 from benchmarks.surroundings import isolated
-from nexus.testing.engines import running_engine
-from nexus.testing.git import make_repository
-from nexus.testing.images import TINY_IMAGE, import_tiny_image
+from nexus.testing.images import TINY_IMAGE
 
-PORTS = {"ports.web.container": 3000}
+_SERVICES: dict[str, JsonValue] = {"services.db.image": TINY_IMAGE, "services.db.command": ["sleep", "1000000"]}
 
 
-@asynccontextmanager
-async def _opened(folder: Path, socket: str) -> AsyncGenerator[nexus.WorkspaceManager, None]:
-    root = folder / "app"
-    if not root.exists():
-        make_repository(root, {f"src/f{number}.py": f"x = {number}\n" for number in range(100)})
-    flags: dict[str, JsonValue] = {"backend": "docker", "image": TINY_IMAGE, "backends.docker.socket": socket, **PORTS}
-    async with nexus.open(root, flags=flags) as nx:
-        yield nx
-
-
-async def _create(nx: nexus.WorkspaceManager, bare: BareEngine, rounds: int) -> Sample:
-    names, subnets = (f"bench-{n}" for n in count()), (f"10.88.{n % 250}.0/28" for n in count())
+async def _create(nx: nexus.WorkspaceManager, bare: BareEngine, effort: Effort) -> Sample:
+    names = (f"bench-{n}" for n in count())
 
     async def ours() -> float:
         begun = time.perf_counter()
@@ -47,60 +36,82 @@ async def _create(nx: nexus.WorkspaceManager, bare: BareEngine, rounds: int) -> 
 
     async def theirs() -> float:
         begun = time.perf_counter()
-        container = await bare.up(next(subnets))
+        container = await bare.up()
         await bare.first_byte(container)
         seconds = time.perf_counter() - begun
         await bare.down(container)
         return seconds
 
     raw = "network + create + start + exec"
-    return await beside("create → first command", ours, raw, theirs, rounds=rounds, at_most=1.3)
+    return await beside("create → first command", ours, raw, theirs, effort=effort, at_most=1.3)
 
 
-async def _switch(nx: nexus.WorkspaceManager, bare: BareEngine, rounds: int) -> Sample:
-    await nx.create("left")
-    await nx.create("right")
-    await nx.switch("left")
-    await nx.switch("right")
-    one, two = await bare.up("10.89.0.0/28"), await bare.up("10.89.1.0/28")
-    await two.pause()
-    targets = iter(["left", "right"] * (rounds + 4))
-    asleep = [two, one]
+class _Swap:
+    """The engine's own side of a switch: one group of containers is paused while the other is resumed."""
 
-    async def ours() -> float:
-        return await timed(lambda: nx.switch(next(targets)))
+    def __init__(self, awake: Sequence[Any], asleep: Sequence[Any]) -> None:
+        self._awake, self._asleep = awake, asleep
+        self.seen: list[float] = []
 
-    async def theirs() -> float:
+    async def once(self) -> float:
         async def swap() -> None:
             async with anyio.create_task_group() as group:
-                group.start_soon(asleep[1].pause)
-                group.start_soon(asleep[0].unpause)
+                for container in self._awake:
+                    group.start_soon(container.pause)
+                for container in self._asleep:
+                    group.start_soon(container.unpause)
 
         seconds = await timed(swap)
-        asleep.reverse()
+        self._awake, self._asleep = self._asleep, self._awake
+        self.seen.append(1000 * seconds)
         return seconds
 
+
+async def _switch(nx: nexus.WorkspaceManager, bare: BareEngine, effort: Effort, *, services: bool) -> list[Sample]:
+    name = "switch with a service each" if services else "switch, both alive"
+    left, right = [await bare.up()], [await bare.up()]
+    taken: list[float] = []
     try:
-        return await beside("switch, both alive", ours, "pause ∥ unpause", theirs, rounds=rounds * 2, at_most=1.5)
+        for each in ("left", "right"):
+            await nx.create(each)
+        for each in ("left", "right"):
+            await nx.switch(each)
+        if services:
+            for side in (left, right):
+                side.append(await bare.beside((await side[0].show())["HostConfig"]["NetworkMode"]))
+        for container in right:
+            await container.pause()
+        targets = (each for _ in count() for each in ("left", "right"))
+        swap = _Swap(left, right)
+
+        async def ours() -> float:
+            seconds = await timed(lambda: nx.switch(next(targets)))
+            taken.append(1000 * seconds)
+            return seconds
+
+        first = await beside(name, ours, "pause ∥ unpause", swap.once, effort=effort.times(4), at_most=1.5)
     finally:
-        await asleep[0].unpause()
-        await bare.down(two)
-        await bare.down(one)
-        await nx.destroy("left")
-        await nx.destroy("right")
+        for container in reversed([*left, *right]):
+            await bare.down(container)
+        for each in ("left", "right"):
+            await nx.destroy(each, force=True)
+    limit = round(5 * statistics.median(swap.seen), 1)
+    slowest = percentile(taken[1:], 0.99)
+    last = judged(f"{name}, p99", [slowest], limit_ms=limit)
+    return [first] if services else [first, replace(last, rounds=len(taken) - 1, budget=f"≤ {limit:g} ms = 5 x")]
 
 
-async def _command(nx: nexus.WorkspaceManager, bare: BareEngine, rounds: int) -> Sample:
+async def _command(nx: nexus.WorkspaceManager, bare: BareEngine, effort: Effort) -> Sample:
     ws = await nx.create("commands")
-    container = await bare.up("10.90.0.0/28")
+    container = await bare.up()
 
     async def ours() -> float:
-        begun = time.perf_counter()
+        begun, printed = time.perf_counter(), 0.0
         async with ws.spawn("echo", "x") as process:
             async for event in process:
                 if isinstance(event, nexus.Output):
-                    return time.perf_counter() - begun
-        raise AssertionError
+                    printed = printed or time.perf_counter()
+        return printed - begun
 
     try:
         return await beside(
@@ -108,23 +119,24 @@ async def _command(nx: nexus.WorkspaceManager, bare: BareEngine, rounds: int) ->
             ours,
             "the engine's exec",
             lambda: timed(lambda: bare.first_byte(container)),
-            rounds=rounds * 2,
+            effort=effort.times(2),
             at_most=0.15,
+            warm_up=3,
         )
     finally:
         await bare.down(container)
         await ws.destroy()
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure on the engine that answers, or on one started for it."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
-        async with running_engine() as socket:
-            await import_tiny_image(socket)
-            async with _opened(Path(folder), socket) as nx, aiodocker.Docker(url=socket) as docker:
-                bare = BareEngine(docker)
-                return [
-                    await _create(nx, bare, rounds),
-                    await _switch(nx, bare, rounds),
-                    await _command(nx, bare, rounds),
+        async with engine_for(Path(folder)) as (socket, bare):
+            async with opened(Path(folder), socket) as nx:
+                samples = [
+                    await _create(nx, bare, effort),
+                    await _command(nx, bare, effort),
+                    *await _switch(nx, bare, effort, services=False),
                 ]
+            async with opened(Path(folder), socket, _SERVICES) as nx:
+                return [*samples, *await _switch(nx, bare, effort, services=True)]

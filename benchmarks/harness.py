@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 Measured = Callable[[], Awaitable[float]]
 """One round: does the work and returns the seconds that count (setting up and clearing away do not)."""
+
+_ENOUGH: Final = 3
+"""Rounds that are measured however long they take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int = 10
+    """Counted rounds of each measurement."""
+    seconds: float = 25.0
+    """A measurement that has taken longer ends after three rounds or the one it is in."""
+    quick: bool = False
+    """Smaller repositories and fewer workspaces as well: to see that a benchmark works."""
+
+    def times(self, factor: int) -> Effort:
+        """Return the same for something so quick that it can be measured more often."""
+        return Effort(rounds=self.rounds * factor, seconds=self.seconds, quick=self.quick)
+
+
+QUICK: Final = Effort(rounds=3, seconds=5.0, quick=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +62,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
 
 
-def environment() -> str:
-    """Return one line about the machine."""
-    python, today = platform.python_version(), time.strftime("%Y-%m-%d")
-    return f"{platform.system()} {platform.release()}, Python {python}, {os.cpu_count()} cores, {today}"
-
-
 async def timed(act: Callable[[], Awaitable[object]]) -> float:
     """Return the seconds that one call took."""
     begun = time.perf_counter()
@@ -54,11 +69,21 @@ async def timed(act: Callable[[], Awaitable[object]]) -> float:
     return time.perf_counter() - begun
 
 
-async def alone(name: str, ours: Measured, *, rounds: int, limit_ms: float | None = None, warm_up: int = 1) -> Sample:
+async def alone(
+    name: str, ours: Measured, *, effort: Effort, limit_ms: float | None = None, warm_up: int = 1
+) -> Sample:
     """Measure one thing against a limit in milliseconds."""
     for _ in range(warm_up):
         await ours()
-    values = [1000 * await ours() for _ in range(rounds)]
+    values: list[float] = []
+    begun = time.perf_counter()
+    while _goes_on(len(values), begun, effort):
+        values.append(1000 * await ours())
+    return judged(name, values, limit_ms=limit_ms)
+
+
+def judged(name: str, values: Sequence[float], *, limit_ms: float | None = None) -> Sample:
+    """Return the line for milliseconds that were measured, against a limit for their median."""
     median = statistics.median(values)
     return Sample(
         name=name,
@@ -66,7 +91,7 @@ async def alone(name: str, ours: Measured, *, rounds: int, limit_ms: float | Non
         p95=percentile(values, 0.95),
         budget="" if limit_ms is None else f"≤ {limit_ms:g} ms",
         met=None if limit_ms is None else median <= limit_ms,
-        rounds=rounds,
+        rounds=len(values),
     )
 
 
@@ -76,7 +101,7 @@ async def beside(
     other: str,
     theirs: Measured,
     *,
-    rounds: int,
+    effort: Effort,
     at_most: float | None = None,
     warm_up: int = 1,
 ) -> Sample:
@@ -84,7 +109,15 @@ async def beside(
     for _ in range(warm_up):
         await ours()
         await theirs()
-    pairs = [(1000 * await ours(), 1000 * await theirs()) for _ in range(rounds)]
+    pairs: list[tuple[float, float]] = []
+    begun = time.perf_counter()
+    while _goes_on(len(pairs), begun, effort):
+        pairs.append((1000 * await ours(), 1000 * await theirs()))
+    return compared(name, pairs, other, at_most=at_most)
+
+
+def compared(name: str, pairs: Sequence[tuple[float, float]], other: str, *, at_most: float | None = None) -> Sample:
+    """Return the line for pairs of milliseconds, ours first, against a limit for the median of their ratios."""
     ratio = statistics.median(a / b for a, b in pairs)
     mine = [a for a, _ in pairs]
     return Sample(
@@ -96,29 +129,11 @@ async def beside(
         ratio=ratio,
         budget="" if at_most is None else f"≤ {at_most:g} x",
         met=None if at_most is None else ratio <= at_most,
-        rounds=rounds,
+        rounds=len(pairs),
     )
 
 
-def table(samples: Sequence[Sample]) -> str:
-    """Return the report as aligned text."""
-    head = ("what", "median", "p95", "beside", "its median", "ratio", "budget", "")
-    rows = [head, *(_row(sample) for sample in samples)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _row(sample: Sample) -> tuple[str, ...]:
-    verdict = {True: "met", False: "MISSED", None: ""}[sample.met]
-    return (
-        sample.name,
-        f"{sample.median:.2f} {sample.unit}",
-        f"{sample.p95:.2f} {sample.unit}",
-        sample.beside or "",
-        "" if sample.beside_median is None else f"{sample.beside_median:.2f} {sample.unit}",
-        "" if sample.ratio is None else f"{sample.ratio:.2f} x",
-        sample.budget,
-        verdict,
-    )
+def _goes_on(done: int, begun: float, effort: Effort) -> bool:
+    if done < min(_ENOUGH, effort.rounds):
+        return True
+    return done < effort.rounds and time.perf_counter() - begun < effort.seconds

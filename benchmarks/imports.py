@@ -7,7 +7,7 @@ import sys
 
 import anyio
 
-from benchmarks.harness import Sample, beside, timed
+from benchmarks.harness import Effort, Sample, beside, timed
 
 
 async def _python(code: str) -> float:
@@ -19,7 +19,7 @@ async def _over_empty(code: str) -> float:
     return max(await _python(code) - empty, 1e-4)
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure the bare import, and the import with everything that opening a repository needs."""
 
     async def pydantic() -> float:
@@ -32,6 +32,6 @@ async def run(rounds: int) -> list[Sample]:
         return await _over_empty("import nexus; nexus.open")
 
     return [
-        await beside("import nexus", bare, "import pydantic", pydantic, rounds=rounds, at_most=2),
-        await beside("import nexus; nexus.open", whole, "import pydantic", pydantic, rounds=rounds),
+        await beside("import nexus", bare, "import pydantic", pydantic, effort=effort, at_most=2),
+        await beside("import nexus; nexus.open", whole, "import pydantic", pydantic, effort=effort),
     ]

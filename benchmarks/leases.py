@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import Sample, alone, timed
+from benchmarks.harness import Effort, Sample, alone, timed
 from nexus import NodeRegistry, PortAllocator
 from nexus.models.ids import new_workspace_id
 from nexus.models.ports import PortRequest
@@ -13,7 +13,7 @@ from nexus.models.ports import PortRequest
 REQUESTS = (PortRequest(name="web", container=3000), PortRequest(name="api", container=5000))
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure one lease beside 219 others, with the probes of its ports."""
     with tempfile.TemporaryDirectory() as folder:
         allocator = PortAllocator(NodeRegistry(Path(folder) / "workspaces.db"))
@@ -28,4 +28,4 @@ async def run(rounds: int) -> list[Sample]:
             await allocator.release(owner)
             return seconds
 
-        return [await alone("lease with 220 workspaces", lease, rounds=rounds * 5, limit_ms=2)]
+        return [await alone("lease with 220 workspaces", lease, effort=effort.times(5), limit_ms=2)]

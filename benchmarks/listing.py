@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nexus
-from benchmarks.harness import Sample, alone, timed
+from benchmarks.harness import Effort, Sample, alone, timed
 from benchmarks.surroundings import isolated
 from nexus.models.ids import new_workspace_id, parse_name
 from nexus.models.workspace import Repository, WorkspaceRecord, WorkspaceStatus
@@ -34,7 +34,7 @@ def record(number: int, repository: Repository) -> WorkspaceRecord:
     )
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure the list as a program gets it."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
@@ -45,4 +45,4 @@ async def run(rounds: int) -> list[Sample]:
                 await store.save(record(number, nx.repository))
             if len(await nx.list()) != COUNT:
                 raise AssertionError
-            return [await alone(f"list {COUNT:,} workspaces", lambda: timed(nx.list), rounds=rounds, limit_ms=50)]
+            return [await alone(f"list {COUNT:,} workspaces", lambda: timed(nx.list), effort=effort, limit_ms=50)]

@@ -65,7 +65,7 @@ async def passthrough(command: nexus.Operation[nexus.Process], signals: Signals,
         BrokenPipeError: When whoever read the output has gone; the command was ended.
     """
     async with command as process, anyio.create_task_group() as group:
-        with signals.going_to(_Forwarding(process, group.cancel_scope)), _raw(on_terminal):
+        with signals.going_to(_Forwarding(process, group.cancel_scope)), raw(on_terminal):
             if has_stdin():
                 group.start_soon(_feed, process)
             ended = await _drain(process)
@@ -100,9 +100,9 @@ async def _drain(process: nexus.Process) -> nexus.Exited:
     async for event in process:
         match event:
             case nexus.Output():
-                await anyio.to_thread.run_sync(_write, _FILES[event.stream], event.data)
+                await anyio.to_thread.run_sync(write, _FILES[event.stream], event.data)
             case nexus.Gap():
-                await anyio.to_thread.run_sync(_write, 2, f"note: {event.end - event.start} bytes were lost\n".encode())
+                await anyio.to_thread.run_sync(write, 2, f"note: {event.end - event.start} bytes were lost\n".encode())
             case nexus.Exited():
                 return event
             case nexus.Started():
@@ -112,12 +112,12 @@ async def _drain(process: nexus.Process) -> nexus.Exited:
 
 async def _feed(process: nexus.Process) -> None:
     with suppress(StdinClosed):  # a command need not read what it is given
-        while data := await _read():
+        while data := await read():
             await process.write(data)
         await process.write_eof()
 
 
-async def _read() -> bytes:
+async def read() -> bytes:
     while True:
         try:
             await anyio.wait_readable(_STDIN)
@@ -131,7 +131,7 @@ async def _read() -> bytes:
             return b""  # the terminal hung up
 
 
-def _write(file: int, data: bytes) -> None:
+def write(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         try:
@@ -141,7 +141,7 @@ def _write(file: int, data: bytes) -> None:
 
 
 @contextmanager
-def _raw(wanted: bool) -> Generator[None, None, None]:
+def raw(wanted: bool) -> Generator[None, None, None]:
     """Let every key through to the command's own terminal, and put this one right again in the end."""
     if not (wanted and is_interactive()):
         yield

@@ -12,11 +12,12 @@ from pydantic import BaseModel
 
 from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
-from nexus import PortMapping, WorkspaceInfo
+from nexus import DaemonInfo, PortMapping, TerminalInfo, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
 from nexus.models.discovery import RepositoryListing
 from nexus.models.findings import Finding
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import DestroyOutcome, GcAction, SwitchOutcome, SyncOutcome
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.services import ServiceStatus
@@ -84,6 +85,25 @@ def _(value: WorkspaceInfo) -> View:
 
 
 @view.register
+def _(value: TerminalInfo) -> View:
+    return Facts([(heading.lower(), text) for heading, cell in _TERMINALS.items() if (text := cell(value))])
+
+
+@view.register
+def _(value: DaemonInfo) -> View:
+    pairs = [
+        ("process", str(value.pid)),
+        ("since", _when(value.started_at)),
+        ("serves", ", ".join(map(str, value.workspace_folders))),
+        ("socket", str(value.socket or "")),
+        ("url", value.url or ""),
+        ("log", str(value.log or "")),
+        ("release", value.version),
+    ]
+    return Facts([(name, text) for name, text in pairs if text])
+
+
+@view.register
 def _(value: SwitchOutcome) -> View:
     before = f"; {value.previous} is {value.previous_status}" if value.previous and value.previous_status else ""
     return Lines([f"{value.current} is the current workspace ({1000 * value.seconds:.0f} ms){before}"])
@@ -96,6 +116,19 @@ def _(value: DestroyOutcome) -> View:
     volumes = [f"volume {name} stays" for name in value.kept_volumes]
     again = [f"bring it back with: {value.restore}"] if value.restore else []
     return Lines([f"{value.name} is destroyed; {branch}", *kept, *volumes, *again])
+
+
+@view.register
+def _(value: PrebuildOutcome) -> View:
+    made = value.prebuild
+    if made is None:
+        return Lines([f"nothing is prebuilt: {value.reason}"])
+    of = f"{', '.join(made.holds)} ({format_size(made.size)})"
+    word = f"made in {value.seconds:.0f} s" if value.action == "made" else "there already"
+    again = [f"the scripts run again in each workspace, on what is there: {value.reason}"] if value.reason else []
+    return Lines(
+        [f"the prebuilt image of {of} is {word}", f"it depends on: {', '.join(value.inputs) or 'no file'}", *again]
+    )
 
 
 @view.register
@@ -191,6 +224,17 @@ _VIEWED: Mapping[str, Callable[..., str]] = {
     "LISTENING": lambda port: {True: "yes", False: "no", None: ""}[port.listening],
     "REMARK": _of("note"),
 }
+_TERMINALS: Mapping[str, Callable[..., str]] = {
+    "ID": _of("id"),
+    "NAME": _of("name"),
+    "STATE": lambda terminal: f"exited {terminal.exit.exit_code}" if terminal.exit else str(terminal.state),
+    "TITLE": _of("title"),
+    "FOLDER": _of("cwd"),
+    "CONTROLLER": _of("controller"),
+    "VIEWERS": lambda terminal: str(terminal.viewers or ""),
+    "TYPED": lambda terminal: _when(terminal.last_input_at),
+    "REMARK": lambda terminal: f"served by {terminal.elsewhere}" if terminal.elsewhere else terminal.restored or "",
+}
 _HOLDS: Mapping[str, Callable[..., str]] = {
     "NAME": _of("name"),
     "UNTIL": lambda hold: _when(hold.expires_at),
@@ -242,6 +286,7 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     DestroyedWorkspace: _WORKSPACES,
     PortMapping: _PORTS,
     PortView: _VIEWED,
+    TerminalInfo: _TERMINALS,
     Hold: _HOLDS,
     Finding: _FINDINGS,
     GcAction: _ACTIONS,

@@ -32,9 +32,11 @@ from nexus.state.clock import SystemClock
 from nexus.workspace.context import Context
 from nexus.workspace.discovery import known_repositories
 from nexus.workspace.manager import WorkspaceManager
+from nexus.workspace.placing import with_grounds
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.recovery import recover
 from nexus.workspace.refilling import refill
+from nexus.workspace.terminals import terminal_hub
 
 _AT_ONCE: Final = 4
 """Repositories that are opened at the same time."""
@@ -84,7 +86,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
         stack = await anyio.to_thread.run_sync(_stack, repository.root, config, flags, environment)
         registry = NodeRegistry(stack.settings.state_dir / "workspaces.db")
         context = Context(
-            repository=repository,
+            repository=await with_grounds(repository, stack.settings),
             stack=stack,
             registry=registry,
             providers=providers or ProviderRegistry.installed(),
@@ -92,6 +94,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             ask_passphrase=ask_passphrase,
             clock=clock or SystemClock(),
         )
+        context.terminals = terminal_hub(context)
         try:
             await close_folders(context)
             await refill(context)
@@ -99,6 +102,7 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             context.trash.wake()
             yield context
         finally:
+            await context.terminals.aclose()
             with anyio.CancelScope(shield=True), anyio.move_on_after(10.0):
                 await context.aclose()
 

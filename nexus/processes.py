@@ -7,6 +7,7 @@ A process is identified by its id, the tick at which it started, and the boot it
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from nexus.models.workspace import ProcessState
@@ -35,9 +36,17 @@ def start_time(pid: int) -> int | None:
 
 def identify(pid: int | None = None) -> ProcessState | None:
     """Return the identity of a process, this one by default; ``None`` when it is gone."""
-    number = os.getpid() if pid is None else pid
-    ticks = start_time(number)
-    return None if ticks is None else ProcessState(pid=number, start_time=ticks, boot_id=boot_id())
+    return _read_identity(pid) if pid is not None else _own_identity(os.getpid())
+
+
+def _read_identity(pid: int) -> ProcessState | None:
+    ticks = start_time(pid)
+    return None if ticks is None else ProcessState(pid=pid, start_time=ticks, boot_id=boot_id())
+
+
+_own_identity = lru_cache(maxsize=1)(
+    _read_identity
+)  # of the process that asks: it does not change, and a fork has another number
 
 
 def is_alive(process: ProcessState) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +16,22 @@ from tests.engine.seed_images import seed_images
 from tests.engine.service_image import service_image
 from tests.engine.ssh_image import ssh_image
 from tests.faults.table import pytest_terminal_summary
+from tests.tidying import pytest_runtest_makereport, tidy
 from tests.workbench import git
 
-# A developer's run goes on searching; a change is judged by the same examples every time.
+# Everybody judges by the same examples every time; who wants to search on says so.
 # Neither is about speed: an example may take as long as a busy machine needs.
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("judge", settings.get_profile("search"), derandomize=True)
-settings.load_profile("judge" if os.environ.get("CI") else "search")
+settings.load_profile("search" if os.environ.get("NEXUS_SEARCH") else "judge")
 
 __all__ = [
     "engine",
+    "first_repository",
     "git_image",
     "home",
     "new_git_image",
+    "pytest_runtest_makereport",
     "pytest_terminal_summary",
     "repository",
     "seed_images",
@@ -37,7 +42,7 @@ __all__ = [
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A home folder of its own; nothing of the real one is read or written."""
     folder = tmp_path / "home"
     folder.mkdir()
@@ -49,13 +54,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     for name in ("NEXUS_BACKEND", "NEXUS_STATE_DIR", "NEXUS_IMAGE"):
         monkeypatch.delenv(name, raising=False)
-    return folder
+    yield folder
+    tidy(request.node, tmp_path)
 
 
-@pytest.fixture
-def repository(tmp_path: Path, home: Path) -> Path:
-    """A repository with a commit, made by the real git program."""
-    root = tmp_path / "app"
+@pytest.fixture(scope="session")
+def first_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a commit, made by the real git program, to be copied."""
+    root = tmp_path_factory.mktemp("first") / "app"
     root.mkdir()
     git(root, "init", "-q", "-b", "main")
     (root / "README.md").write_text("# app\n")
@@ -65,4 +71,15 @@ def repository(tmp_path: Path, home: Path) -> Path:
     (root / "run.sh").chmod(0o755)
     git(root, "add", "-A")
     git(root, "commit", "-qm", "first")
+    for sample in (root / ".git" / "hooks").iterdir():
+        sample.unlink()
+    return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path, home: Path, first_repository: Path) -> Path:
+    """A repository with a commit, as the real git program made it."""
+    root = tmp_path / "app"
+    shutil.copytree(first_repository, root, symlinks=True)
+    git(root, "update-index", "--refresh")
     return root

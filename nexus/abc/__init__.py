@@ -4,6 +4,7 @@
 - :mod:`nexus.abc.services` — what runs beside an instance.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
 - :mod:`nexus.abc.git_access` — what a workspace's git knows and does.
+- :mod:`nexus.abc.terminals` — what opens terminals that outlive whoever looks at them.
 - :mod:`nexus.abc.clock` — what time it is, so that a test can say so.
 - :mod:`nexus.abc.service` — what a program holds (``WorkspaceService``), in process or remote.
 """
@@ -15,22 +16,27 @@ from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
 from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import (
     Instance,
+    KeptProcess,
     ProcessHandle,
     ProgressCallback,
     Provider,
     SupportsActivity,
     SupportsConnect,
     SupportsDescription,
+    SupportsKeeping,
     SupportsListening,
     SupportsLogs,
+    SupportsMakingAhead,
     SupportsMountChange,
     SupportsPause,
     SupportsPortChange,
+    SupportsPrebuilds,
     SupportsResize,
     SupportsSecretFiles,
     SupportsStats,
 )
 from nexus.abc.services import SupportsServices, SupportsVolumes
+from nexus.abc.terminals import TerminalAccess, TerminalSession
 
 __all__ = [
     "Clock",
@@ -39,21 +45,27 @@ __all__ = [
     "FileWriter",
     "GitAccess",
     "Instance",
+    "KeptProcess",
     "ProcessHandle",
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
     "SupportsConnect",
     "SupportsDescription",
+    "SupportsKeeping",
     "SupportsListening",
     "SupportsLogs",
+    "SupportsMakingAhead",
     "SupportsMountChange",
     "SupportsPause",
     "SupportsPortChange",
+    "SupportsPrebuilds",
     "SupportsResize",
     "SupportsSecretFiles",
     "SupportsServices",
     "SupportsStats",
     "SupportsVolumes",
+    "TerminalAccess",
+    "TerminalSession",
     "Watch",
 ]

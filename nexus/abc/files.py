@@ -91,13 +91,32 @@ class FileAccess(Protocol):
     """
 
     async def read_bytes(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes:
-        """Return a file's bytes: all, or ``limit`` of them from ``offset``."""
+        """Return a file's bytes.
+
+        Args:
+            path: The file.
+            offset: Bytes to leave out at the beginning; beyond the end there is nothing.
+            limit: Bytes to read at most; all when absent.
+
+        Raises:
+            PathNotFound: When there is nothing.
+            PathIsADirectory: When it is a folder.
+            InvalidArgument: When a number is negative.
+        """
 
     async def read_text(self, path: str, *, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return a file's text, line ends unchanged."""
 
     async def stat(self, path: str, *, follow: bool = True) -> FileInfo:
-        """Return what is at a path."""
+        """Return what is at a path.
+
+        Args:
+            path: The path.
+            follow: Whether a symbolic link at the end is followed.
+
+        Raises:
+            PathNotFound: When there is nothing, or a followed link leads to nothing.
+        """
 
     async def exists(self, path: str) -> bool:
         """Return whether there is something, links followed."""
@@ -117,13 +136,34 @@ class FileAccess(Protocol):
         """Return what is in a folder by name, ``limit`` entries of it: the first ones, or those ``after`` a name."""
 
     def glob(self, pattern: str) -> AsyncGenerator[str, None]:
-        """Give the paths that match: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders."""
+        """Give the paths that match: ``*``, ``?`` and ``[…]`` within a name, ``**`` for any number of folders.
+
+        Hidden names match like others. Wildcards do not follow links to folders.
+
+        Args:
+            pattern: Relative to the root.
+
+        Raises:
+            InvalidArgument: When the pattern is empty, absolute, or goes up.
+        """
 
     async def realpath(self, path: str) -> str:
-        """Return where a path leads when every link on it is followed, relative to the root. It has to be there."""
+        """Return where a path leads when every link on it is followed, relative to the root.
+
+        Raises:
+            PathNotFound: When there is nothing.
+        """
 
     def open_read(self, path: str, *, offset: int = 0) -> AbstractAsyncContextManager[FileReader]:
-        """Read a file in pieces, whatever its size: ``async with fs.open_read(path) as reader: async for chunk in reader``."""
+        """Read a file in pieces, whatever its size: ``async with fs.open_read(path) as file: async for chunk in file: …``.
+
+        Args:
+            path: The file.
+            offset: Bytes to leave out at the beginning.
+
+        Raises:
+            PathNotFound, PathIsADirectory, InvalidArgument: On entering, as :meth:`read_bytes`.
+        """
 
     def grep(
         self,
@@ -152,7 +192,27 @@ class FileAccess(Protocol):
     async def write_bytes(
         self, path: str, data: bytes, *, mode: int | None = None, if_match: Etag | None = None, parents: bool = True
     ) -> FileInfo:
-        """Give a file this content in one step; with ``if_match`` only when it still has that etag."""
+        """Give a file this content, in one step: whoever reads sees the old content or the new one.
+
+        An existing file keeps its permissions and its owner. It is a new file nevertheless: other hard links keep the old content.
+        A symbolic link is followed and stays a link. The disk is not waited for.
+
+        Args:
+            path: The file.
+            data: The content.
+            mode: Permission bits; as they are, or the user's default, when absent.
+            if_match: Write only when the file still has this etag; ``ABSENT``: only when there is none. Among all who write through
+                this class exactly one wins; a program that writes in place in that very instant is not noticed.
+            parents: Make the folders that are missing.
+
+        Returns:
+            The file as it is now; its etag serves the next write.
+
+        Raises:
+            ContentModified: When ``if_match`` does not match.
+            PathIsADirectory: When it is a folder.
+            PathDenied: When the system refuses, or it belongs to git.
+        """
 
     async def write_text(
         self,
@@ -169,32 +229,128 @@ class FileAccess(Protocol):
     def open_write(
         self, path: str, *, mode: int | None = None, if_match: Etag | None = None, parents: bool = True
     ) -> AbstractAsyncContextManager[FileWriter]:
-        """Write a file in pieces. It takes its place when the block is left without an error, and leaves nothing otherwise."""
+        """Write a file in pieces: ``async with fs.open_write(path) as file: await file.send(data)``.
+
+        It takes its place in one step when the block is left without an error; until then nobody sees it, and a block that
+        fails or is cancelled leaves nothing. A program that is killed may leave a file ``.nexus-….tmp`` beside it.
+
+        Args:
+            path: The file.
+            mode: As for :meth:`write_bytes`, like all that follow.
+            if_match: Looked at when the block begins and again when it ends.
+            parents: See there.
+
+        Raises:
+            ContentModified: When ``if_match`` does not match, or does not any more; otherwise as :meth:`write_bytes`.
+        """
 
     async def set_mode(self, path: str, mode: int) -> FileInfo:
-        """Set permission bits, links followed."""
+        """Set permission bits, links followed.
+
+        Args:
+            path: A file or folder.
+            mode: ``0o000`` to ``0o777``.
+
+        Raises:
+            InvalidArgument: When the mode has other bits: set-user-id is not given here.
+            PathDenied: When the system refuses, or it belongs to git.
+        """
 
     async def edit(self, path: str, edits: Sequence[Edit], *, if_match: Etag | None = None) -> EditResult:
-        """Replace pieces of a file's text: all of them or none."""
+        """Replace pieces of a file's text, one edit after the other; all of them or none.
+
+        Args:
+            path: The file.
+            edits: What to replace; each has to match exactly, and once unless it says ``all``.
+            if_match: Edit only when the file still has this etag.
+
+        Raises:
+            InvalidArgument: When a text is not there, or more than once; ``details["edit"]`` says which, counted from one.
+            ContentModified: When ``if_match`` does not match.
+        """
 
     async def make_dir(self, path: str, *, parents: bool = True, exist_ok: bool = True) -> None:
-        """Make a folder."""
+        """Make a folder.
+
+        Args:
+            path: The folder.
+            parents: Also make those around it.
+            exist_ok: One that is there already is fine.
+
+        Raises:
+            PathExists: When something else is there, or ``exist_ok`` is not set.
+        """
 
     async def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
-        """Remove a file, a link (not what it leads to), or a folder."""
+        """Remove a file, a link (not what it leads to), or a folder.
+
+        Args:
+            path: What to remove.
+            recursive: Also a folder that is not empty.
+            missing_ok: Nothing there is fine.
+
+        Raises:
+            PathNotFound: When there is nothing.
+            FsError: With ``errno.ENOTEMPTY`` for a folder that is not empty.
+
+        Cancellation: stops between two folders; what was removed by then stays removed.
+        """
 
     async def rename(self, src: str, dst: str, *, replace: bool = False) -> None:
-        """Give a file, link or folder another name in one step."""
+        """Give a file, link or folder another name, in one step.
+
+        Args:
+            src: What to rename; a link itself is renamed.
+            dst: The new name, in a folder that is there.
+            replace: Take the place of a file that has the name, or of an empty folder.
+
+        Raises:
+            PathExists: When the name is taken and ``replace`` is not set.
+        """
 
     async def copy(self, src: str, dst: str, *, replace: bool = False) -> TransferResult:
-        """Copy a file, a link (as a link), or a folder with everything in it."""
+        """Copy a file, a link (as a link), or a folder with everything in it.
+
+        Args:
+            src: What to copy.
+            dst: Its new name, in a folder that is there.
+            replace: Let files take the place of files, and merge folders.
+
+        Raises:
+            PathExists: When the name is taken and ``replace`` is not set.
+            InvalidArgument: When a folder would be copied into itself.
+
+        Cancellation: stops between two files; what was copied by then stays.
+        """
 
     async def upload(
         self, local: str | os.PathLike[str], remote: str, *, exclude: Sequence[str] = ()
     ) -> TransferResult:
-        """Copy a file or folder of this host into the workspace."""
+        """Copy a file or folder of this host into the workspace. A folder is merged into ``remote``, files replace files.
+
+        Args:
+            local: What to copy.
+            remote: What it is called inside; folders around it are made.
+            exclude: Names (``node_modules``, ``*.pyc``), or paths from the top of ``local`` (``docs/build``), to leave out.
+
+        Raises:
+            PathDenied: When it would change the tree's ``.git``.
+
+        Cancellation: stops between two files; what was copied by then stays.
+        """
 
     async def download(
         self, remote: str, local: str | os.PathLike[str], *, exclude: Sequence[str] = ()
     ) -> TransferResult:
-        """Copy a file or folder of the workspace to this host."""
+        """Copy a file or folder of the workspace to this host. A folder is merged into ``local``, files replace files.
+
+        Symbolic links that lead out of what is copied, FIFOs, sockets, devices, and the tree's own ``.git`` are left out and named in
+        the result.
+
+        Args:
+            remote: What to copy.
+            local: What it is called here, in a folder that is there.
+            exclude: As for :meth:`upload`.
+
+        Cancellation: stops between two files; what was copied by then stays.
+        """

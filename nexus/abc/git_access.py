@@ -65,7 +65,7 @@ class GitAccess(Protocol):
                 there is nothing to commit.
             Busy: When git works in the tree at the same time.
 
-        Cancellation: the commit is there or it is not; objects that nothing refers to may be left.
+        Cancellation: the commit is there or it is not; what it was to hold may be staged, and objects that nothing refers to left.
         """
 
     async def branches(self, *, remote: bool = False) -> tuple[GitBranch, ...]:

@@ -29,6 +29,7 @@ from nexus.models.instances import (
 )
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
+from nexus.models.prebuilds import Prebuild
 from nexus.models.resources import ResourceAllocation
 
 
@@ -152,6 +153,26 @@ class SupportsPortChange(Protocol):
 
 
 @runtime_checkable
+class SupportsPrebuilds(Protocol):
+    """A provider whose workspaces begin from images, and that can make one of a workspace's own files."""
+
+    async def image_identity(self, image: str) -> str | None:
+        """Return what an image's name stands for now; ``None`` when it is not there."""
+
+    async def prebuilds(self, labels: Mapping[str, str]) -> tuple[Prebuild, ...]:
+        """Return the prebuilt images that carry these labels, the newest first."""
+
+    async def keep_prebuild(self, ref: InstanceRef, prebuild: Prebuild) -> Prebuild:
+        """Keep a stopped workspace's own files (no mount, no memory) as an image of this key, and return it as it is then.
+
+        Cancellation: it is made whole, or not at all.
+        """
+
+    async def remove_prebuild(self, key: str) -> bool:
+        """Remove the image of this key; say whether one was removed. One that a workspace began from stays as long as that."""
+
+
+@runtime_checkable
 class SupportsSecretFiles(Protocol):
     """It has a place in memory where programs inside find secrets as files: never on a disk, gone when it stops."""
 
@@ -203,6 +224,35 @@ class SupportsActivity(Protocol):
 
 
 @runtime_checkable
+class KeptProcess(ProcessHandle, Protocol):
+    """A command that need not end with its caller; its request said so with ``keep``."""
+
+    async def leave(self) -> None:
+        """Let go of the command and leave it running. What it prints from now on is kept, the last ``keep`` bytes of it."""
+
+
+@runtime_checkable
+class SupportsKeeping(Protocol):
+    """Capability ``keeping``: its commands can outlive whoever started them, and be joined again by another program."""
+
+    async def kept(self) -> frozenset[ExecId]:
+        """Return the commands that can be joined: those that run, and some that have ended; none while it does not run."""
+
+    async def rejoin(self, exec_id: ExecId, request: SpawnRequest, *, offset: int) -> KeptProcess:
+        """Take a kept command over, from whoever has it. Its events begin with ``Started`` as if it had just been started.
+
+        Args:
+            exec_id: The command.
+            request: What it was started with, as far as that is still known.
+            offset: How many bytes of its output are known already. What was dropped of the rest is told by a ``Gap``.
+
+        Raises:
+            NotFound: When no such command is kept any more.
+            WorkspaceStopped, WorkspaceGone: When the instance does not run.
+        """
+
+
+@runtime_checkable
 class SupportsListening(Protocol):
     """It can tell where programs inside listen."""
 
@@ -249,6 +299,17 @@ class SupportsStats(Protocol):
 
         Raises:
             WorkspaceStopped: When it does not run.
+        """
+
+
+@runtime_checkable
+class SupportsMakingAhead(Protocol):
+    """Of a provider: a part of an instance can be made while its tree is not there yet."""
+
+    async def make_ahead(self, spec: InstanceSpec) -> None:
+        """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
+
+        ``create`` finds what is there, and ``destroy`` removes it by the id alone, whether or not ``create`` was ever called.
         """
 
 

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from nexus.abc.files import FileAccess
 from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
+from nexus.abc.terminals import TerminalAccess
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
@@ -24,6 +25,7 @@ from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -114,6 +116,25 @@ class WorkspaceService(Protocol):
         max_disk: int | None = None,
     ) -> tuple[PruneAction, ...]:
         """Remove what was kept of workspaces that were destroyed long ago. Nothing younger than ``older_than`` goes."""
+
+    async def prebuild(
+        self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
+    ) -> PrebuildOutcome:
+        """Keep what ``pre-start`` and ``post-create`` come to as an image that new workspaces begin from.
+
+        The scripts run in a workspace of their own, without secrets, and without services. Nothing is made where it is there already.
+
+        Args:
+            start_point: The commit whose files the scripts see.
+            force: Whether it is made anew when it is there.
+            progress: Told how it goes.
+
+        Raises:
+            HookFailed: When a script fails; nothing is kept then.
+            Busy: When somebody else prebuilds for very long.
+
+        Cancellation: nothing is kept, and the workspace is destroyed.
+        """
 
     async def sync(self, name: str) -> SyncOutcome:
         """Fetch, and fast-forward its branch where that is possible."""
@@ -237,6 +258,9 @@ class WorkspaceService(Protocol):
         Raises:
             ConfigError: When there is no such key.
         """
+
+    def terminals(self, info: WorkspaceInfo) -> TerminalAccess:
+        """Return access to a workspace's terminals."""
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
         """Subscribe to what happens from now on. A subscriber that falls far behind is cut off, so that it knows."""

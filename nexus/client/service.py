@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from nexus.abc.provider import ProcessHandle, ProgressCallback
+from nexus.abc.terminals import TerminalAccess
 from nexus.client.events import Events
 from nexus.client.files import RemoteFiles
 from nexus.client.git import RemoteGit
@@ -23,7 +24,7 @@ from nexus.client.line import Line
 from nexus.client.ports import RemotePort
 from nexus.client.processes import RemoteProcess
 from nexus.client.streams import FeedReader
-from nexus.errors import WrongLoop
+from nexus.errors import Unsupported, WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
 from nexus.models.events import WorkspaceEvent
@@ -32,6 +33,7 @@ from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -199,6 +201,12 @@ class NexusClient(Workspaces):
         return (await self._line.call(workspaces.RESCUES, workspaces.Rescues(workspace=name))).items
 
     @override
+    def terminals(self, info: WorkspaceInfo) -> TerminalAccess:
+        raise Unsupported(
+            "this release has no terminals over a daemon", hint="open the repository in process: nexus.open"
+        )
+
+    @override
     async def prune(
         self,
         *,
@@ -209,6 +217,13 @@ class NexusClient(Workspaces):
         age = None if older_than is None else _ms(parse_duration(older_than).total_seconds())
         params = workspaces.Prune(dry_run=dry_run, older_than_ms=age, max_disk=max_disk, idempotency_key=_key())
         return (await self._line.call(workspaces.PRUNE, params)).items
+
+    @override
+    async def prebuild(
+        self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
+    ) -> PrebuildOutcome:
+        params = workspaces.PrebuildImage(start_point=start_point, force=force, idempotency_key=_key())
+        return await self._line.call(workspaces.PREBUILD, params, progress=progress)
 
     @override
     async def sync(self, name: str) -> SyncOutcome:

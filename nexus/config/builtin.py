@@ -23,6 +23,8 @@ def built_in() -> Layer:
                 "backend": "docker",
                 "idle_timeout": "30m",
                 "stop_after": "4h",
+                "stop_below": "256M",
+                "switch": "pause",
                 "git_identity": True,
                 "image": "nexus-workspace:latest",
                 "keep_destroyed": "14d",

@@ -11,7 +11,7 @@ from nexus.config.daemon import check_daemon, daemon_warnings
 from nexus.config.dormant import BECAUSE, DORMANT
 from nexus.config.image_build import check_context
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, Place, child, join_key, key_place, leaves, placed
-from nexus.config.multi_user import sudo_notes
+from nexus.config.multi_user import multi_user_notes
 from nexus.config.network import check_org_ports
 from nexus.config.preferences import telemetry_notes
 from nexus.config.problems import Problems, perhaps, quoted
@@ -91,7 +91,7 @@ def dormant_warnings(file: Branch) -> list[str]:
             place = key_place(parent, path[-1])
             reason = BECAUSE.get(path, "is accepted but not acted on yet")
             lines.append(f"{place}: {quoted(join_key(path))} {reason}")
-    return [*lines, *telemetry_notes(file), *sudo_notes(file)]
+    return [*lines, *telemetry_notes(file), *multi_user_notes(file)]
 
 
 def winner(layers: Sequence[Layer], *path: str) -> tuple[Layer, Leaf] | None:

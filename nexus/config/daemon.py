@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from nexus.config.addresses import ListenAddress, is_host, is_loopback
 from nexus.config.layers import Branch, KeyPath, LayerKind, child, placed, plain
@@ -70,7 +70,7 @@ class DaemonSection(Described):
     """Time that requests have to end when it is told to stop."""
     log_size: PositiveSize | None = None
     """Size at which its log is put aside and a new one begun."""
-    log_files: Count | None = None
+    log_files: Annotated[Count, Field(ge=1, le=1000)] | None = None
     """Number of older logs that are kept."""
 
 

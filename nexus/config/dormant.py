@@ -11,17 +11,12 @@ from typing import Final
 from nexus.config.layers import KeyPath
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
-    ("multi_user", "workspace_root"),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
 BECAUSE: Final[Mapping[KeyPath, str]] = {
-    (
-        "multi_user",
-        "workspace_root",
-    ): "is checked, but work trees stay below each project, in .nexus/worktrees, for now",
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
 }

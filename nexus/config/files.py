@@ -42,6 +42,7 @@ class Files:
 
 _FOR_ONE_FOLDER: Final = {
     "env": "would be given these variables",
+    "services": "would have these services, which need no approval, and what they are given",
     "secrets": "would be given these secrets",
     "scripts": "would have these scripts run in it, which need no approval",
     "hooks": "would have these commands run in it, which need no approval",

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key, placed
+from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key, key_place, placed
 from nexus.config.problems import Problems
 from nexus.config.sources import expand_home
 from nexus.config.values import Text
@@ -55,7 +55,8 @@ class Isolation(Described):
     """What users of a shared node do not share."""
 
     workspaces: bool | None = None
-    """Whether `.nexus/worktrees` and `.nexus/state` of each project are closed to other users (mode 0700); true when absent."""
+    """Whether `.nexus/worktrees` and `.nexus/state` of each project, and each user's folder below `workspace_root`, are closed to
+    other users (mode 0700); true when absent."""
     networks: Annotated[bool, _always("every workspace has a network of its own")] | None = None
     """Separate networks. Always so: each workspace has a network of its own."""
     volumes: Annotated[bool, _always("every workspace has volumes of its own")] | None = None
@@ -68,7 +69,8 @@ class MultiUser(Described):
     enabled: bool | None = None
     """Whether several users share the node; its registry of names and ports then is in /var/lib/nexus/state."""
     workspace_root: Text | None = None
-    """Folder with a folder for each user's work trees; for example `/var/lib/nexus/workspaces`."""
+    """Folder with a folder for each user's work trees, `<user>/<repository>-<hash>/worktrees/<name>`, where absent
+    below each project; for example `/var/lib/nexus/workspaces`."""
     auth: Auth | None = None
     """How users prove who they are."""
     isolation: Isolation | None = None
@@ -82,8 +84,8 @@ def private_folders(merged: Branch) -> bool:
     return _is(shared, value=True) and not _is(closed, value=False)
 
 
-def check_multi_user(merged: Branch, home: Path | None, problems: Problems) -> None:
-    """Find a folder for workspaces that is none.
+def workspace_root(merged: Branch, home: Path | None, problems: Problems) -> Path | None:
+    """Return the folder that the trees of this node's users are in; ``None`` when they are below each project.
 
     Args:
         merged: The layers as one tree.
@@ -92,23 +94,36 @@ def check_multi_user(merged: Branch, home: Path | None, problems: Problems) -> N
     """
     leaf = child(merged, *_ROOT)
     if not (isinstance(leaf, Leaf) and isinstance(leaf.value, str)):
-        return
+        return None
     path = expand_home(leaf.value, home)
     if path is None or not path.is_absolute():
         problems.add(placed(merged, _ROOT), f"'{join_key(_ROOT)}' must be an absolute path, or begin with '~/'")
+        return None
+    return path if _is(child(merged, "multi_user", "enabled"), value=True) else None
 
 
-def sudo_notes(file: Branch) -> list[str]:
-    """Return a line where administration is to need sudo: there is nothing to guard yet.
+def multi_user_notes(file: Branch) -> list[str]:
+    """Return a line for each key that changes nothing as the file stands.
 
     Args:
         file: A node's file.
     """
+    section = child(file, "multi_user")
+    if not isinstance(section, Branch):
+        return []
+    lines: list[str] = []
+    if not _is(child(section, "enabled"), value=True):
+        without = [name for name in section.children if name != "enabled"]
+        lines += [
+            f"{key_place(section, name)}: '{join_key(('multi_user', name))}' changes nothing while 'multi_user.enabled' is not true"
+            for name in without
+        ]
     leaf = child(file, *_SUDO)
     if not (isinstance(leaf, Leaf) and leaf.value is True):
-        return []
+        return lines
     return [
-        f"{leaf.place}: '{join_key(_SUDO)}' is accepted; no act of this version reaches what belongs to another user"
+        *lines,
+        f"{leaf.place}: '{join_key(_SUDO)}' is accepted; no act of this version reaches what belongs to another user",
     ]
 
 

@@ -88,6 +88,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "backends.docker.build_timeout": "1h",
     "backends.docker.pids_limit": "4096",
     "backends.docker.pull_timeout": "30m",
+    "backends.local.pids_limit": "4096",
     "backends.docker.subnet_pool": "10.213.0.0/16",
     "backends.docker.user": "host",
     "multi_user.auth.sudo_access": "false",

@@ -99,7 +99,8 @@ def _environment(written: Branch, problems: Problems) -> None:
                 problems.add(
                     node.place,
                     f"a project's file cannot give {key} a reference: a clone would read any variable of yours that it names",
-                    hint=f"put it in your own file: project_overrides.<project>.env.{name}, with workspaces.<project>.path",
+                    hint=f"put it in your own file: project_overrides.<project>.{join_key((*section, name))}, "
+                    "with workspaces.<project>.path",
                 )
 
 

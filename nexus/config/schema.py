@@ -12,6 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from nexus.config.daemon import DaemonSection
 from nexus.config.multi_user import MultiUser
 from nexus.config.network import NetworkSection
+from nexus.config.prebuild_settings import PrebuildSection
 from nexus.config.preferences import UserPreferences
 from nexus.config.scripts import Hooks, Scripts
 from nexus.config.secret_sections import EnvFiles, NamedSecrets, OwnSecrets, Secrets
@@ -65,10 +66,15 @@ class Override(Described):
     """Ports they are reachable by."""
     env: Env | None = None
     """Their environment; needs an entry in `workspaces`, so that no other project can claim the name."""
+    services: Services | None = None
+    """Their services: more of them, or more of what the project says of one, such as a secret in its `env`; needs an entry in
+    `workspaces` too."""
     scripts: Scripts | None = None
     """Scripts around their start."""
     hooks: Hooks | None = None
     """Commands at moments of their life."""
+    prebuild: PrebuildSection | None = None
+    """Images that hold what their scripts come to."""
     secrets: OwnSecrets | None = None
     """Their secrets, and what the project's file may refer to; needs an entry in `workspaces` too."""
 
@@ -113,6 +119,8 @@ class ProjectFile(Described):
     """Scripts around the start."""
     hooks: Hooks | None = None
     """Commands at moments of a workspace's life."""
+    prebuild: PrebuildSection | None = None
+    """Images that hold what `pre-start` and `post-create` come to."""
     env_files: EnvFiles | None = None
     """Files of variables, relative to the project's root and inside it."""
     secrets: NamedSecrets | None = None
@@ -152,6 +160,8 @@ class Effective(Described):
     """Scripts around the start."""
     hooks: Hooks | None = None
     """Commands at moments of a workspace's life."""
+    prebuild: PrebuildSection | None = None
+    """Images that hold what `pre-start` and `post-create` come to."""
     env_files: EnvFiles | None = None
     """Files of variables of the project."""
     secrets: Secrets | None = None

@@ -38,6 +38,7 @@ from nexus.models.ports import PortProtocol, Visibility
 from nexus.models.resources import ResourceClass
 from nexus.models.units import Size
 from nexus.models.workspace import Isolation as WorkspaceIsolation
+from nexus.models.workspace import SwitchStrategy
 
 
 class Cpu(Described):
@@ -137,6 +138,10 @@ class Defaults(Described):
     """Time without work after which a workspace is paused, or stopped where its backend cannot pause; `null`: never."""
     stop_after: PositiveDuration | None = None
     """Time after which a workspace that was put to sleep is stopped, which frees its memory; `null`: never."""
+    stop_below: PositiveSize | None = None
+    """When this machine has less memory to give, workspaces that sleep are stopped, the one that slept longest first; `null`: never."""
+    switch: SwitchStrategy | None = None
+    """How a switch puts the workspace to sleep that one leaves: pause, where its backend can, keeps its programs; stop frees its memory."""
     image: Text | None = None
     """Image that containers start from."""
     resources: AnyResources | None = None
@@ -200,6 +205,8 @@ class LocalOptions(Described):
     """Absolute path of the folder for sockets."""
     pass_env: tuple[VariableName, ...] | None = None
     """Names of variables of yours that commands see as well; your environment is not passed on otherwise."""
+    pids_limit: Annotated[Count, Field(ge=16, le=4_194_304)] | None = None
+    """How many processes a workspace may have, where the system lets Nexus keep that (control groups)."""
     stop_grace: PositiveDuration | None = None
     """Time between asking processes to end and killing them."""
 

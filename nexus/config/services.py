@@ -17,7 +17,8 @@ from nexus.models import services as specs
 from nexus.models.described import Described
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortProtocol
-from nexus.models.units import Duration
+from nexus.models.resources import Cores
+from nexus.models.units import Duration, Size
 
 _PORT: Final = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?", re.ASCII)
 _VOLUME_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -171,6 +172,10 @@ class Service(Described):
     """Folder it starts in."""
     user: Text | None = None
     """User it runs as; the image's own when absent."""
+    cpu: Cores | None = None
+    """Cores it may use at most, for example `0.5`; as many as the workspace when absent. It counts in containers."""
+    memory: Size | None = None
+    """Memory it may use at most, for example `512M`; as much as the workspace when absent. It counts in containers."""
 
 
 Services = Mapping[ServiceName, Service | None]
@@ -270,6 +275,8 @@ def _spec(name: str, service: Service, root: Path) -> specs.ServiceSpec:
         "restart": service.restart or "no",
         "working_dir": service.working_dir,
         "user": service.user,
+        "cpu": service.cpu,
+        "memory": service.memory,
     }
     if service.healthcheck is not None:
         values["healthcheck"] = {key: value for key, value in service.healthcheck if value is not None}

@@ -12,7 +12,8 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from nexus.config.daemon import DaemonSettings, daemon_values
 from nexus.config.image_build import ImageBuild, image_build
 from nexus.config.layers import Branch, KeyPath, Layer, Leaf, Place, child, join_key, placed, plain
-from nexus.config.multi_user import check_multi_user, private_folders
+from nexus.config.multi_user import private_folders, workspace_root
+from nexus.config.prebuild_settings import PrebuildSettings
 from nexus.config.preferences import Preferences
 from nexus.config.problems import Problems, quoted
 from nexus.config.scripts import configured
@@ -29,7 +30,7 @@ from nexus.models.resources import ResourceAllocation
 from nexus.models.secrets import EnvFile, SecretReference
 from nexus.models.services import ServiceSpec
 from nexus.models.units import Duration, Size
-from nexus.models.workspace import Isolation
+from nexus.models.workspace import Isolation, SwitchStrategy
 
 STATE_VARIABLE: Final = "NEXUS_STATE_DIR"
 SHARED_STATE: Final = Path("/var/lib/nexus/state")
@@ -87,6 +88,10 @@ class Settings(Model):
     """``None``: never put to sleep."""
     stop_after: Duration | None = timedelta(hours=4)
     """``None``: one that sleeps is never stopped."""
+    stop_below: Size | None = 256 * 1024 * 1024
+    """Bytes; ``None``: none is stopped for want of memory."""
+    switch: SwitchStrategy = "pause"
+    """How a switch puts the workspace to sleep that one leaves."""
     precious: tuple[str, ...] = ()
     """Patterns of ignored files that count as work all the same."""
     keep_destroyed: Duration | None = timedelta(days=14)
@@ -118,6 +123,8 @@ class Settings(Model):
     """Variables of every command; ``env:NAME`` is a reference, see :meth:`ConfigStack.resolve_env`."""
     hooks: tuple[Hook, ...] = ()
     """Scripts and hooks, at most one of each name."""
+    prebuild: PrebuildSettings = PrebuildSettings()
+    """What is configured about prebuilt images."""
     env_files: tuple[EnvFile, ...] = ()
     """Files of variables, lowest first: what stands in ``env`` or is a secret overrides them."""
     secrets: tuple[SecretReference, ...] = ()
@@ -132,6 +139,8 @@ class Settings(Model):
     workspaces: Mapping[str, KnownWorkspace] = {}
     multi_user: bool = False
     """Whether several users share this node."""
+    workspace_root: Path | None = None
+    """Folder with a folder for each user's work trees; ``None`` keeps them below each project."""
     private_folders: bool = False
     """Whether the folders of workspaces are closed to other users of the machine."""
     daemon: DaemonSettings = DaemonSettings()
@@ -173,6 +182,8 @@ def build_settings(
         "build": image_build(merged, root),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
         "stop_after": _value(merged, "defaults", "stop_after"),
+        "stop_below": _value(merged, "defaults", "stop_below"),
+        "switch": _value(merged, "defaults", "switch") or "pause",
         "precious": _value(merged, "defaults", "precious") or (),
         "keep_destroyed": _value(merged, "defaults", "keep_destroyed"),
         "git_identity": _value(merged, "defaults", "git_identity") is not False,
@@ -189,6 +200,7 @@ def build_settings(
         "volumes": build_volumes(merged, problems),
         "env": _map(merged, "env"),
         "hooks": configured(merged),
+        "prebuild": {name: value for name, value in _map(merged, "prebuild").items() if value is not None},
         **secret_values(layers, root=root, home=home, problems=problems),
         "limits": _map(merged, "limits"),
         "backends": _options(merged),
@@ -197,12 +209,12 @@ def build_settings(
         "ssh": ssh_access(merged, home, problems),
         "workspaces": _known(merged, home, problems),
         "multi_user": multi_user,
+        "workspace_root": workspace_root(merged, home, problems),
         "private_folders": private_folders(merged),
         "daemon": daemon_values(merged, home, problems),
         "state_dir": _state_folder(env, home, problems, shared=multi_user),
         "project_root": root,
     }
-    check_multi_user(merged, home, problems)
     if values["backend"] is None:
         problems.add(merged.place, "'defaults.backend' has no value: null removed it, and every workspace needs one")
     if len(problems) > before:

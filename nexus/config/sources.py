@@ -14,6 +14,7 @@ from nexus.config.layers import Branch, Place
 from nexus.config.places import read_tree
 from nexus.config.problems import Problems
 from nexus.errors import ConfigError
+from nexus.grounds import repository_around
 
 NODE_FILES: Final = (Path("/etc/nexus/config.yaml"), Path("/opt/nexus/etc/config.yaml"))
 """Where a node's file may be; the first that exists counts."""
@@ -62,8 +63,8 @@ def project_root(start: Path, user_file: Path | None) -> Path:
     """Return the root of the project that ``start`` is in.
 
     That is the nearest folder, from ``start`` upwards, with a ``.nexus/config.yaml`` or a ``.git``; ``start`` itself when
-    there is none. Inside a worktree of ours (``<root>/.nexus/worktrees/<name>``) it is ``<root>``, by the path alone: what
-    lies in a worktree, its ``.git`` pointer included, may have been written by a program that ran there.
+    there is none. Inside a worktree of ours (``<root>/.nexus/worktrees/<name>``, or elsewhere: see :mod:`nexus.grounds`) it is
+    ``<root>``, whatever lies in the worktree: its ``.git`` pointer too may have been written by a program that ran there.
 
     Args:
         start: A folder.
@@ -78,6 +79,9 @@ def project_root(start: Path, user_file: Path | None) -> Path:
             raise ConfigError(f"{start} is not a folder", hint="name the project's folder, or any folder inside it")
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links is a RuntimeError up to Python 3.12
         raise ConfigError(f"the project's folder cannot be used: {error}") from error
+    around = repository_around(start)
+    if around is not None:
+        return around
     own = _real(user_file)
     for folder in (start, *start.parents):
         main = _main_root(folder)

@@ -25,6 +25,8 @@ _ENV_MAPS: Final[tuple[KeyPath, ...]] = (
     ("services", "*", "env"),
     ("services", "*", "build", "args"),
     ("project_overrides", "*", "env"),
+    ("project_overrides", "*", "services", "*", "env"),
+    ("project_overrides", "*", "services", "*", "build", "args"),
     ("backend", "docker", "build", "args"),
     ("project_overrides", "*", "backend", "docker", "build", "args"),
 )

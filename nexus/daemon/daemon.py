@@ -30,7 +30,7 @@ from nexus.daemon.principal import Scope
 from nexus.daemon.revocation import MemoryRevocations, Revocations
 from nexus.daemon.sockets import bind_tcp
 from nexus.daemon.tokens import DEFAULT_LIFE, IssuedToken, Tokens
-from nexus.errors import WrongLoop
+from nexus.errors import AuthError, TokenExpired, WrongLoop
 from nexus.state.clock import SystemClock
 from nexus.wire.limits import DEFAULT_LIMITS, Limits
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from nexus.daemon.websocket import Listener
 
 _CLOSING: float = 10.0
+_LOOK_AGAIN: float = 5.0
+"""Seconds between two looks whether the tokens of open connections still hold."""
 
 
 class Daemon:
@@ -85,7 +87,7 @@ class Daemon:
         self._policy = policy or HandshakePolicy()
         self._tls = tls
         self._limits = limits
-        time = clock or SystemClock()
+        self._clock = time = clock or SystemClock()
         self.tokens = Tokens(keys or MemoryKeys(time), revocations or MemoryRevocations(time), time)
         """Issues, verifies and revokes tokens."""
         self.door = Door(self.tokens, time)
@@ -181,6 +183,18 @@ class Daemon:
         finally:
             state.connections.discard(served)
 
+    async def drain(self) -> None:
+        """Take no new request, and return when those that are under way have ended. Connections stay open.
+
+        Cancellation: what still is under way goes on; new requests are refused all the same.
+        """
+        await self._open.hub.settle()
+
+    def dismiss(self) -> None:
+        """Close every connection, and tell each client that the daemon ends."""
+        for connection in tuple(self._open.connections):
+            connection.drain()
+
     async def dial(self) -> Transport:
         """Return the client's end of a new connection in memory: ``nexus.connect(daemon.dial, token=…)``."""
         client, ours = memory_pair()
@@ -208,6 +222,7 @@ class Daemon:
             group.start_soon(hub.events.run, self._service)
             async with AsyncExitStack() as stack:
                 state = _Running(hub, group)
+                group.start_soon(self._watch_tokens, state)
                 await self._listen(state, stack)
                 try:
                     yield state
@@ -215,6 +230,19 @@ class Daemon:
                     with anyio.move_on_after(_CLOSING, shield=True):
                         await state.drain()
             group.cancel_scope.cancel()
+
+    async def _watch_tokens(self, state: _Running) -> None:
+        """End connections whose token was taken back: what comes on their streams, such as typing, is no request."""
+        while True:
+            await self._clock.sleep(_LOOK_AGAIN)
+            for connection in tuple(state.connections):
+                try:
+                    if connection.principal is not None:
+                        self.door.check(connection.principal)
+                except TokenExpired:
+                    pass  # what it has begun may end; new requests are refused
+                except AuthError as error:
+                    connection.end(error)
 
     async def _listen(self, state: _Running, stack: AsyncExitStack) -> None:
         bound = list(self._sockets)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from nexus.daemon.attending import told
 from nexus.daemon.call import Call, Route, Routes
 from nexus.daemon.hub import require_all
 from nexus.daemon.keyed import Report, Work
 from nexus.daemon.principal import Principal, Scope
 from nexus.daemon.rate import RateLimit
-from nexus.errors import AuthError, Busy, NexusError, OperationTimeout, Unauthenticated, Unsupported
+from nexus.errors import AuthError, Busy, DaemonUnavailable, NexusError, OperationTimeout, Unauthenticated, Unsupported
 from nexus.models.base import Model
 from nexus.wire.failures import fault_of
 from nexus.wire.messages import CANCELLED, METHOD_NOT_FOUND, Fault, MessageId, Params, Request
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _PER_SECOND: Final = 20_000.0
 _BURST: Final = 40_000.0
+_LATER: Final = "connect again in a moment"
 _log: Final = logging.getLogger("nexus.daemon")
 
 
@@ -59,13 +61,18 @@ class Requests:
         self._rate = RateLimit(_PER_SECOND, _BURST)
 
     def begin(self, request: Request) -> Running | None:
-        """Take note of a request, to be worked on at the same time as others; ``None`` when there are too many: it is answered."""
-        most = self._connection.hub.limits.in_flight
+        """Take note of a request, to be worked on at the same time as others; ``None`` when it is refused, and answered."""
+        hub = self._connection.hub
+        most = hub.limits.in_flight
+        if hub.draining:
+            self._connection.wire.fail(request.id, fault_of(DaemonUnavailable("the daemon is stopping", hint=_LATER)))
+            return None
         if len(self._running) >= most or not self._rate.take(time.monotonic()):
             why = Busy(f"{most} requests are being worked on" if len(self._running) >= most else "too many requests")
             self._connection.wire.fail(request.id, fault_of(why))
             return None
         running = self._running[request.id] = Running()
+        hub.began()
         return running
 
     def cancel(self, id: MessageId) -> None:  # noqa: A002 - JSON-RPC's word
@@ -86,6 +93,7 @@ class Requests:
                 wire.fail(request.id, Fault(CANCELLED, "the request was cancelled", {"code": "CANCELLED"}))
         finally:
             self._running.pop(request.id, None)
+            self._connection.hub.ended()
         await self._connection.answer_now()
 
     def _respond(self, request: Request, result: Model | Fault) -> None:
@@ -111,7 +119,7 @@ class Requests:
             id = f"rq_{uuid.uuid4().hex[:12]}"  # noqa: A001
             fault = fault_of(error, request_id=id)
             if fault.data.get("code") == "INTERNAL":
-                _log.exception("request %s (%s) failed", id, request.method)
+                _log.error("request %s (%s) failed: %s", id, request.method[:64], told(error))
             return fault
 
     def _refused(self, request: Request, error: AuthError) -> None:

@@ -64,6 +64,11 @@ class Hub:
         self.repository = repository
         self.since = time.monotonic()
         self.connections = 0
+        self.requests = 0
+        """Requests that are being worked on, on all connections."""
+        self.draining = False
+        """Whether no new ones are taken: the daemon ends."""
+        self._settled = anyio.Event()
         self.events = EventLog()
         self.execs = Execs(group)
         self.feeds = Feeds()
@@ -75,6 +80,23 @@ class Hub:
     def _session_ended(self, session: str) -> None:
         self.execs.end_session(session)
         self.feeds.close_all(session)
+
+    def began(self) -> None:
+        """Count a request that is worked on."""
+        self.requests += 1
+
+    def ended(self) -> None:
+        """Count one that is answered."""
+        self.requests -= 1
+        if not self.requests:
+            self._settled.set()
+
+    async def settle(self) -> None:
+        """Take no new request, and return when those that are worked on have ended."""
+        self.draining = True
+        while self.requests:
+            self._settled = anyio.Event()
+            await self._settled.wait()
 
     def start(self, feed: Source) -> None:
         """Read a log or file from now on; it ends with its session."""

@@ -41,7 +41,7 @@ def revoked(tokens: RevokedTokens | None, token_id: str, until: datetime, now: d
     if len(live) > MAX_REVOKED:
         raise StateError(
             f"{MAX_REVOKED} tokens are revoked already, and no more can be remembered one by one",
-            hint="take back all of them: boulder daemon token --rotate --forget",
+            hint="take back all of them: boulder daemon revoke --all",
         )
     return RevokedTokens(until=live)
 

@@ -9,11 +9,13 @@
     ├── NotFound (LookupError)
     │   ├── WorkspaceNotFound
     │   ├── ProviderNotFound
-    │   └── ServiceNotFound
+    │   ├── ServiceNotFound
+    │   └── TerminalNotFound
     ├── Conflict
     │   ├── AlreadyExists
     │   ├── StateConflict
     │   ├── Busy
+    │   ├── NotController
     │   └── UnsavedWork
     ├── GitError
     │   ├── NotARepository
@@ -166,6 +168,7 @@ from nexus.errors.workspaces import (
     AlreadyExists,
     Busy,
     Conflict,
+    NotController,
     NotFound,
     ProviderNotFound,
     QuotaExceeded,
@@ -174,6 +177,7 @@ from nexus.errors.workspaces import (
     ServiceNotFound,
     StateConflict,
     StateError,
+    TerminalNotFound,
     UnsavedWork,
     WorkspaceGone,
     WorkspaceNotFound,
@@ -210,6 +214,7 @@ __all__ = [
     "KeychainUnavailable",
     "NexusError",
     "NotARepository",
+    "NotController",
     "NotFound",
     "NotTrusted",
     "OperationTimeout",
@@ -247,6 +252,7 @@ __all__ = [
     "StateError",
     "StdinClosed",
     "SyncConflict",
+    "TerminalNotFound",
     "TokenExpired",
     "TransportError",
     "Unauthenticated",

@@ -35,6 +35,12 @@ class ServiceNotFound(NotFound):
     code = "SERVICE_NOT_FOUND"
 
 
+class TerminalNotFound(NotFound):
+    """The workspace has no terminal of this id."""
+
+    code = "TERMINAL_NOT_FOUND"
+
+
 class Conflict(NexusError):
     """The call contradicts what is there."""
 
@@ -59,6 +65,13 @@ class Busy(Conflict):
 
     code = "BUSY"
     retryable: ClassVar[bool | None] = True
+
+
+class NotController(Conflict):
+    """This look at a terminal is a viewer's: it can neither type nor set the size."""
+
+    code = "NOT_CONTROLLER"
+    retryable: ClassVar[bool | None] = False
 
 
 class UnsavedWork(Conflict):

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from nexus.git.contents import Contents, contents
 from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
@@ -26,6 +27,7 @@ from nexus.git.worktrees import Worktrees
 __all__ = [
     "EXCLUDED",
     "KEPT_PREFIX",
+    "Contents",
     "Fill",
     "GitIdentity",
     "Stop",
@@ -36,6 +38,7 @@ __all__ = [
     "Worktree",
     "Worktrees",
     "container_mounts",
+    "contents",
     "empty_trash",
     "examine",
     "find_repository",

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nexus.errors import GitError
+from nexus.models.workspace import Repository
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTERED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -137,6 +138,18 @@ def require_real_folders(base: Path, *parts: str) -> None:
                 hint="a symbolic link or a file stands where Nexus keeps its worktrees; remove it and try again",
                 details={"path": str(current)},
             )
+
+
+def require_grounds(repository: Repository, *parts: str) -> None:
+    """Do so below the folder that holds the repository's trees, with what lies between it and the repository.
+
+    Raises:
+        GitError: When a component is not a real folder.
+    """
+    if repository.grounds is None:
+        require_real_folders(repository.root, ".nexus", *parts)
+    else:  # its own folders, and whose they are, are looked at whenever the repository is opened
+        require_real_folders(repository.grounds, *parts)
 
 
 def _made_or_found(path: Path) -> os.stat_result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from dulwich.objects import ObjectID
@@ -23,7 +23,7 @@ from nexus.git.removing import remove_worktree
 from nexus.git.report import report_work
 from nexus.git.repository import opened
 from nexus.git.rescue import rescue_worktree
-from nexus.git.returning import bring_work, return_branch
+from nexus.git.returning import Work, bring_work, return_branch
 from nexus.git.submodule_checkout import end_module_loans
 from nexus.git.threads import Stop
 from nexus.git.work_report import WorkReport
@@ -76,9 +76,16 @@ def rescue_any(
 def _rescue(repository: Repository, name: str, max_file_bytes: int, stop: Stop, precious: Precious | None) -> str:
     if not _holds_work(repository, name):
         return rescue_worktree(repository, name, max_file_bytes, stop, precious)
-    work = bring_work(repository, name, stop)
-    _require_no_content(repository, name)
-    ref = rescue_worktree(repository, name, max_file_bytes, stop, precious)
+    with ExitStack() as until:
+        work = bring_work(repository, name, stop, until)
+        _require_no_content(repository, name)
+        ref = rescue_worktree(repository, name, max_file_bytes, stop, precious)
+        _keep_others(repository, ref, work)
+    return ref
+
+
+def _keep_others(repository: Repository, ref: str, work: Work) -> None:
+    """Keep beside a rescue what else the clone holds."""
     with opened(repository) as repo:
         look = looking_in(repo)
         kept = [bytes(repo.refs[ref.encode()])]  # type: ignore[index]
@@ -86,7 +93,6 @@ def _rescue(repository: Repository, name: str, max_file_bytes: int, stop: Stop, 
             if only_left(look, [tip], kept):
                 _keep_beside(repo, ref, tip)
                 kept.append(tip)
-    return ref
 
 
 def _keep_beside(repo: Repo, ref: str, tip: bytes) -> None:

@@ -74,13 +74,14 @@ def commit_tree(repository: Repository, name: str, order: Order, stop: Stop) -> 
         stop.check()
         commit = _store(view.repo, tree, ObjectID(head), message=message, author=author, committer=committer)
         require_real_path(repository.common_dir, ref)
+        # The index first: whoever is killed in between leaves everything staged, and nothing that a next commit would take back.
+        lock.commit(entries)
         if not view.repo.refs.set_if_equals(Ref(os.fsencode(ref)), ObjectID(head), commit.id):
             raise StateConflict(
                 f"{ref.removeprefix(_HEADS)} was moved by somebody else meanwhile",
                 hint="try again",
                 details={"state": "moved", "allowed": []},
             )
-        lock.commit(entries)
         _log(repository, view, ref, commit)
         return told_commit(commit)
 

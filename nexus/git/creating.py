@@ -224,8 +224,8 @@ def require_free(repository: Repository, tree: Path, admin: Path) -> None:
     Raises:
         GitError: With what is in the way.
     """
-    beneath.require_real_folders(repository.root, ".nexus", "worktrees")
-    beneath.require_real_folders(repository.root, ".nexus", "trash")
+    beneath.require_grounds(repository, "worktrees")
+    beneath.require_grounds(repository, "trash")
     for path, what in ((tree, "a folder"), (admin, "an entry of git's")):
         if beneath.exists(path):
             raise GitError(

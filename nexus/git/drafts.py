@@ -11,6 +11,7 @@ from typing import Final
 from nexus.git import beneath
 from nexus.git.clone_marker import markers_folder
 from nexus.git.guarding import COMMONDIR
+from nexus.git.shelter import sweep
 from nexus.models.workspace import Repository
 
 _COMMONDIR: Final = re.compile(rf"{COMMONDIR}\.[0-9a-f]{{12}}", re.ASCII)
@@ -23,6 +24,7 @@ def drop_drafts(repository: Repository) -> None:
     common = repository.common_dir
     for folder, pattern in ((common, _COMMONDIR), (common / "info", _EXCLUDE), (markers_folder(repository), _MARKER)):
         _drop(folder, pattern)
+    sweep(common / "objects" / "pack")
 
 
 def _drop(folder: Path, pattern: re.Pattern[str]) -> None:

@@ -25,6 +25,7 @@ from typing_extensions import override
 from nexus.errors import GitError, NotARepository
 from nexus.git import beneath
 from nexus.git.plain_store import require_plain_objects
+from nexus.git.shelter import Shelter
 
 MAX_OBJECT: Final = 512 << 20
 """Bytes of the largest file with one object, and of what is inflated from it."""
@@ -50,6 +51,20 @@ class GuardedObjects(DiskObjectStore):
     """A store of objects that somebody hostile may have written to."""
 
     _borrowed: int = 0
+    _shelter: Shelter | None = None
+
+    @contextmanager
+    def sheltered(self) -> Iterator[Shelter]:
+        """Have no garbage collection take what is added, until the block ends. It is there for others once the shelter is sealed."""
+        if self._shelter is not None:
+            yield self._shelter
+            return
+        self._shelter = Shelter(Path(self.pack_dir), self.pack_compression_level)
+        try:
+            yield self._shelter
+        finally:
+            self._shelter.close()
+            self._shelter = None
 
     def borrow_only(self, stores: Sequence[BaseObjectStore]) -> None:
         """Have it borrow from these, whatever its own files say."""
@@ -73,12 +88,14 @@ class GuardedObjects(DiskObjectStore):
     @override
     def get_raw(self, name: RawObjectID | ObjectID) -> tuple[int, bytes]:
         with _told(name):
+            if self._shelter is not None and _raw(name) in self._shelter:
+                return self._shelter.read(_raw(name))
             return super().get_raw(name)
 
     @override
     def __contains__(self, sha: ObjectID) -> bool:
         with _told(sha):
-            return super().__contains__(sha)
+            return (self._shelter is not None and _raw(sha) in self._shelter) or super().__contains__(sha)
 
     @override
     def __getitem__(self, sha1: ObjectID | RawObjectID) -> ShaFile:
@@ -91,6 +108,10 @@ class GuardedObjects(DiskObjectStore):
 
     @override
     def add_object(self, obj: ShaFile) -> None:
+        if self._shelter is not None:
+            with _refused(obj):
+                self._shelter.add(obj)
+            return
         # A file in the object's place counts as the object for the library. What we keep must really be there.
         path = Path(self._get_shafile_path(obj.id))
         try:
@@ -101,16 +122,8 @@ class GuardedObjects(DiskObjectStore):
         if not whole:
             with suppress(FileNotFoundError):
                 path.unlink()
-        try:
+        with _refused(obj):
             super().add_object(obj)
-        except FileLocked:
-            raise
-        except OSError as error:
-            raise GitError(
-                f"the object {obj.id.decode()} cannot be written: {error.strerror}",
-                hint="is the disk full, or the repository read-only?",
-                details={"object": obj.id.decode()},
-            ) from error
 
     @property
     @override
@@ -132,6 +145,24 @@ def _holds(content: bytes, obj: ShaFile) -> bool:
     except _DAMAGED:
         return False
     return (found.type_num, found.as_raw_string()) == (obj.type_num, obj.as_raw_string())
+
+
+def _raw(sha: bytes) -> bytes:
+    return sha if len(sha) == 20 else bytes.fromhex(sha.decode())
+
+
+@contextmanager
+def _refused(obj: ShaFile) -> Iterator[None]:
+    try:
+        yield
+    except FileLocked:
+        raise
+    except OSError as error:
+        raise GitError(
+            f"the object {obj.id.decode()} cannot be written: {error.strerror}",
+            hint="is the disk full, or the repository read-only?",
+            details={"object": obj.id.decode()},
+        ) from error
 
 
 @contextmanager

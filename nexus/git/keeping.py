@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from dulwich.objects import Commit, ObjectID
+from dulwich.objects import Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
@@ -28,13 +29,39 @@ def index_files(index: IndexFile) -> dict[bytes, tuple[int, bytes]]:
     }
 
 
-def store_tree(repo: Repo, files: Mapping[bytes, tuple[int, bytes]]) -> bytes:
-    """Store the tree that holds these files, and return its raw id."""
+def store_tree(repo: Repo, files: Mapping[bytes, tuple[int, bytes]], beside: bytes | None = None) -> bytes:
+    """Store the tree that holds these files, and return its raw id.
+
+    Args:
+        repo: Where to; opened.
+        files: Mode and content by path.
+        beside: A tree (raw) that something leads to already. Only what differs from it is stored; that an object is there by chance is
+            no reason to leave one out, it might be taken away before anything leads to it.
+    """
     root, trees = build(files)
-    for tree in trees:
-        if tree.id not in repo.object_store:
+    made = {tree.id: tree for tree in trees}
+    waiting = [(hexadecimal(root), None if beside is None else hexadecimal(beside))]
+    while waiting:
+        wanted, there = waiting.pop()
+        if wanted != there:
+            tree, beneath = made[wanted], {} if there is None else _folders(repo, there)
+            waiting += [(child, beneath.get(name)) for name, child in _folders_in(tree)]
             repo.object_store.add_object(tree)
     return root
+
+
+def _folders(repo: Repo, tree: ObjectID) -> dict[bytes, ObjectID]:
+    try:
+        found = repo.object_store[tree]
+    except (KeyError, GitError):
+        return {}
+    return dict(_folders_in(found)) if isinstance(found, Tree) else {}
+
+
+def _folders_in(tree: Tree) -> Iterator[tuple[bytes, ObjectID]]:
+    for name, mode, sha in tree.iteritems():
+        if stat.S_ISDIR(mode):
+            yield name, sha
 
 
 def make_commit(repo: Repo, tree: bytes, parents: list[ObjectID], message: str) -> ObjectID:

@@ -36,7 +36,7 @@ from nexus.git.keeping import make_ref
 from nexus.git.lending import needed
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, require_real_path
-from nexus.git.repository import opened
+from nexus.git.repository import opened, sheltered
 from nexus.git.submodule_checkout import end_module_loans
 from nexus.git.trash import size_of
 from nexus.models.base import Model
@@ -98,9 +98,10 @@ def pin(repository: Repository, name: str, reason: str) -> str:
     exclude(repository)
     worktree = get_worktree(repository, name)
     tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(name)))
-    with opened(repository) as repo:
+    with opened(repository) as repo, sheltered(repo) as shelter:
         message = f"What the tree of {name} needs, which was set aside\n\n{reason}\n"
         commit = needed(repo, repository, name, worktree, message)
+        shelter.seal()
         ref = make_ref(repo, repository, layout.KEPT_PREFIX, name, commit)
     note = KeptTree(
         name=name,
@@ -112,7 +113,7 @@ def pin(repository: Repository, name: str, reason: str) -> str:
         ref=None if worktree is None else worktree.checked_out,
     )
     folder = folder_of(repository, ref)
-    beneath.require_real_folders(repository.root, ".nexus", "kept", name, folder.name)
+    beneath.require_grounds(repository, "kept", name, folder.name)
     _write(folder / _NOTE, note)
     return ref
 
@@ -138,7 +139,7 @@ def set_aside(repository: Repository, name: str, ref: str) -> None:
         GitError: When it cannot be moved; then it is where it was.
     """
     folder = folder_of(repository, ref)
-    beneath.require_real_folders(repository.root, ".nexus", "kept", folder.parent.name, folder.name)
+    beneath.require_grounds(repository, "kept", folder.parent.name, folder.name)
     _move(layout.worktree_path(repository, name), folder / TREE)
     _move(layout.admin_path(repository, name), folder / ENTRY)
     if not beneath.exists(layout.worktree_path(repository, name)):
@@ -227,8 +228,8 @@ def drop_kept(repository: Repository, ref: str, expected: str) -> bool:
     current = Refs(repository.common_dir).get(os.fsencode(ref))
     if current is not None and current != expected.encode():
         return False
-    beneath.require_real_folders(repository.root, ".nexus", "trash")
-    beneath.require_real_folders(repository.root, ".nexus", "kept")
+    beneath.require_grounds(repository, "trash")
+    beneath.require_grounds(repository, "kept")
     with suppress(FileNotFoundError):
         move_away(folder, layout.trash_folder(repository), folder.parent.name)
     with suppress(OSError):

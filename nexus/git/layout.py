@@ -8,6 +8,8 @@
     <common>/worktrees/nexus@<name>/       git's own entry for it, always locked; a private clone has <tree>/.git instead
     refs/heads/nexus/<name>                its branch
 
+On a node that several users share, ``worktrees``, ``trash`` and ``kept`` may be elsewhere together: see :mod:`nexus.grounds`.
+
 The entry's id follows from the name alone. Git names its own entries after folders, so the ``@`` keeps a user's worktree in
 a folder called ``nexus-fix`` apart from the workspace ``fix``.
 """
@@ -88,19 +90,24 @@ class Worktree(Model):
     """Of a clone: the commit that its branch was at when it was brought back last."""
 
 
+def grounds(repository: Repository) -> Path:
+    """Return the folder that trees, trash and what was set aside are in, on one file system."""
+    return repository.root / ".nexus" if repository.grounds is None else repository.grounds
+
+
 def worktrees_folder(repository: Repository) -> Path:
     """Return the folder that holds every tree of ours."""
-    return repository.root / ".nexus" / "worktrees"
+    return grounds(repository) / "worktrees"
 
 
 def trash_folder(repository: Repository) -> Path:
     """Return the folder that trees are moved to before they are deleted."""
-    return repository.root / ".nexus" / "trash"
+    return grounds(repository) / "trash"
 
 
 def kept_folder(repository: Repository) -> Path:
     """Return the folder of the trees that were set aside."""
-    return repository.root / ".nexus" / "kept"
+    return grounds(repository) / "kept"
 
 
 def worktree_path(repository: Repository, name: str) -> Path:

@@ -21,6 +21,7 @@ from nexus.git.keeping import index_files, make_commit, store_tree
 from nexus.git.layout import Worktree
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.report import stashes_on
+from nexus.git.repository import sheltered
 from nexus.git.rescue_state import admin_state, named_in
 from nexus.models.workspace import Repository
 
@@ -55,13 +56,15 @@ def lend(repo: Repo, repository: Repository, name: str, worktree: Worktree | Non
     ref = layout.LENT_PREFIX + name
     require_real_path(repository.common_dir, ref)
     before = Refs(repository.common_dir).get(os.fsencode(ref))
-    commit = needed(repo, repository, name, worktree, f"What the private clone {name} borrows\n", lent=False)
-    target = Ref(os.fsencode(ref))
-    done = (
-        repo.refs.add_if_new(target, commit)
-        if before is None
-        else repo.refs.set_if_equals(target, ObjectID(before), commit)
-    )
+    with sheltered(repo) as shelter:
+        commit = needed(repo, repository, name, worktree, f"What the private clone {name} borrows\n", lent=False)
+        shelter.seal()
+        target = Ref(os.fsencode(ref))
+        done = (
+            repo.refs.add_if_new(target, commit)
+            if before is None
+            else repo.refs.set_if_equals(target, ObjectID(before), commit)
+        )
     if not done:
         raise GitError(f"somebody else is changing {ref}", hint="try again", details={"ref": ref})
 

@@ -38,8 +38,10 @@ class Refs:
 
     def __init__(self, common_dir: Path) -> None:
         self._common = common_dir
-        self._raw: dict[bytes, bytes] = _packed(common_dir / "packed-refs")
-        self._raw.update(_loose(common_dir))
+        # In git's own order: packing writes ``packed-refs`` before it removes the files. The other way round a ref that is packed
+        # meanwhile would be in neither.
+        loose = _loose(common_dir)
+        self._raw: dict[bytes, bytes] = _packed(common_dir / "packed-refs") | loose
 
     def commits(self) -> Mapping[bytes, bytes]:
         """Return every ref under ``refs/`` with the object it leads to, as 40 hexadecimal digits."""

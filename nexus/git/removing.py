@@ -65,8 +65,8 @@ def _remove_tree(repository: Repository, name: str, *, behind: bool) -> list[str
     tree = layout.worktree_path(repository, name)
     if not beneath.exists(layout.worktrees_folder(repository)) and not beneath.exists(layout.trash_folder(repository)):
         return []
-    beneath.require_real_folders(repository.root, ".nexus", "trash")
-    beneath.require_real_folders(repository.root, ".nexus", "worktrees")
+    beneath.require_grounds(repository, "trash")
+    beneath.require_grounds(repository, "worktrees")
     trash = layout.trash_folder(repository)
     left: list[str] = []
     try:

@@ -1,7 +1,8 @@
 """Finding the repository a folder belongs to, and opening it without believing what an agent can write.
 
 The folder's shape comes first: inside ``<root>/.nexus/worktrees/<name>/`` the repository is the one at ``<root>``, whatever
-the tree's own ``.git`` file says, because whoever works in the tree can rewrite that file.
+the tree's own ``.git`` file says, because whoever works in the tree can rewrite that file. A tree that is kept elsewhere is
+known by the two notes of :mod:`nexus.grounds`.
 
 A repository whose git directory belongs to another user is refused, as git does it: its configuration names programs that
 git runs. ``safe.directory`` in the user's or the system's git configuration lets one in; root is let into all.
@@ -26,7 +27,9 @@ from nexus.errors import BareRepository, Busy, GitError, NotARepository
 from nexus.git import beneath
 from nexus.git.guarded_objects import GuardedObjects
 from nexus.git.plain_store import require_plain
+from nexus.git.shelter import Shelter
 from nexus.git.threads import in_thread
+from nexus.grounds import repository_around
 from nexus.models.workspace import Repository
 
 _POINTER_LIMIT: Final = 1 << 16
@@ -77,6 +80,9 @@ def locate(start: Path) -> Repository:
 
 def _by_shape(place: Path) -> tuple[Path, Path] | None:
     """Return the repository whose ``.nexus/worktrees`` holds ``place``; the outermost where they are nested."""
+    around = repository_around(place)
+    if around is not None:
+        return _at(around)
     parts = place.parts
     for position in range(1, len(parts) - 1):
         if parts[position : position + 2] == (".nexus", "worktrees") and position + 2 < len(parts):
@@ -324,3 +330,13 @@ def locks_told() -> Iterator[None]:
         ) from error
     except RefFormatError as error:
         raise GitError(f"git refuses the ref name {error}") from error
+
+
+@contextmanager
+def sheltered(repo: Repo) -> Iterator[Shelter]:
+    """Have no garbage collection take what the body adds to an opened repository. The body seals the shelter, then makes the refs."""
+    store = repo.object_store
+    if not isinstance(store, GuardedObjects):
+        raise TypeError(f"{store!r} is no store of an opened repository")
+    with store.sheltered() as shelter:
+        yield shelter

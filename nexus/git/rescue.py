@@ -25,7 +25,7 @@ from nexus.git.listing import get_worktree
 from nexus.git.precious import Precious
 from nexus.git.refs import Refs
 from nexus.git.report import Examined, examined, operation_in, stashes_on
-from nexus.git.repository import opened
+from nexus.git.repository import opened, sheltered
 from nexus.git.rescue_state import SUBJECT, Manifest, Stash, State, admin_state, commits_in, quoted, state_files
 from nexus.git.status import Change
 from nexus.git.submodule_work import unsaved_commits
@@ -69,17 +69,13 @@ def rescue_worktree(
             f"{worktree.path} cannot be kept in a commit: its HEAD cannot be read, so nobody knows what it started from",
             details={"path": str(worktree.path)},
         )
-    with opened(repository) as repo, ExitStack() as closing:
+    with opened(repository) as repo, ExitStack() as closing, sheltered(repo) as shelter:
         if not worktree.present:
             index = read_index(worktree.admin_dir / "index")
             kept = _Kept(_without_collisions(index_files(index), ()), [], {}, 0, 0)
-            return make_ref(
-                repo,
-                repository,
-                layout.RESCUE_PREFIX,
-                name,
-                _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes),
-            )
+            commit = _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes)
+            shelter.seal()
+            return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
         found = examined(repository, worktree, repo, stop, closing, precious=precious)
         _require_whole(found, unsaved_commits(repository, worktree))
         kept = _tree_files(repo, found, max_file_bytes, stop)
@@ -94,6 +90,7 @@ def rescue_worktree(
             left=others,
             message=_message(found),
         )
+        shelter.seal()
         return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
 
 
@@ -111,7 +108,8 @@ def _without_tree(
 ) -> ObjectID:
     """Keep the commits of a worktree whose tree is gone, and what was staged in it."""
     heads = _heads(repo, repository, worktree)
-    plain = store_tree(repo, kept.files) == _tree_of(repo, worktree.head) or not index.entries
+    base = _tree_of(repo, worktree.head)
+    plain = store_tree(repo, kept.files, base) == base or not index.entries
     stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))
     if (
         plain
@@ -137,8 +135,9 @@ def _write(
 ) -> ObjectID:
     """Write all commits of a rescue and return the last one."""
     parents = _heads(repo, repository, worktree)
-    tree, index_tree = store_tree(repo, kept.files), store_tree(repo, index_files(index))
-    if index_tree not in {tree, _tree_of(repo, worktree.head)}:
+    base = _tree_of(repo, worktree.head)
+    tree, index_tree = store_tree(repo, kept.files, base), store_tree(repo, index_files(index), base)
+    if index_tree not in {tree, base}:
         parents.append(make_commit(repo, index_tree, parents[:1], f"What was staged in the worktree {worktree.name}\n"))
     admin, strange = admin_state(worktree.admin_dir, limit)
     stashes = stashes_on(repository.common_dir, layout.branch_name(worktree.name))

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from nexus.errors import GitError
 from nexus.git import beneath
 from nexus.git.index_file import FILE, IndexEntry, IndexFile, format_index, parse_index
+from nexus.git.reflog import IDENTITY
 from nexus.git.trees import flatten, hexadecimal, is_hostile_name
 from nexus.models.base import Model
 
@@ -244,6 +245,12 @@ def read_state(store: BaseObjectStore, commit: Commit) -> State | None:
     """
     manifest, tree = read_manifest(store, commit), _state_tree(store, commit)
     if manifest is None or tree is None:
+        if tree is not None or (commit.author == IDENTITY and commit.parents and commit.parents[-1] not in store):
+            # Taken for commits alone, it would make the rescue itself the branch's tip.
+            raise GitError(
+                f"the rescue {commit.id.decode()} is damaged: what it says of itself is missing",
+                hint=f"its files are whole where it is: git checkout {commit.id.decode()} -- .",
+            )
         return None
     try:
         index: IndexFile = parse_index(_blob(store, tree, b"index") or b"", 0)

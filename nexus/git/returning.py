@@ -11,7 +11,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,7 +27,7 @@ from nexus.git.clone_marker import CloneMarker, write_marker
 from nexus.git.foreign import BLOB, COMMIT, KIND_NAMES, TAG, TREE, ForeignObjects
 from nexus.git.index_file import SUBMODULE, read_index
 from nexus.git.refs import Refs, checked_out, require_real_path
-from nexus.git.repository import opened
+from nexus.git.repository import opened, sheltered
 from nexus.git.rescue_state import admin_state, named_in
 from nexus.git.threads import Stop
 from nexus.git.trees import is_hostile_name, shown
@@ -96,14 +97,21 @@ def opened_clone(repository: Repository, name: str) -> Iterator[Clone]:
             raise GitError(f"the clone {name!r} cannot be read: {error.strerror}", details={"name": name}) from error
 
 
-def bring_work(repository: Repository, name: str, stop: Stop) -> Work:
+def bring_work(repository: Repository, name: str, stop: Stop, until: ExitStack | None = None) -> Work:
     """Bring every object that a clone's refs, stashes and index lead to. No ref of the main repository is moved.
+
+    Args:
+        repository: The main repository.
+        name: The clone.
+        stop: Asked for every object.
+        until: No garbage collection takes what was brought until this is closed; ``None`` when it is only looked at.
 
     Raises:
         GitError: When an object is missing, damaged, too large, or not what it should be. Objects that were brought before stay,
             unused.
     """
     with opened(repository) as repo, opened_clone(repository, name) as clone:
+        shelter = None if until is None else until.enter_context(sheltered(repo))
         refs = clone.refs()
         found = dict(refs.commits())
         head = refs.get(b"HEAD")
@@ -113,7 +121,9 @@ def bring_work(repository: Repository, name: str, stop: Stop) -> Work:
             raise GitError(f"the clone {name!r} has {len(found)} refs; more than {_MAX_REFS} are not read")
         stashed = _stashes(clone)
         with ForeignObjects(clone.objects) as foreign:
-            bringing = _Bringing(repo, foreign, _known(repository), stop)
+            bringing = _Bringing(
+                repo, foreign, _known(repository), stop, None if shelter is None else _led_to(repo, repository, name)
+            )
             tips = dict.fromkeys(bringing.commit(sha, shown(ref)) for ref, sha in sorted(found.items()))
             tips.update(dict.fromkeys(bringing.commit(sha, "a stash entry") for sha in stashed))
             for entry in read_index(clone.git_dir / "index").entries:
@@ -121,6 +131,8 @@ def bring_work(repository: Repository, name: str, stop: Stop) -> Work:
                     bringing.bring(entry.sha, BLOB)
             for sha in _in_progress(repository, name):
                 bringing.commit_if_there(sha)
+        if shelter is not None:
+            shelter.seal()
         return Work(tuple(tips), tuple(stashed.values()))
 
 
@@ -134,18 +146,19 @@ def return_branch(repository: Repository, name: str, marker: CloneMarker, stop: 
         GitError: As for :func:`bring_work`.
     """
     ref = layout.branch_ref(name)
-    with opened(repository) as repo, opened_clone(repository, name) as clone:
+    with opened(repository) as repo, opened_clone(repository, name) as clone, sheltered(repo) as shelter:
         theirs = clone.refs().get(os.fsencode(ref))
         ours = Refs(repository.common_dir).get(os.fsencode(ref))
         before = ours.decode() if ours else None
         if theirs is None:
             return Returned(before, None)
         with ForeignObjects(clone.objects) as foreign:
-            bringing = _Bringing(repo, foreign, _known(repository), stop)
+            bringing = _Bringing(repo, foreign, _known(repository), stop, _led_to(repo, repository, name))
             bringing.bring(bytes.fromhex(theirs.decode()), COMMIT)
-    after = theirs.decode()
-    if ours != theirs:
-        _move(repository, name, before=before, after=after, marker=marker)
+        shelter.seal()
+        after = theirs.decode()
+        if ours != theirs:
+            _move(repository, name, before=before, after=after, marker=marker)
     if marker.returned != after:
         write_marker(repository, name, marker.model_copy(update={"returned": after}))
     return Returned(before, after)
@@ -210,12 +223,23 @@ def _in_progress(repository: Repository, name: str) -> list[bytes]:
 
 
 def _known(repository: Repository) -> dict[bytes, int]:
-    """Return what is in the main repository for certain, without asking for each: what its checkout holds."""
+    """Return what is in the main repository for certain and stays, without asking for each: what its checkout holds."""
     try:
         index = read_index(repository.common_dir / "index")
     except GitError:
         return {}
     return {entry.sha: BLOB for entry in index.entries if entry.mode != SUBMODULE and not entry.intent_to_add}
+
+
+def _led_to(repo: Repo, repository: Repository, name: str) -> set[bytes]:
+    """Return commits that refs of the main repository lead to: where they are, and what was lent to the clone."""
+    refs = Refs(repository.common_dir)
+    found = {_raw(sha) for sha in refs.commits().values()}
+    lent = refs.get(os.fsencode(layout.LENT_PREFIX + name))
+    with suppress(KeyError, GitError):
+        commit = None if lent is None else repo.object_store[ObjectID(lent)]
+        found |= {_raw(sha) for sha in commit.parents} if isinstance(commit, Commit) else set()
+    return found
 
 
 class _Frame(NamedTuple):
@@ -226,10 +250,21 @@ class _Frame(NamedTuple):
 
 
 class _Bringing:
-    """Walks from a root down, and writes on the way back up."""
+    """Walks from a root down, and writes on the way back up.
 
-    def __init__(self, repo: Repo, foreign: ForeignObjects, known: Mapping[bytes, int], stop: Stop) -> None:
+    With ``led_to``, commits that refs lead to, only what they, a pack or ``known`` hold counts as there.
+    """
+
+    def __init__(
+        self,
+        repo: Repo,
+        foreign: ForeignObjects,
+        known: Mapping[bytes, int],
+        stop: Stop,
+        led_to: AbstractSet[bytes] | None = None,
+    ) -> None:
         self._store = repo.object_store
+        self._led_to = led_to
         self._foreign = foreign
         self._known = dict(known)
         self._stop = stop
@@ -256,7 +291,7 @@ class _Bringing:
         """Bring a commit if the clone has it: what merely looks like an id is no commit."""
         raw = _raw(sha)
         if self._there(raw, None) is None:
-            found = self._foreign.read(raw)
+            found = self._foreign.read(raw) or self._stored(raw)
             if found is not None and found[0] == COMMIT:
                 self.bring(raw, COMMIT)
 
@@ -281,16 +316,32 @@ class _Bringing:
     def _there(self, sha: bytes, expected: int | None) -> int | None:
         kind = self._known.get(sha)
         if kind is None:
-            try:
-                kind, _ = self._store.get_raw(ObjectID(sha.hex().encode()))
-            except KeyError:
+            found = None if self._may_go(sha) else self._stored(sha)
+            if found is None:
                 return None
+            kind, _ = found
             self._known[sha] = kind
         _require(sha, kind, expected)
         return kind
 
+    def _may_go(self, sha: bytes) -> bool:
+        """Return whether an object has to be written again: nothing may lead to it, left by somebody who only looked."""
+        name = ObjectID(sha.hex().encode())
+        return (
+            self._led_to is not None
+            and sha not in self._led_to
+            and self._store.contains_loose(name)
+            and not self._store.contains_packed(name)
+        )
+
+    def _stored(self, sha: bytes) -> tuple[int, bytes] | None:
+        try:
+            return self._store.get_raw(ObjectID(sha.hex().encode()))
+        except KeyError:
+            return None
+
     def _enter(self, sha: bytes, expected: int | None) -> _Frame:
-        found = self._foreign.read(sha)
+        found = self._foreign.read(sha) or self._stored(sha)
         if found is None:
             raise GitError(
                 f"the clone lacks the object {sha.hex()}, which its work needs", details={"object": sha.hex()}

@@ -40,7 +40,7 @@ def empty_trash(repository: Repository, stop: Stop) -> list[str]:
     trash = layout.trash_folder(repository)
     if not beneath.exists(trash):
         return []
-    beneath.require_real_folders(repository.root, ".nexus", "trash")
+    beneath.require_grounds(repository, "trash")
     lock = os.open(trash / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     left: dict[Path, list[str]] = {}
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -19,7 +18,9 @@ from nexus.errors import NotFound
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
+from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
+from nexus.models.display import Bundle, bundle, fields
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
@@ -80,6 +81,11 @@ class Workspace:
     def git(self) -> GitAccess:
         """Its git: status, differences, commits."""
         return self._service.git(self._info)
+
+    @property
+    def terminals(self) -> Terminals:
+        """Its terminals, which outlive whoever looks at them."""
+        return Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""
@@ -399,20 +405,19 @@ class Workspace:
     def __repr__(self) -> str:
         return f"<Workspace {self.name} {self._info.status} on {self._info.backend}>"
 
-    def _repr_html_(self) -> str:
-        """Show it in a notebook."""
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+        """Show it in a notebook, as last seen."""
+        info = self._info
         rows = {
-            "status": str(self._info.status),
-            "backend": self._info.backend,
-            "branch": self._info.branch,
-            "tree": str(self._info.worktree_path),
-            **{f"service {each.name}": each.health or str(each.state) for each in self._info.services},
-            **{f"port {mapping.name}": mapping.url or str(mapping.host_port) for mapping in self._info.ports},
+            "status": str(info.status),
+            **({"degraded": info.degraded} if info.degraded else {}),
+            "backend": info.backend,
+            "branch": info.branch,
+            "tree": str(info.worktree_path),
+            **{f"service {each.name}": each.health or str(each.state) for each in info.services},
+            **{f"port {mapping.name}": mapping.url or str(mapping.host_port) for mapping in info.ports},
         }
-        cells = "".join(
-            f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items()
-        )
-        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+        return bundle(repr(self), fields(self.name, rows))
 
 
 async def leave(workspace: Workspace, on_exit: OnExit) -> None:

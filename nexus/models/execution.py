@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final, Literal, Self, TypeAlias, final
 
 from nexus.errors import ExecFailed, ExecTimeout, InvalidArgument
+from nexus.models.display import Bundle, bundle, last_lines, output, plain
 from nexus.models.ids import ExecId
 
 MIB: Final = 1024 * 1024
@@ -58,6 +59,9 @@ class SpawnRequest:
     """Whether a workspace that was put to sleep because nothing happened in it is woken for this command."""
     keeps_awake: bool = True
     """Whether the workspace counts as in use while this command runs; a server that only waits does not use it."""
+    keep: int = 0
+    """Bytes of a terminal's output that its backend keeps, so that the command runs on when its caller goes away and can be joined again
+    (``SupportsKeeping``); elsewhere, and with ``0``, it ends with its caller."""
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
@@ -171,6 +175,18 @@ class ExecResult:
     def output(self) -> str:
         """Both streams in order of arrival, as UTF-8 text."""
         return self.output_bytes.decode("utf-8", "replace")
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in a few words: ``status 0 after 1.2 s``."""
+        state = "lost" if self.exit_code is None else f"status {self.exit_code}"
+        return f"{'killed at its time limit' if self.timed_out else state} after {self.duration:.1f} s"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+        """Show it in a notebook: how it ended, and the end of what it printed."""
+        head = f"{' '.join(self.argv)} — {self.ending}"
+        text = self.output
+        return bundle(f"{head}\n{last_lines(plain(text))[0]}", output(head, text, cut=bool(self.truncated)))
 
     def check(self) -> Self:
         """Return the result itself when the status is zero.

@@ -22,6 +22,9 @@ WorkspaceId = NewType("WorkspaceId", str)
 ExecId = NewType("ExecId", str)
 """One started command, unique within its workspace."""
 
+TerminalId = NewType("TerminalId", str)
+"""One terminal of a workspace, the same after a restart."""
+
 NodeId = NewType("NodeId", str)
 """This machine and user, as the node registry knows them; it labels what we make outside."""
 
@@ -81,6 +84,11 @@ def new_workspace_id() -> WorkspaceId:
 def new_exec_id() -> ExecId:
     """Return a fresh random id with the prefix ``ex_``."""
     return ExecId(f"ex_{uuid.uuid4().hex[:16]}")
+
+
+def new_terminal_id() -> TerminalId:
+    """Return a fresh random id with the prefix ``tm_``."""
+    return TerminalId(f"tm_{uuid.uuid4().hex[:16]}")
 
 
 Name = Annotated[WorkspaceName, AfterValidator(parse_name)]

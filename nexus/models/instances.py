@@ -43,6 +43,8 @@ class Capability(StrEnum):
     """Programs inside cannot reach the host's files beyond what is mounted."""
     SERVICES = "services"
     """Programs can run beside the workspace: the instances implement ``SupportsServices``."""
+    KEEPING = "keeping"
+    """Commands on terminals can outlive whoever started them: the instances implement ``SupportsKeeping``."""
     HOST_TREE = "host-tree"
     """The worktree is a folder of this host, so files are read and written there."""
 

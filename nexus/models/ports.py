@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from nexus.models.base import Model
+from nexus.models.display import Bundle, bundle, fields
 
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 PortProtocol = Literal["tcp", "udp"]
@@ -66,10 +67,21 @@ class PortMapping(Model):
 
     @property
     def bind_address(self) -> str:
-        """The host address to listen on: every one for ``public``, the node's own choice for ``org``, else this machine only."""
+        """The host address to listen on: every one for ``public``, the node's own choice for ``org``, else this machine only.
+
+        For ``public`` it is what a program is told that listens itself; an engine publishes on both address families.
+        """
         if self.address is not None:
             return self.address
         return "0.0.0.0" if self.visibility == "public" else "127.0.0.1"  # noqa: S104 - asked for by name
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+        """Show it in a notebook."""
+        shown = self.url or f"{self.bind_address}:{self.host_port}/{self.protocol}"
+        return bundle(
+            f"{self.name}: {shown}",
+            fields(self.name, {"address": shown, "inside": str(self.container_port), "visibility": self.visibility}),
+        )
 
 
 class PortChange(Model):
@@ -91,3 +103,8 @@ class OpenedPort(Model):
     """The host address that it is reached by."""
     url: str
     """``http://127.0.0.1:40017``."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+        """Show it in a notebook."""
+        rows = {"address": self.url, "visibility": self.visibility}
+        return bundle(f"port {self.container_port}: {self.url}", fields(f"port {self.container_port}", rows))

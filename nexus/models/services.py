@@ -14,7 +14,8 @@ from pydantic import Field
 from nexus.models.base import Model
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortNumber, PortProtocol
-from nexus.models.units import Duration, parse_duration
+from nexus.models.resources import Cores
+from nexus.models.units import Duration, Size, parse_duration
 
 Condition: TypeAlias = Literal["service_started", "service_healthy", "service_completed_successfully"]
 """What a service waits for in one that it depends on."""
@@ -85,6 +86,10 @@ class ServiceSpec(Model):
     restart: Annotated[str, Field(pattern=RESTART_PATTERN)] = "no"
     working_dir: str | None = None
     user: str | None = None
+    cpu: Cores | None = None
+    """Cores that it may use, where that is less than its workspace may."""
+    memory: Size | None = None
+    """Bytes that it may use, where that is less than its workspace may."""
 
     @property
     def fingerprint(self) -> str:

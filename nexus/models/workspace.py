@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from nexus.models.base import Model
-from nexus.models.ids import Name, NodeId, WorkspaceId
+from nexus.models.ids import Name, NodeId, TerminalId, WorkspaceId
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.rescues import DestroyedWorkspace
@@ -24,6 +24,9 @@ BACKEND_TYPES: Final[tuple[BackendType, ...]] = get_args(BackendType)
 
 Isolation: TypeAlias = Literal["worktree", "clone"]
 """What a workspace's tree is: a linked worktree, or a private clone that cannot write the main repository."""
+
+SwitchStrategy: TypeAlias = Literal["pause", "stop"]
+"""How a switch puts the workspace to sleep that one leaves."""
 
 RECORD_SCHEMA: Final = 1
 
@@ -56,6 +59,9 @@ class Repository(Model):
     """The git directory that all worktrees share."""
     remote: str | None = None
     """Address of ``origin``, when there is one."""
+    grounds: Path | None = Field(default=None, exclude=True)
+    """Folder that its work trees, their trash and what was set aside are in; ``.nexus`` of the main work tree when absent. No
+    record says so: where they are is found out when the repository is opened."""
 
 
 class ProcessState(Model):
@@ -66,6 +72,18 @@ class ProcessState(Model):
     """Start of the process in clock ticks since boot (field 22 of ``/proc/<pid>/stat``)."""
     boot_id: str
     """The kernel's ``/proc/sys/kernel/random/boot_id``; start times of another boot mean nothing."""
+
+
+class LeftRunning(Model):
+    """What ran in a workspace when it was stopped, and comes back when it is started: by name, never by process."""
+
+    at: datetime
+    terminals: tuple[TerminalId, ...] = ()
+    """Opened again with what they showed, each in the folder that it was in."""
+    services: tuple[str, ...] = ()
+    """Started as they are configured."""
+    scripts: tuple[str, ...] = ()
+    """Run again at their moments: what ``post-start`` leaves in the background comes back by it."""
 
 
 class WorkspaceRecord(Model):
@@ -115,7 +133,11 @@ class WorkspaceRecord(Model):
     expires_at: datetime | None = None
     asleep_since: datetime | None = None
     """When it was put to sleep because nothing happened in it; ``None`` when it is awake or was stopped by hand."""
+    left_at: datetime | None = None
+    """When a switch to another workspace put it to sleep; ``None`` when it is awake, or was put to sleep otherwise."""
     process_state: ProcessState | None = None
+    left_running: LeftRunning | None = None
+    """What comes back at the next start; ``None`` while it runs, and before its first stop."""
     node: NodeId | None = None
     """The node it was made on: a registry that was lost takes its id again from here."""
 

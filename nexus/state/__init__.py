@@ -3,6 +3,7 @@
 - :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
 - :class:`DestroyedStore` remembers what was destroyed, so that it can be listed and restored.
 - :class:`HoldStore` keeps what somebody holds a workspace awake for.
+- :class:`TerminalStore` keeps what terminals showed, so that they can be opened again.
 - :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
 - :class:`ApprovalStore` remembers what its user has approved, :class:`HookLogs` what scripts printed.
 - :func:`lock` excludes other tasks and processes, and tells those who wait whom they wait for.
@@ -23,6 +24,7 @@ from nexus.state.registry import NodeRegistry
 from nexus.state.rows import Claim, Decision, Known, LeaseRow, PortKey, RestoreReport
 from nexus.state.start_lock import starting, still
 from nexus.state.store import FileStateStore
+from nexus.state.terminals import SavedTerminal, TerminalStore
 
 __all__ = [
     "MIGRATIONS",
@@ -44,7 +46,9 @@ __all__ = [
     "OpenJournal",
     "PortKey",
     "RestoreReport",
+    "SavedTerminal",
     "Step",
+    "TerminalStore",
     "UnknownSchema",
     "lock",
     "migrate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,17 +40,18 @@ class LockHolder(Model):
 
 @asynccontextmanager
 async def lock(
-    path: Path, *, purpose: str, timeout: float | timedelta | None = 30.0, mode: int = FILE_MODE
+    *paths: Path, purpose: str, timeout: float | timedelta | None = 30.0, mode: int = FILE_MODE
 ) -> AsyncIterator[None]:
-    """Hold the lock on ``path`` for the block. It excludes other tasks of this process as well as other processes.
+    """Hold the locks on ``paths`` for the block. It excludes other tasks of this process as well as other processes.
 
     The lock file stays where it is for ever: removing it would let two holders in. It is not re-entrant. Waiters are not
     queued; whoever asks at the right moment gets it.
 
     Args:
-        path: The lock file. Its folder is made when it is missing.
+        paths: The lock files. Their folders are made when they are missing. They are taken in the order given, each waited for
+            while those before it are held: whoever takes several has to keep to one order everywhere.
         purpose: What it is held for, for those who wait: ``creating workspace a``.
-        timeout: Longest time to wait, in seconds; ``None`` for no limit.
+        timeout: Longest time to wait for each, in seconds; ``None`` for no limit.
         mode: Permissions of a lock file that has to be made.
 
     Raises:
@@ -62,26 +63,38 @@ async def lock(
         While waiting: the lock is not taken. In the block: it is let go of.
     """
     limit = seconds(timeout)
-    handle = FileLock(path, mode=mode, thread_local=False)
+    handles = {path: FileLock(path, mode=mode, thread_local=False) for path in paths}
     try:
-        await _acquire(handle, path, purpose, limit)
+        await _acquire(handles, purpose, limit)
         yield
     finally:
-        if handle.is_locked:
+        held = [path for path, handle in handles.items() if handle.is_locked]
+        if held:
             with anyio.CancelScope(shield=True):
-                await run_whole(partial(_release, handle, path))
+                await run_whole(partial(_release_all, [(handles[path], path) for path in reversed(held)]))
 
 
-async def _acquire(handle: FileLock, path: Path, purpose: str, limit: float | None) -> None:
-    begun = anyio.current_time()
-    pause = _FIRST_PAUSE
-    await run_whole(partial(_prepare, path))
-    while not await run_whole(partial(_attempt, handle, path, purpose)):
+async def _acquire(handles: Mapping[Path, FileLock], purpose: str, limit: float | None) -> None:
+    begun, waiting_for, pause = anyio.current_time(), None, _FIRST_PAUSE
+    # One visit to a thread takes all that are free: on a busy machine each visit costs as much as the locks.
+    while (path := await run_whole(partial(_attempt_all, handles, purpose))) is not None:
+        if path != waiting_for:
+            begun, waiting_for, pause = anyio.current_time(), path, _FIRST_PAUSE
         waited = anyio.current_time() - begun
         if limit is not None and waited >= limit:
             raise _busy(path, limit, await to_thread.run_sync(_holder, path))
         await anyio.sleep(pause if limit is None else min(pause, limit - waited))
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+
+
+def _attempt_all(handles: Mapping[Path, FileLock], purpose: str) -> Path | None:
+    """Take what is not held yet, in order; return the first that somebody else has."""
+    for path, handle in handles.items():
+        if not handle.is_locked:
+            _prepare(path)
+            if not _attempt(handle, path, purpose):
+                return path
+    return None
 
 
 def _prepare(path: Path) -> None:
@@ -115,6 +128,11 @@ def _attempt(handle: FileLock, path: Path, purpose: str) -> bool:
             with open_folder(path.parent) as folder:
                 write_atomic(folder, _note(path), note.model_dump_json().encode(), durable=False)
     return True
+
+
+def _release_all(held: Iterable[tuple[FileLock, Path]]) -> None:
+    for handle, path in held:
+        _release(handle, path)
 
 
 def _release(handle: FileLock, path: Path) -> None:

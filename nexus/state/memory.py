@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from nexus.models.workspace import WorkspaceRecord
 
@@ -29,7 +30,27 @@ class Identity(NamedTuple):
     modified: int
 
 
-Remembered: TypeAlias = dict[str, tuple[Identity, WorkspaceRecord]]
+class Remembered:
+    """What each file held when it was read last. Several threads may read at once: each step is one on a dictionary."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, tuple[Identity, WorkspaceRecord]] = {}
+
+    def get(self, name: str, identity: Identity | None) -> WorkspaceRecord | None:
+        """Return what a file of this name and identity holds, when that is known."""
+        known = self._records.get(name)
+        return known[1] if known is not None and known[0] == identity else None
+
+    def note(self, name: str, identity: Identity | None, record: WorkspaceRecord) -> None:
+        """Note what a file was read to hold; its identity was taken before it was read."""
+        if identity is not None:
+            self._records[name] = (identity, record)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget the files that have none of these names."""
+        gone = self._records.keys() - set(names)
+        for name in gone:
+            self._records.pop(name, None)
 
 
 def settled_identity(folder: int, name: str) -> Identity | None:

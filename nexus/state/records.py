@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Never
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -46,6 +46,8 @@ def decode_record(stem: str, data: bytes, steps: Mapping[int, Step] = MIGRATIONS
     Raises:
         UnreadableRecord: When there is none in it.
     """
+    if b"Infinity" in data or b"NaN" in data:
+        _document(data)  # pydantic takes them for numbers, and would write them back as null
     try:
         record = WorkspaceRecord.model_validate_json(data, strict=True)
     except ValidationError:
@@ -81,12 +83,16 @@ def _document(data: bytes) -> Document:
     except UnicodeDecodeError as error:
         raise UnreadableRecord(f"it is not UTF-8 text (byte {error.start})") from error
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
         return _DOCUMENT.validate_python(value, strict=True)
     except json.JSONDecodeError as error:
         raise UnreadableRecord(f"it is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
     except (ValidationError, RecursionError, ValueError) as error:
         raise UnreadableRecord("it holds no JSON object of usable values") from error
+
+
+def _no_number(name: str) -> Never:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _problems(error: ValidationError) -> str:

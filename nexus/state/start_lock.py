@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -25,18 +25,21 @@ _GROWTH: Final = 1.5
 
 
 @asynccontextmanager
-async def starting(path: Path, *, timeout: float = 60.0) -> AsyncIterator[None]:
+async def starting(
+    path: Path, *, timeout: float = 60.0, before: Callable[[], None] | None = None
+) -> AsyncIterator[None]:
     """Hold for the block that something is being started. Others may start meanwhile; nobody freezes.
 
     Args:
         path: The workspace's lock file; made when it is missing.
         timeout: Seconds to wait for a freeze to be over.
+        before: Something short that blocks, to be done first on the same visit to a thread.
 
     Raises:
         Busy: When it is not over by then.
         StateError: When the file cannot be used.
     """
-    async with _held(path, fcntl.LOCK_SH, timeout, "the workspace is being paused or resumed"):
+    async with _held(path, fcntl.LOCK_SH, timeout, "the workspace is being paused or resumed", before):
         yield
 
 
@@ -57,9 +60,11 @@ async def still(path: Path, *, timeout: float = 20.0) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _held(path: Path, operation: int, timeout: float, reason: str) -> AsyncIterator[None]:
+async def _held(
+    path: Path, operation: int, timeout: float, reason: str, before: Callable[[], None] | None = None
+) -> AsyncIterator[None]:
     with translated("lock", path):
-        descriptor = await to_thread.run_sync(_open, path)
+        descriptor = await to_thread.run_sync(_open, path, before)
     try:
         pause = _FIRST_PAUSE
         deadline = anyio.current_time() + timeout
@@ -73,7 +78,9 @@ async def _held(path: Path, operation: int, timeout: float, reason: str) -> Asyn
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, before: Callable[[], None] | None) -> int:
+    if before is not None:
+        before()
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(path, flags, FILE_MODE)

@@ -41,7 +41,7 @@ class FileStateStore:
     def __init__(self, root: Path, *, migrations: Mapping[int, Step] = MIGRATIONS) -> None:
         self.root: Path = root
         self._migrations = migrations
-        self._remembered: Remembered = {}
+        self._remembered = Remembered()
 
     def path(self, name: str) -> Path:
         """Return the file that holds, or would hold, the record of ``name``."""
@@ -125,7 +125,7 @@ class FileStateStore:
         path = self.path(name)
         try:
             with open_folder(self.root, *_RECORDS) as folder:
-                return decode_record(name, read_small(folder, path.name, MAX_RECORD_BYTES), self._migrations)
+                return self._read(folder, path.name, name)
         except FileNotFoundError as error:
             raise WorkspaceNotFound(
                 f"there is no workspace {name!r} in {self.root.parent}", details={"name": name}
@@ -159,29 +159,28 @@ class FileStateStore:
     def _read_each(self, folder: int, names: list[str]) -> Listing:
         records: list[WorkspaceRecord] = []
         damaged: list[DamagedRecord] = []
-        remembered: Remembered = {}
         for name in names:
             stem = name.removesuffix(_SUFFIX)
             if stem == name or name.startswith("."):
                 continue
-            # Before reading: a change in between then shows as another identity next time.
-            identity = settled_identity(folder, name)
-            known = self._remembered.get(name)
             try:
-                if known is not None and known[0] == identity:
-                    record = known[1]
-                else:
-                    record = decode_record(stem, read_small(folder, name, MAX_RECORD_BYTES), self._migrations)
-                records.append(record)
-                if identity is not None:
-                    remembered[name] = (identity, record)
+                records.append(self._read(folder, name, stem))
             except FileNotFoundError:
                 continue  # deleted since the listing
             except (UnfitFile, UnreadableRecord) as error:
                 damaged.append(self._damage(stem, str(error)))
-        self._remembered = remembered  # whole, since several threads may list at once
+        self._remembered.keep(names)
         records.sort(key=lambda record: record.name)  # "a-b.json" sorts before "a.json", "a" before "a-b"
         return tuple(records), tuple(damaged)
+
+    def _read(self, folder: int, name: str, stem: str) -> WorkspaceRecord:
+        # Before reading: a change in between then shows as another identity next time.
+        identity = settled_identity(folder, name)
+        record = self._remembered.get(name, identity)
+        if record is None:
+            record = decode_record(stem, read_small(folder, name, MAX_RECORD_BYTES), self._migrations)
+            self._remembered.note(name, identity, record)
+        return record
 
     def _damage(self, stem: str, reason: str) -> DamagedRecord:
         # A name of other bytes than UTF-8 could be neither printed nor sent.

@@ -2,6 +2,8 @@
 
 - :func:`check_provider` — the conformance suite of providers; :data:`PROVIDER_CASES` and :func:`run_provider_case` for those who want
   each case as a test of their own.
+- :func:`check_files` — the same for access to files: :data:`FILE_CASES`, :func:`run_file_case`.
+- :func:`check_terminals` — the same for terminals, in process or over a socket; :data:`TERMINAL_CASES`, :func:`run_terminal_case`.
 - :func:`check_service` — the conformance suite of workspace services: managers, remote clients, and yours.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
 - :class:`ManualClock` — a clock that a test moves by hand.
@@ -11,6 +13,7 @@
 from __future__ import annotations
 
 from nexus.testing.clock import ManualClock
+from nexus.testing.file_suite import FILE_CASES, FileCase, MakeFiles, check_files, run_file_case
 from nexus.testing.git import commit_files, make_repository
 from nexus.testing.provider_suite import (
     PROVIDER_CASES,
@@ -29,13 +32,26 @@ from nexus.testing.service_suite import (
     check_service,
     run_service_case,
 )
+from nexus.testing.terminal_suite import (
+    TERMINAL_CASES,
+    MakeTerminals,
+    TerminalCase,
+    TerminalSubject,
+    check_terminals,
+    run_terminal_case,
+)
 
 __all__ = [
+    "FILE_CASES",
     "PROVIDER_CASES",
     "SERVICE_CASES",
+    "TERMINAL_CASES",
     "CaseResult",
+    "FileCase",
+    "MakeFiles",
     "MakeService",
     "MakeSubject",
+    "MakeTerminals",
     "ManualClock",
     "Outcome",
     "ProviderCase",
@@ -43,10 +59,16 @@ __all__ = [
     "Report",
     "ServiceCase",
     "ServiceSubject",
+    "TerminalCase",
+    "TerminalSubject",
+    "check_files",
     "check_provider",
     "check_service",
+    "check_terminals",
     "commit_files",
     "make_repository",
+    "run_file_case",
     "run_provider_case",
     "run_service_case",
+    "run_terminal_case",
 ]

@@ -47,14 +47,21 @@ def _span(record: WorkspaceRecord, name: str, configured: timedelta | None) -> t
     return None if own == _NEVER else parse_duration(own)
 
 
-async def glance(context: Context, record: WorkspaceRecord) -> Signals:
-    """Return what our own files say. Quick: no backend is asked."""
+async def glance(context: Context, record: WorkspaceRecord, *, pressed: bool = False) -> Signals:
+    """Return what our own files say. Quick: no backend is asked.
+
+    Args:
+        context: The parts.
+        record: The workspace.
+        pressed: Whether memory is short and it is this workspace's turn to give up its own.
+    """
     return Signals(
         status=record.status,
         last_active=_last_active(context, record),
         holds=await context.holds.load(record.id),
-        asleep_since=record.asleep_since,
+        asleep_since=record.asleep_since or record.left_at,
         expires_at=record.expires_at,
+        pressed=pressed,
     )
 
 
@@ -65,7 +72,7 @@ def _last_active(context: Context, record: WorkspaceRecord) -> datetime:
     return max((moment for moment in known if moment <= latest), default=max(known))
 
 
-async def examine(context: Context, record: WorkspaceRecord) -> Signals:
+async def examine(context: Context, record: WorkspaceRecord, *, pressed: bool = False) -> Signals:
     """Return the same with what the backend sees.
 
     Raises:
@@ -73,9 +80,9 @@ async def examine(context: Context, record: WorkspaceRecord) -> Signals:
     """
     instance = await context.instance(record)
     status, _, missing = observed(record.status, record.status_message, await instance.status())
-    seen = await glance(context, record)
+    seen = await glance(context, record, pressed=pressed)
     running = status is WorkspaceStatus.RUNNING and not missing
-    info = await (await context.provider(record.backend)).probe()
+    info = await context.probe(record.backend)
     commands = await running_commands(context, record) if running else ()
     return Signals(
         status=status if not missing else WorkspaceStatus.STOPPED,
@@ -85,6 +92,7 @@ async def examine(context: Context, record: WorkspaceRecord) -> Signals:
         holds=seen.holds,
         asleep_since=seen.asleep_since,
         expires_at=seen.expires_at,
+        pressed=seen.pressed,
         can_pause=isinstance(instance, SupportsPause) and Capability.PAUSE in info.capabilities,
     )
 
@@ -110,6 +118,7 @@ async def told(context: Context, record: WorkspaceRecord, info: WorkspaceInfo) -
         last_active=seen.last_active,
         commands=await running_commands(context, record),
         holds=seen.holds,
+        typed=context.terminals.typed(record.id),
         expires_at=None,
     )
     verdict = decide(signals, patience(context, record), context.clock.now())

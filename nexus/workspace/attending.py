@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from nexus.abc import ProcessHandle
+from nexus.abc import KeptProcess, ProcessHandle
 from nexus.errors import WorkspaceStopped
 from nexus.models.activity import RunningCommand
 from nexus.models.execution import ExecEvent, Exited, SpawnRequest
@@ -30,9 +30,6 @@ async def spawn(context: Context, record: WorkspaceRecord, request: SpawnRequest
         ExecStartError, WorkspaceGone, Unsupported: As the provider says.
         NexusError: What waking it raised.
     """
-    if request.keeps_awake:
-        # Before it starts: whoever is about to put the workspace to sleep looks at this note last.
-        await context.mark_active(record.id)
     try:
         handle = await _start(context, record, request)
     except WorkspaceStopped:
@@ -44,7 +41,8 @@ async def spawn(context: Context, record: WorkspaceRecord, request: SpawnRequest
 
 async def _start(context: Context, record: WorkspaceRecord, request: SpawnRequest) -> ProcessHandle:
     instance = await context.instance(record)
-    async with context.starting(record.id):
+    # Noted before it starts: whoever is about to put the workspace to sleep looks at this note last.
+    async with context.starting(record.id, active=request.keeps_awake):
         return await instance.spawn(request)
 
 
@@ -115,6 +113,13 @@ class Attended:
     async def resize(self, rows: int, cols: int) -> None:
         """Tell the command's terminal its new size in character cells."""
         await self._handle.resize(rows, cols)
+
+    async def leave(self) -> None:
+        """Let go of the command and leave it running, where its backend can keep it; otherwise it is ended."""
+        try:
+            await (self._handle.leave() if isinstance(self._handle, KeptProcess) else self._handle.aclose())
+        finally:
+            self._context.attend(self._workspace, self.exec_id, None)
 
     async def aclose(self) -> None:
         """Let go of the command."""

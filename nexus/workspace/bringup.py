@@ -14,6 +14,7 @@ from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace import hooks, service_trust, services_life
 from nexus.workspace.context import Context
 from nexus.workspace.environment import deliver, secret_files
+from nexus.workspace.prebuild_result import lay_out
 
 
 async def bring_up(
@@ -39,7 +40,8 @@ async def bring_up(
     await deliver(instance, files)
     seen = await instance.status()
     record = record.model_copy(update={"process_state": seen.process, "container_id": instance.ref.handle})
-    await hooks.before_services(context, record, instance, report)
+    record, held = await lay_out(record, instance)
+    await hooks.before_services(context, record, instance, report, but=held)
     await services_life.up(context, record, instance, report)
     return await hooks.after_services(context, record, instance, report)
 

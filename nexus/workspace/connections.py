@@ -152,7 +152,7 @@ async def _connect(context: Context, record: WorkspaceRecord, port: int) -> Byte
 
 async def number_inside(context: Context, record: WorkspaceRecord, port: int) -> int:
     """Return the number that a program really listens on: where a backend does not translate, the leased host port itself."""
-    info = await (await context.provider(record.backend)).probe()
+    info = await context.probe(record.backend)
     if Capability.PORTS in info.capabilities:
         return port
     declared = {mapping.container_port: mapping for mapping in record.port_mappings if mapping.protocol == "tcp"}

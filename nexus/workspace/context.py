@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,7 +21,7 @@ from nexus.git import Worktree, Worktrees, container_mounts, protected
 from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
 from nexus.models.ids import ExecId, NodeId, WorkspaceId
-from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState, InstanceStatus
+from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceState, InstanceStatus, ProviderInfo
 from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
 from nexus.ports import PortAllocator
@@ -40,6 +41,7 @@ from nexus.state import (
 )
 from nexus.state.clock import SystemClock
 from nexus.telemetry import EventBus
+from nexus.terminals.hub import TerminalHub
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
@@ -71,6 +73,8 @@ class Context:
     registry_problem: NexusError | None = None
     """Why the registry could not be used when it was asked last. What does not need it goes on without."""
     clock: Clock = field(default_factory=SystemClock)
+    terminals: TerminalHub = field(init=False)
+    """Serves the terminals. Set by whoever puts the parts together: it needs what is built on top of these."""
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
@@ -88,6 +92,8 @@ class Context:
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
+        self._capabilities: dict[str, frozenset[Capability]] = {}
+        self._ours: dict[str, tuple[Path, str]] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         self._opening = anyio.Lock()
@@ -128,6 +134,27 @@ class Context:
                 self._open[name] = await self._closing.enter_async_context(provider)
             return self._open[name]
 
+    async def probe(self, backend: str) -> ProviderInfo:
+        """Return what a backend is and can do now; what it can do is remembered.
+
+        Raises:
+            ProviderNotFound: When none is registered under this name or its driver is not installed.
+        """
+        info = await (await self.provider(backend)).probe()
+        if info.available:
+            self._capabilities[backend] = info.capabilities
+        return info
+
+    async def learn(self, backend: str) -> None:
+        """Have it remembered what a backend can do, if it answers."""
+        if backend not in self._capabilities:
+            with suppress(NexusError):
+                await self.probe(backend)
+
+    def has_tree_here(self, backend: str) -> bool:
+        """Return whether a backend's work trees are on this host; so they are as long as nothing else is known."""
+        return Capability.HOST_TREE in self._capabilities.get(backend, {Capability.HOST_TREE})
+
     def stop_grace(self, backend: str) -> float:
         """Return the seconds between TERM and KILL that the configuration gives this backend's workspaces."""
         grace = self.settings.backends.get(backend, {}).get("stop_grace")
@@ -150,6 +177,7 @@ class Context:
         """Let go of what is kept of a workspace that is destroyed."""
         self._instances.pop(record.id, None)
         self._names.pop(record.id, None)
+        self._ours.pop(record.name, None)
         self._attended.pop(record.id, None)
 
     async def seen(self, record: WorkspaceRecord) -> InstanceStatus:
@@ -176,18 +204,26 @@ class Context:
 
     # Locks ----------------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def workspace_lock(
+    def workspace_lock(
         self, name: str, purpose: str, *, timeout: float = LOCK_TIMEOUT
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold one workspace against every other process and task; see :meth:`workspace_locks`."""
+        return self.workspace_locks([name], purpose, timeout=timeout)
+
+    @asynccontextmanager
+    async def workspace_locks(
+        self, names: Iterable[str], purpose: str, *, timeout: float = LOCK_TIMEOUT
     ) -> AsyncGenerator[None, None]:
-        """Hold one workspace against every other process and task.
+        """Hold workspaces against every other process and task.
+
+        Always in the same order, so that two who want the same ones cannot wait for each other.
 
         Raises:
-            Busy: When somebody else holds it for longer than ``timeout`` seconds; the error names who.
+            Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
-        async with lock(
-            self.home / "state" / "locks" / "workspaces" / f"{name}.lock", purpose=purpose, timeout=timeout
-        ):
+        folder = self.home / "state" / "locks" / "workspaces"
+        paths = [folder / f"{name}.lock" for name in sorted(set(names))]
+        async with lock(*paths, purpose=purpose, timeout=timeout):
             yield
 
     @asynccontextmanager
@@ -251,9 +287,10 @@ class Context:
         """Say why a record cannot be one that we wrote here. A clone may bring record files of its own making along."""
         if record.repository.root != self.repository.root or record.repository.common_dir != self.repository.common_dir:
             return f"it belongs to a repository at {record.repository.root}"
-        if record.worktree_path != self.worktrees.path(record.name) or record.branch != self.worktrees.branch(
-            record.name
-        ):
+        ours = self._ours.get(record.name)
+        if ours is None:
+            ours = self._ours[record.name] = self.worktrees.path(record.name), self.worktrees.branch(record.name)
+        if (record.worktree_path, record.branch) != ours:
             return f"it names another tree or branch: {record.worktree_path}, {record.branch}"
         return None
 
@@ -269,9 +306,11 @@ class Context:
 
         One that cannot be written is logged: nobody's command fails for it.
         """
-        moment = self.clock.now().timestamp()
+        await anyio.to_thread.run_sync(self._mark_active, identifier, self.clock.now().timestamp())
+
+    def _mark_active(self, identifier: WorkspaceId, moment: float) -> None:
         try:
-            await anyio.to_thread.run_sync(_touch, self._activity(identifier), moment)
+            _touch(self._activity(identifier), moment)
         except OSError as error:
             _log.warning("cannot note that workspace %s is in use: %s", identifier, error)
 
@@ -287,9 +326,17 @@ class Context:
         """Return the commands that this process has started in a workspace and that have not ended."""
         return tuple(self._attended.get(identifier, {}).values())
 
-    def starting(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
-        """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile."""
-        return starting(self._starts(identifier))
+    def starting(self, identifier: WorkspaceId, *, active: bool) -> AbstractAsyncContextManager[None]:
+        """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile.
+
+        Args:
+            identifier: The workspace.
+            active: Whether to note first that it is in use now, as :meth:`mark_active` does.
+        """
+        moment = self.clock.now().timestamp()
+        return starting(
+            self._starts(identifier), before=partial(self._mark_active, identifier, moment) if active else None
+        )
 
     def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
         """Hold that no command is being started.

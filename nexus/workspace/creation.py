@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, Provider
+from nexus.abc import Instance, ProgressCallback, SupportsMakingAhead
 from nexus.config import Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -27,8 +27,9 @@ from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import quota, service_trust, services_life
+from nexus.workspace import prebuilt, quota, references, service_trust, services_life
 from nexus.workspace.activity import chosen_patience
+from nexus.workspace.at_once import both
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.environment import refuse_own_secrets
@@ -74,16 +75,17 @@ class Creation:
             await self._step(CreateStep.CLAIM, self._claim)
             await self._step(CreateStep.RECORD, self._save)
             await self._step(CreateStep.PORTS, lambda: self._lease(request))
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._step, CreateStep.WORKTREE, lambda: self._check_out(request))
-                group.start_soon(self._step, CreateStep.IMAGE, self._prepare)
+            await both(
+                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
+                lambda: self._prepare_place(request),
+            )
             await self._step(CreateStep.INSTANCE, lambda: self._make(request))
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
-        except BaseException as error:  # noqa: BLE001 - also a cancelled creation takes back what it did
+        except BaseException as error:  # also a cancelled creation takes back what it did
             await self._take_back(error)
-            raise _single(error) from None
+            raise
         if self.failure is not None:
             raise self.failure
         return self.record
@@ -183,12 +185,30 @@ class Creation:
             progress=self._report,
         )
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
         spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
         spec = await provider.prepare(spec, progress=self._report)
-        self.record = self.record.model_copy(update={"image": spec.image})
+        chosen = self.record.model_copy(update={"image": spec.image})
+        chosen = await prebuilt.choose(self._context, chosen, request, self._settings(request), provider)
+        # The tree is being written meanwhile, and its step says things of its own in the record.
+        self.record = self.record.model_copy(
+            update={
+                "image": chosen.image,
+                "config": chosen.config,
+                "annotations": {**self.record.annotations, **chosen.annotations},
+            }
+        )
+
+    async def _prepare_place(self, request: CreateRequest) -> None:
+        """Have the image ready, and begin with the place while its tree is still being made: with what does not need that."""
+        await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
+        provider = await self._context.provider(self.record.backend)
+        if isinstance(provider, SupportsMakingAhead):
+            async with self._writing:
+                await self.journal.doing(CreateStep.INSTANCE)
+            await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
@@ -197,7 +217,7 @@ class Creation:
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = self._context.specification(self.record)
+        spec = prebuilt.beginning(self.record, self._context.specification(self.record))
         self._report("create", f"making the {self.record.backend} instance")
         instance = await provider.create(spec, progress=self._report)
         self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})
@@ -248,10 +268,15 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await refill(context)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     refuse_own_secrets(context, stack.settings)
-    provider = await context.provider(stack.settings.backend)
+    await context.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
     worktrees = context.worktrees
-    base = await (
-        worktrees.resolve(request.start_point) if request.restore is None else worktrees.restorable_tip(request.restore)
+    base, identity = await both(
+        lambda: (
+            worktrees.resolve(request.start_point)
+            if request.restore is None
+            else worktrees.restorable_tip(request.restore)
+        ),
+        lambda: told_identity(context, stack.settings.backend, told=stack.settings.git_identity),
     )
     record = draft(
         request,
@@ -260,11 +285,11 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         branch=worktrees.branch(request.name),
         base_commit=base,
         worktree=worktrees.path(request.name),
-        identity=await told_identity(context, provider, told=stack.settings.git_identity),
+        identity=identity,
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:
-        services_life.refuse(record, await provider.probe())
+        services_life.refuse(record, await context.probe(record.backend))
     there = await branch_tip(context, record)
     if there is not None:
         _refuse_branch(request, record, same=there == base)
@@ -273,6 +298,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     if request.start:
         await admit(context, record, new=True)
         await service_trust.check(context, record, new=True)
+    await references.remember(context, record)
     journal = await context.journal.begin(
         operation=Operation.CREATE,
         workspace=record.id,
@@ -286,9 +312,9 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     return Creation(context, record, journal, report)
 
 
-async def told_identity(context: Context, provider: Provider, *, told: bool) -> GitIdentity | None:
+async def told_identity(context: Context, backend: str, *, told: bool) -> GitIdentity | None:
     """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
-    info = await provider.probe()
+    info = await context.probe(backend)
     if info.available and Capability.ISOLATION not in info.capabilities:
         return None
     return await read_identity(context.repository) if told else GitIdentity()
@@ -400,11 +426,3 @@ async def _refuse_existing(context: Context, name: str) -> None:
         hint=f"use it with 'boulder ws up {name}', or choose another name",
         details={"name": name, "id": existing.id},
     )
-
-
-def _single(error: BaseException) -> BaseException:
-    """Return the one error inside a group: two steps run at once, but users see one sentence."""
-    while isinstance(error, BaseExceptionGroup):
-        kept = [inner for inner in error.exceptions if not isinstance(inner, anyio.get_cancelled_exc_class())]
-        error = (kept or list(error.exceptions))[0]
-    return error

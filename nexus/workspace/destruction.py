@@ -15,6 +15,7 @@ from nexus.models.events import StatusChanged
 from nexus.models.requests import DestroyOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
+from nexus.workspace import references
 from nexus.workspace.bringup import bring_down
 from nexus.workspace.context import Context
 from nexus.workspace.creation import branch_tip
@@ -218,6 +219,8 @@ async def _forget(context: Context, record: WorkspaceRecord) -> None:
     await context.forget_activity(record.id)
     await context.hook_logs.remove(record.name)
     await context.holds.clear(record.id)
+    await references.forget(context, record)
+    await context.terminals.destroyed(record.id)
     context.forget(record)
     await context.store.delete(record.name)
 

@@ -21,6 +21,7 @@ from nexus.workspace import kept_volumes
 from nexus.workspace.context import Context
 from nexus.workspace.destruction import revive
 from nexus.workspace.observing import list_all
+from nexus.workspace.placing import wanted_grounds
 from nexus.workspace.rebuilding import adopt, lost, rebuild
 from nexus.workspace.registry_check import examine_registry
 from nexus.workspace.sweeping import sweep
@@ -132,6 +133,16 @@ async def _repository(about: Round) -> AsyncGenerator[Finding, None]:
     if about.fix:
         await context.worktrees.exclude()
     yield Finding(check="git", level="ok", message=f"repository at {root}")
+    wanted = await anyio.to_thread.run_sync(wanted_grounds, context.repository, context.settings)
+    if context.repository.grounds != wanted:
+        here, there = context.repository.grounds or root / ".nexus", wanted or root / ".nexus"
+        message = f"workspaces stay in {here} as long as one is there; the node's file puts new ones into {there}"
+        yield Finding(
+            check="workspace_root",
+            level="info",
+            message=message,
+            hint="destroy those there are, and drop what was kept",
+        )
 
 
 async def _tampering(about: Round) -> AsyncGenerator[Finding, None]:

@@ -1,8 +1,8 @@
 """What programs inside are given and what is written nowhere: variables and files, resolved now and for one use.
 
 Lowest first: files of variables (the user's, then the project's), references in ``env``, secrets. Plain variables of ``env`` are part
-of the instance already and rank between the first two. What is resolved comes from the configuration as it is now; a record is only
-believed for the references that its creation was given.
+of the instance already and rank between the first two. What is resolved comes from the configuration as it is now; a record's
+references count only where somebody else says so too: see :mod:`nexus.workspace.references`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from nexus.models.execution import SpawnRequest
 from nexus.models.secrets import Delivery, EnvFile, SecretReference
 from nexus.models.services import ServiceSpec
 from nexus.models.workspace import WorkspaceRecord
+from nexus.workspace import references
 from nexus.workspace.context import Context
-from nexus.workspace.records import plain_env, referenced_env
+from nexus.workspace.prebuild_result import is_being_made
+from nexus.workspace.records import plain_env
 from nexus.workspace.ssh_grant import ssh_environment
 
 _TAKEN = "NEXUS_"
@@ -36,19 +38,19 @@ async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[
 
     Raises:
         ConfigError: When a reference in ``env`` does not resolve.
-        SecretError: When a secret has no value, may not be read, or a file of variables cannot be understood.
+        SecretError: When a secret has no value, may not be read, or a file of variables cannot be understood; or when only the
+            record says that a variable may be read.
     """
+    if is_being_made(record):
+        return {}  # whatever scripts write down there becomes part of an image
     settings = context.stack.settings
     values: dict[str, SecretStr] = {}
     for file in settings.env_files:
         values |= await _variables(context, record, file)
     for name in plain_env(record.env_vars):
         values.pop(name, None)
-    references = referenced_env(record.env_vars)
-    if references:
-        resolved = context.stack.resolve_env(references)
-        context.secrets.note(resolved.values())
-        values |= {name: SecretStr(value) for name, value in resolved.items()}
+    resolved = await references.resolve(context, record, record.env_vars)
+    values |= {name: SecretStr(value) for name, value in resolved.items()}
     values |= await _secrets(context, "env")
     variables = {name: value.get_secret_value() for name, value in values.items()}
     if any(reference.delivery == "file" for reference in settings.secrets):
@@ -76,7 +78,7 @@ async def secret_files(context: Context, record: WorkspaceRecord, instance: Inst
         SecretError: When one has no value or may not be read.
         Unsupported: When the backend has no place for them.
     """
-    found = await _secrets(context, "file")
+    found = {} if is_being_made(record) else await _secrets(context, "file")
     if found and not isinstance(instance, SupportsSecretFiles):
         raise Unsupported(
             f"the {record.backend} backend has no place in memory for files, so secret {next(iter(found))} cannot be one",
@@ -165,13 +167,13 @@ async def _variables(context: Context, record: WorkspaceRecord, file: EnvFile) -
     return found
 
 
-def service_environment(context: Context, service: ServiceSpec) -> tuple[dict[str, str], dict[str, str]]:
+async def service_environment(
+    context: Context, record: WorkspaceRecord, service: ServiceSpec
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return a service's variables: those that anybody may read, and those whose values are written nowhere.
 
     Raises:
         ConfigError: When a reference does not resolve.
+        SecretRefused: When nobody but the record says that it may be read.
     """
-    references = referenced_env(service.env)
-    resolved = context.stack.resolve_env(references) if references else {}
-    context.secrets.note(resolved.values())
-    return plain_env(service.env), resolved
+    return plain_env(service.env), await references.resolve(context, record, service.env, service=service.name)

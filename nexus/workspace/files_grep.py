@@ -178,7 +178,7 @@ class Search:
             if at.offset + len(piece) < at.size:
                 piece = piece[: piece.rfind(b"\n") + 1] or piece
             for line in self._needle.lines(piece):
-                yield _told(path, at.lines + line.number + 1, line)
+                yield told(path, at.lines + line.number + 1, line)
             at.offset += len(piece)
             at.lines += piece.count(b"\n")
 
@@ -260,7 +260,7 @@ def _deeper(fd: int, path: Sequence[bytes], levels: _Levels) -> _Levels:
     return (*levels, (sum(len(part) + 1 for part in path), patterns)) if patterns else levels
 
 
-def _told(path: str, number: int, line: Line) -> GrepMatch:
+def told(path: str, number: int, line: Line) -> GrepMatch:
     """Return a match as users see it: text, of a very long line the part around the match."""
     first = max(0, min(line.start - _SHOWN // 4, len(line.text) - _SHOWN))
     cut = line.text[first : first + _SHOWN]

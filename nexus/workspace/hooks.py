@@ -8,7 +8,7 @@ What runs on the way down (``on_sleep``, ``pre-stop``) is a warning at most. Not
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import anyio
@@ -43,15 +43,23 @@ async def check(context: Context, record: WorkspaceRecord) -> None:
 
 
 async def before_services(
-    context: Context, record: WorkspaceRecord, instance: Instance, report: ProgressCallback
+    context: Context,
+    record: WorkspaceRecord,
+    instance: Instance,
+    report: ProgressCallback,
+    *,
+    but: Collection[HookName] = (),
 ) -> None:
-    """Run ``pre-start``. The instance runs; when the script fails it is stopped again.
+    """Run ``pre-start``, unless a prebuilt image holds what it comes to. The instance runs; when the script fails it is stopped again.
 
     Raises:
         HookFailed: When it fails.
         NotTrusted: When it is not approved.
     """
     if not has_hooks(context, record):
+        return
+    if HookName.PRE_START in but:
+        report(HookName.PRE_START, "its result is part of the prebuilt image")
         return
     for hook in await admit(context, record, (HookName.PRE_START,)):
         result = await run_hook(context, record, instance, hook, report)

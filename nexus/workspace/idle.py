@@ -2,7 +2,8 @@
 
 Idle is about work, not windows. A command that runs, what a user types on a terminal, and holds that somebody has named keep a
 workspace awake; everything else is the time since something last happened. One that has been idle for ``idle_timeout`` is paused
-where its backend can, stopped where it cannot; after ``stop_after`` asleep a paused one is stopped, which frees its memory.
+where its backend can, stopped where it cannot; after ``stop_after`` asleep, or when memory is short, a paused one is stopped, which
+frees its memory. One that a switch has left counts as asleep since then.
 Only workspaces that were put to sleep here are stopped or woken here: one that its user paused or stopped stays as it is.
 """
 
@@ -52,9 +53,13 @@ class Signals:
     commands: Sequence[RunningCommand] | None = ()
     """What runs in it; ``None`` when that cannot be found out."""
     holds: Sequence[Hold] = ()
+    typed: Sequence[tuple[str, datetime]] = ()
+    """Terminals, by what they are called, and when somebody last typed there. It counts in ``last_active``; here it is told apart."""
     asleep_since: datetime | None = None
     expires_at: datetime | None = None
     can_pause: bool = True
+    pressed: bool = False
+    """Whether memory is short and it is this workspace's turn to give up its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +111,9 @@ def _awake(seen: Signals, holds: Sequence[Hold], patience: Patience, now: dateti
     sleeps = active + patience.idle
     if sleeps > now:
         ago, left = _span(now - active), _span(sleeps - now)
-        return Verdict(
-            step=Step.KEEP, because=(*reasons, f"used {ago} ago; sleeps in {left} unless used"), again=sleeps
-        )
+        keys = _typed(seen.typed, patience.idle, now)
+        because = (*reasons, *keys, f"used {ago} ago; sleeps in {left} unless used")
+        return Verdict(step=Step.KEEP, because=because, again=sleeps)
     if reasons:
         # A hold's end is known. A command's is not, so it is looked at again before long.
         known = max((hold.expires_at for hold in holds), default=None)
@@ -119,7 +124,11 @@ def _awake(seen: Signals, holds: Sequence[Hold], patience: Patience, now: dateti
 
 
 def _asleep(seen: Signals, holds: Sequence[Hold], patience: Patience, now: datetime) -> Verdict:
-    if seen.asleep_since is None or patience.stop is None:
+    if seen.asleep_since is None:
+        return Verdict(step=Step.KEEP)
+    if seen.pressed and not holds:
+        return Verdict(step=Step.STOP, because=("memory is short",))
+    if patience.stop is None:
         return Verdict(step=Step.KEEP)
     since = now if seen.asleep_since > now + FROM_THE_FUTURE else seen.asleep_since
     ends = max([since + patience.stop, *(hold.expires_at for hold in holds)])
@@ -136,6 +145,11 @@ def _commands(running: Sequence[RunningCommand] | None) -> list[str]:
         return []
     more = f" and {len(work) - _NAMED} more" if len(work) > _NAMED else ""
     return [f"running: {', '.join(work[:_NAMED])}{more}"]
+
+
+def _typed(typed: Sequence[tuple[str, datetime]], idle: timedelta, now: datetime) -> list[str]:
+    recent = [(name, now - moment) for name, moment in typed if now - moment < idle]
+    return [f"typed into terminal {name} {_span(ago)} ago" for name, ago in recent[:_NAMED]]
 
 
 def _held(hold: Hold) -> str:

@@ -98,7 +98,7 @@ async def _listeners(context: Context, record: WorkspaceRecord) -> tuple[Listene
 
 
 async def _translates(context: Context, backend: str) -> bool:
-    info = await (await context.provider(backend)).probe()
+    info = await context.probe(backend)
     if not info.available:
         raise ProviderUnavailable(f"the {backend} backend does not answer: {info.detail}", hint=info.hint)
     return Capability.PORTS in info.capabilities

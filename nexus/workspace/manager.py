@@ -8,12 +8,13 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus.abc import GitAccess, ProcessHandle, ProgressCallback
+from nexus.abc import FileAccess, GitAccess, ProcessHandle, ProgressCallback
 from nexus.config import ConfigStack
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
@@ -24,6 +25,7 @@ from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -48,6 +50,7 @@ from nexus.workspace import (
     listening,
     measuring,
     observing,
+    prebuilding,
     pruning,
     recovery,
     restoring,
@@ -61,11 +64,11 @@ from nexus.workspace import (
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.explaining import explained
-from nexus.workspace.files import FileSystem
+from nexus.workspace.file_access import files_of
 from nexus.workspace.git_access import LocalGit
 from nexus.workspace.port_access import PortAccess
-from nexus.workspace.records import WORKSPACE_LINK
 from nexus.workspace.reviewing import Trust
+from nexus.workspace.terminals import WorkspaceTerminals
 
 
 class WorkspaceManager(Workspaces):
@@ -162,6 +165,7 @@ class WorkspaceManager(Workspaces):
     async def get(self, name: str) -> WorkspaceInfo:
         context = self._open
         record = await context.record(name)
+        await context.learn(record.backend)
         return await activity.told(context, record, await observing.look(context, record))
 
     @override
@@ -203,14 +207,7 @@ class WorkspaceManager(Workspaces):
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:
-        context = self._open
-        while True:
-            target, previous = await context.record(name), await context.store.current()
-            names = {target.name, previous or target.name}
-            async with recovery.holding(context, *names, purpose=f"switching to {target.name}"):
-                # Another switch may have come first, or one that was cut short has just been completed.
-                if await context.store.current() == previous:
-                    return await switching.switch(context, await context.record(target.name), previous)
+        return await switching.switch(self._open, name, recovery.holding)
 
     @override
     async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
@@ -234,6 +231,12 @@ class WorkspaceManager(Workspaces):
         context = self._open
         age = context.settings.keep_destroyed if older_than is None else parse_duration(older_than)
         return await pruning.prune(context, dry_run=dry_run, older_than=age, max_disk=max_disk)
+
+    @override
+    async def prebuild(
+        self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
+    ) -> PrebuildOutcome:
+        return await prebuilding.prebuild(self._open, start_point=start_point, force=force, progress=progress)
 
     @override
     async def sync(self, name: str) -> SyncOutcome:
@@ -304,8 +307,8 @@ class WorkspaceManager(Workspaces):
         return await measuring.stats(self._open, await self._open.record(name))
 
     @override
-    def files(self, info: WorkspaceInfo) -> FileSystem:
-        return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, str(info.worktree_path)))
+    def files(self, info: WorkspaceInfo) -> FileAccess:
+        return files_of(self._open, info)
 
     @override
     def git(self, info: WorkspaceInfo) -> GitAccess:
@@ -319,6 +322,10 @@ class WorkspaceManager(Workspaces):
     async def explain(self, key: str) -> SettingExplained:
         return explained(self._open.stack, key)
 
+    @override
+    def terminals(self, info: WorkspaceInfo) -> WorkspaceTerminals:
+        return WorkspaceTerminals(self._open.terminals, info.id)
+
     # In process only ------------------------------------------------------------------------------------------------
 
     async def watch_idle(self) -> None:
@@ -329,9 +336,13 @@ class WorkspaceManager(Workspaces):
         The next command wakes it. One whose time is over is destroyed unless work would be lost. One watch for each repository is
         enough; several do no harm. A backend that fails is tried again.
 
+        A prebuilt image that does not fit any more is made anew meanwhile, while nothing else is being made.
+
         Cancellation: what was begun for a workspace is left as a cancelled call of that operation leaves it.
         """
-        await watching.IdleWatch(self._open).run()
+        async with anyio.create_task_group() as group:
+            group.start_soon(prebuilding.keep_fresh, self._open)
+            await watching.IdleWatch(self._open).run()
 
     async def watch_ports(self, *, every: float = 3.0) -> None:
         """Tell observers where programs begin and cease to listen (``PortOpened``, ``PortClosed``); runs until it is cancelled.

@@ -12,6 +12,7 @@ from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import OpenJournal
+from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.plan import StartStep
@@ -24,6 +25,8 @@ class Sleep(NamedTuple):
 
     reason: str
     since: datetime
+    left: bool = False
+    """Whether a switch to another one did it: the next command does not wake it, but in time it is stopped like one that was idle."""
 
 
 class Place(NamedTuple):
@@ -180,10 +183,14 @@ async def settled(
 ) -> WorkspaceRecord:
     """Write the record in its new status, and tell everybody when it is another one."""
     previous = record.status
-    record = touched(record, status, message, asleep_since=sleep.since if sleep else None)
-    await context.store.save(record)
+    idle, left = (None, sleep) if sleep is not None and sleep.left else (sleep, None)
+    record = touched(
+        record, status, message, asleep_since=idle.since if idle else None, left_at=left.since if left else None
+    )
     if status is WorkspaceStatus.RUNNING:
-        await context.mark_active(record.id)
+        await both(lambda: context.store.save(record), lambda: context.mark_active(record.id))
+    else:
+        await context.store.save(record)
     if status is not previous:
         _announce(context, record, previous, sleep.reason if sleep else reason)
     return record

@@ -10,7 +10,9 @@ from typing import Final
 
 import anyio
 
+from nexus import grounds
 from nexus.errors import StateError
+from nexus.models.workspace import Repository
 from nexus.workspace.context import Context
 
 _FOLDERS: Final = ("worktrees", "state")
@@ -19,7 +21,10 @@ _PRIVATE: Final = 0o700
 
 
 async def close_folders(context: Context, *, make: bool = False) -> None:
-    """Give ``.nexus/worktrees`` and ``.nexus/state`` the mode 0700 where the node's file wants that; else do nothing.
+    """See to the folders that a repository's workspaces are in, before anything is looked for there.
+
+    ``.nexus/worktrees`` and ``.nexus/state`` get the mode 0700 where the node's file wants that. Where the trees are kept elsewhere,
+    the user's folder there must be theirs, and is closed in the same way.
 
     A folder of another user is left as it is: it is not ours to close, and root may look after a user's repository.
 
@@ -32,6 +37,22 @@ async def close_folders(context: Context, *, make: bool = False) -> None:
     """
     if context.settings.private_folders:
         await anyio.to_thread.run_sync(_close, context.repository.root, make)
+    await anyio.to_thread.run_sync(_grounds, context.repository, context.settings.private_folders, make)
+
+
+def _grounds(repository: Repository, private: bool, make: bool) -> None:
+    found, common = repository.grounds, repository.common_dir
+    uid, gid, _ = grounds.owner_of(common)
+    try:
+        if found is not None:
+            with grounds.opened_grounds(found, owner=(uid, gid), private=private, make=make):
+                pass
+        if make:
+            grounds.write_notes(repository.root, common, found)
+    except OSError as error:
+        raise StateError(
+            f"where the work trees are cannot be written down: {error}", hint=f"look at {common / 'info'}"
+        ) from error
 
 
 def _close(root: Path, make: bool) -> None:

@@ -16,7 +16,7 @@ from nexus.git import Trash, list_trash
 from nexus.models.ids import WorkspaceId
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.units import format_duration, format_size
-from nexus.workspace import kept_volumes
+from nexus.workspace import kept_volumes, prebuild_pruning
 from nexus.workspace.context import Context
 from nexus.workspace.kept_volumes import Kept
 from nexus.workspace.plan import Operation
@@ -82,7 +82,12 @@ async def prune(
         await _carry_out(context, verdict, dry_run=dry_run)
         for verdict in decide(candidates, now=datetime.now(UTC), older_than=older_than, max_disk=max_disk)
     ]
-    return (*actions, *await _strays(context, entries), *await _trash(context, dry_run=dry_run))
+    return (
+        *actions,
+        *await _strays(context, entries),
+        *await prebuild_pruning.prune(context, dry_run=dry_run, now=datetime.now(UTC)),
+        *await _trash(context, dry_run=dry_run),
+    )
 
 
 async def _carry_out(context: Context, verdict: Verdict, *, dry_run: bool) -> PruneAction:

@@ -163,9 +163,8 @@ async def _record(context: Context, found: Remains, identifier: WorkspaceId, mes
     now = datetime.now(UTC)
     settings, tree, status = context.settings, found.tree, found.status
     known = await _described(context, found)
-    provider = await context.provider(found.backend)
     mappings = status.ports if status and status.ports else await _leased(context, identifier)
-    identity = await told_identity(context, provider, told=settings.git_identity)
+    identity = await told_identity(context, found.backend, told=settings.git_identity)
     worktree = context.worktrees.path(found.name)
     return WorkspaceRecord(
         id=identifier,

@@ -128,7 +128,14 @@ def touched(
     """Return the record in another status, as of now."""
     now = datetime.now(UTC)
     # Whoever changes its status has decided about it: only the idle watch says afterwards that it sleeps.
-    update = {"status": status, "status_message": message, "updated_at": now, "asleep_since": None, **changes}
+    update = {
+        "status": status,
+        "status_message": message,
+        "updated_at": now,
+        "asleep_since": None,
+        "left_at": None,
+        **changes,
+    }
     if status is WorkspaceStatus.RUNNING:
         update["last_active"] = now
     return record.model_copy(update=update)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
@@ -52,25 +52,16 @@ async def holding(context: Context, *names: str, purpose: str) -> AsyncGenerator
     """
     tried: set[str] = set()
     while True:
-        async with _locked(context, names, purpose):
+        async with context.workspace_locks(names, purpose):
             wider = await _settle_held(context, frozenset(names), tried)
             if wider is None:
                 yield
                 return
         # A switch that was cut short needs the other workspace's lock as well, and locks are taken in one order only.
         tried.add(wider.id)
-        async with _locked(context, _names(wider), f"recovering {wider.name}"):
+        async with context.workspace_locks(_names(wider), f"recovering {wider.name}"):
             if await anyio.Path(wider.path).exists():
                 await _try_to_settle(context, wider)
-
-
-@asynccontextmanager
-async def _locked(context: Context, names: Iterable[str], purpose: str) -> AsyncGenerator[None, None]:
-    """Hold several workspaces. Always in the same order, so that two who want the same ones cannot wait for each other."""
-    async with AsyncExitStack() as held:
-        for name in sorted(set(names)):
-            await held.enter_async_context(context.workspace_lock(name, purpose))
-        yield
 
 
 async def _settle_held(context: Context, names: frozenset[str], tried: Container[str]) -> JournalEntry | None:
@@ -117,7 +108,7 @@ async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> Gc
     if entry.damaged:
         return await _report_damaged(context, entry)
     try:
-        async with _locked(context, _names(entry), f"recovering {entry.name}"):
+        async with context.workspace_locks(_names(entry), f"recovering {entry.name}"):
             if not await anyio.Path(entry.path).exists():
                 return _action(entry, "finished", "somebody else settled it")
             return _action(entry, await _settle(context, entry), what)

@@ -14,6 +14,7 @@ from nexus.state import OpenJournal
 from nexus.workspace import hooks, service_trust, services_life
 from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
 from nexus.workspace.context import Context
+from nexus.workspace.left_running import left_running
 from nexus.workspace.lifecycle import Event
 from nexus.workspace.places import Place, Sleep, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
@@ -77,7 +78,9 @@ async def wake(
         await failed(context, record, error)
         raise
     await journal.done(StartStep.UP)
-    return await settled(context, record, status, "started")
+    record = await settled(context, record.model_copy(update={"left_running": None}), status, "started")
+    await context.terminals.started(record.id)
+    return record
 
 
 async def stop(
@@ -100,12 +103,21 @@ async def put_down(
 ) -> WorkspaceRecord:
     """Stop, under a journal that is open already."""
     status = expect(record, place.seen, Event.STOP)
+    left = record.left_running
     if not place.down:
-        record = await bring_down(context, record, place.instance, grace=grace)
+        await context.terminals.stopping(record.id)
+        left = left_running(context, record)
+        try:
+            record = await bring_down(context, record, place.instance, grace=grace)
+        except BaseException:
+            context.terminals.not_stopped(record.id)
+            raise
     else:
         await services_life.down(context, record, place.instance, grace=grace)
-    record = record.model_copy(update={"process_state": None})
-    return await settled(context, record, status, "stopped", sleep=sleep)
+    record = record.model_copy(update={"process_state": None, "left_running": left})
+    record = await settled(context, record, status, "stopped", sleep=sleep)
+    await context.terminals.stopped(record.id)
+    return record
 
 
 async def pause(context: Context, record: WorkspaceRecord, *, sleep: Sleep | None = None) -> WorkspaceRecord:
@@ -128,7 +140,9 @@ async def put_to_sleep(
     status = expect(record, place.seen, Event.PAUSE)
     if place.seen.state is not InstanceState.PAUSED:
         record = await freeze(context, record, place.instance)
-    return await settled(context, record, status, "paused", sleep=sleep)
+    record = await settled(context, record, status, "paused", sleep=sleep)
+    context.terminals.paused(record.id)
+    return record
 
 
 async def resume(context: Context, record: WorkspaceRecord) -> WorkspaceRecord:

@@ -14,10 +14,11 @@ from nexus.models.execution import SpawnRequest
 from nexus.models.instances import Capability, InstanceState, InstanceStatus, ProviderInfo
 from nexus.models.services import ServiceSpec
 from nexus.models.workspace import WorkspaceRecord
+from nexus.workspace.at_once import both, for_each
 from nexus.workspace.context import Context
 from nexus.workspace.records import OWN_SERVICES
 from nexus.workspace.services_plan import dependents, resolve_services, updated
-from nexus.workspace.services_start import Start, for_each
+from nexus.workspace.services_start import Start
 
 _UNDO_TIMEOUT: Final = 60.0
 
@@ -146,7 +147,7 @@ async def beside(
     async def on_services() -> None:
         await theirs(served)
 
-    await for_each(_call, (own, on_services))
+    await both(own, on_services)
 
 
 async def look(context: Context, record: WorkspaceRecord, seen: InstanceStatus) -> InstanceStatus:
@@ -202,7 +203,3 @@ def _served_with(record: WorkspaceRecord, instance: Instance, service: str) -> S
             details={"service": service},
         )
     return _served(record, instance)
-
-
-async def _call(act: Callable[[], Awaitable[None]]) -> None:
-    await act()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
 
@@ -13,12 +12,11 @@ from nexus.errors import ExecError, NexusError, ServiceFailed
 from nexus.models.execution import ExecEvent, Exited, Output, SpawnRequest
 from nexus.models.services import ServiceSpec, ServiceStatus
 from nexus.models.workspace import WorkspaceRecord
+from nexus.workspace.at_once import for_each
 from nexus.workspace.context import Context
 from nexus.workspace.environment import service_environment
 from nexus.workspace.services_plan import awaited_to_end, judge, listeners, surplus
 from nexus.workspace.withholding import withheld, withheld_from
-
-T = TypeVar("T")
 
 HEALTH_TIMEOUT: Final = 300.0
 """Seconds that a service may take to become healthy."""
@@ -67,7 +65,7 @@ class Start:
         prepared = await self._served.prepare_service(withheld_from(service, hidden), progress=self._report)
         for other, condition in service.depends_on.items():
             await (self._started if condition == "service_started" else self._ready)[other].wait()
-        plain, secrets = service_environment(self._context, service)
+        plain, secrets = await service_environment(self._context, self._record, service)
         self._report("services", f"starting {service.name}")
         await self._served.start_service(prepared.model_copy(update={"env": plain}), secrets=secrets)
         self._started[service.name].set()
@@ -150,21 +148,3 @@ async def _read(process: ProcessHandle) -> tuple[str, int | None]:
                 return text.decode("ascii", "replace"), event.exit_code
     finally:
         await process.aclose()
-
-
-async def for_each(act: Callable[[T], Coroutine[object, object, None]], things: Iterable[T]) -> None:
-    """Do something for all at once; the first error ends the others and is raised as it is."""
-    try:
-        async with anyio.create_task_group() as group:
-            for thing in things:
-                group.start_soon(act, thing)
-    except BaseExceptionGroup as failed:
-        errors = failed.subgroup(NexusError)
-        raise (_leaves(errors)[0] if errors is not None else _leaves(failed)[0]) from None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found

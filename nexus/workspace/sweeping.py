@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Collection
 
 import anyio
 
-from nexus.errors import NexusError, UnsavedWork, WorkspaceNotFound
+from nexus.errors import Busy, NexusError, UnsavedWork, WorkspaceNotFound
 from nexus.git import list_trash
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY
 from nexus.models.requests import GcAction
 from nexus.models.workspace import WorkspaceRecord
-from nexus.workspace import destruction
+from nexus.workspace import destruction, prebuilding
 from nexus.workspace.context import Context
 from nexus.workspace.observing import LIST_TIMEOUT
+from nexus.workspace.prebuild_result import is_being_made
 from nexus.workspace.recovery import holding, recover
 
 
@@ -31,7 +32,7 @@ async def sweep(context: Context, *, dry_run: bool = False, without: Collection[
     kept = await _holding_work(context)
     actions += [action async for action in _claims(context, dry_run, kept)]
     actions += [action async for action in _instances(context, dry_run, kept, without)]
-    for part in (_worktrees, _leases, _expired, _trash):
+    for part in (_worktrees, _leases, _prebuilds, _expired, _trash):
         actions += [action async for action in part(context, dry_run)]
     return tuple(actions)
 
@@ -124,6 +125,25 @@ async def _leases(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
     if not dry_run:
         for port in await context.allocator.reclaim():
             yield GcAction(kind="lease", name=str(port), action="removed", reason="leased to a program that has ended")
+
+
+async def _prebuilds(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
+    """Workspaces that a killed prebuild left; there is no work in them."""
+    reason = "a prebuild that was killed left it"
+    records, _ = await context.records()
+    if not any(is_being_made(record) for record in records):
+        return
+    try:
+        async with prebuilding.turn(context, timeout=0.1):
+            gone = (
+                [record.name for record in records if is_being_made(record)]
+                if dry_run
+                else await prebuilding.clear(context)
+            )
+    except Busy:
+        return  # somebody is at it
+    for name in gone:
+        yield _action("orphan", name, dry_run, reason)
 
 
 async def _expired(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Literal, NamedTuple, Protocol
 
 import anyio
 from pydantic import JsonValue
@@ -20,7 +21,8 @@ from nexus.models.instances import InstanceState
 from nexus.models.requests import SwitchOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import running
+from nexus.workspace import places, running
+from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import WITH, Operation, StartStep, switch_verdict
@@ -38,13 +40,28 @@ class Sleeper(NamedTuple):
     how: Sleep
 
 
-async def switch(context: Context, target: WorkspaceRecord, previous: str | None) -> SwitchOutcome:
-    """Make a workspace the current one. The caller holds its lock, and that of the one that was current.
+class Ahead(NamedTuple):
+    """What was seen while the locks were still being taken."""
+
+    target: Place | None = None
+    old: Place | None = None
+
+
+class Holding(Protocol):
+    """What :func:`nexus.workspace.recovery.holding` is, which knows this module."""
+
+    def __call__(self, context: Context, /, *names: str, purpose: str) -> AbstractAsyncContextManager[None]:
+        """Hold workspaces against everybody else, with whatever a crash left of them settled first."""
+        ...
+
+
+async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome:
+    """Make a workspace the current one.
 
     Args:
         context: The parts.
-        target: The workspace to go to.
-        previous: The name in ``.nexus/current``.
+        name: The workspace to go to, by its name or id.
+        holding: How it and the one that is current are held against everybody else.
 
     Raises:
         NexusError: Whatever waking it raised; then nothing has changed.
@@ -52,33 +69,67 @@ async def switch(context: Context, target: WorkspaceRecord, previous: str | None
     Cancellation: it is wholly done, or nothing has changed.
     """
     begun = time.monotonic()
-    old = await _previous(context, previous, target)
-    # Both at once: asking the engine is a good part of the time that a switch takes.
-    places: list[Place] = []
-    sleepers: list[Sleeper | NexusError] = []
+    outcome: SwitchOutcome | None = None
+    while outcome is None:
+        target, previous = await both(lambda: context.record(name), context.store.current)
+        outcome = await _switch_from(context, target, previous, holding)
+    return outcome.model_copy(update={"seconds": time.monotonic() - begun})
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(_look_into, context, old, sleepers)
-        failure = await _attempt(lambda: _append(places, look(context, target)))
-    if failure is not None:
-        raise failure
-    sleeper = next((each for each in sleepers if isinstance(each, Sleeper)), None)
+
+async def _switch_from(
+    context: Context, known: WorkspaceRecord, previous: str | None, holding: Holding
+) -> SwitchOutcome | None:
+    """Switch when ``previous`` is still the current one under the locks. Otherwise nothing is done, and ``None`` is returned."""
+    held = holding(context, known.name, previous or known.name, purpose=f"switching to {known.name}")
+    async with AsyncExitStack() as stack:
+        _, ahead = await both(lambda: stack.enter_async_context(held), lambda: _look_ahead(context, known, previous))
+        (target, old), current = await both(
+            lambda: both(lambda: context.record(known.name), lambda: _previous(context, previous, known)),
+            context.store.current,
+        )
+        # Another switch may have come first, or one that was cut short has just been completed.
+        return await _switch(context, target, old, previous, ahead) if current == previous else None
+
+
+async def _look_ahead(context: Context, target: WorkspaceRecord, previous: str | None) -> Ahead:
+    """Ask about both workspaces before their locks are held, so that nobody waits for the answers. What fails is asked again."""
+
+    async def ask(record: WorkspaceRecord | None) -> Place | None:
+        try:
+            return None if record is None else await look(context, record)
+        except NexusError:
+            return None
+
+    async def ask_old() -> Place | None:
+        return await ask(await _previous(context, previous, target))
+
+    return Ahead(*await both(lambda: ask(target), ask_old))
+
+
+async def _switch(
+    context: Context, target: WorkspaceRecord, old: WorkspaceRecord | None, previous: str | None, ahead: Ahead
+) -> SwitchOutcome:
+    place, found = await both(
+        lambda: _asked(context, target, ahead.target, InstanceState.PAUSED),
+        lambda: _look_into(context, old, ahead.old),
+    )
+    sleeper = found if isinstance(found, Sleeper) else None
     facts: dict[str, JsonValue] = {
         WITH: [] if sleeper is None else [sleeper.record.name],
-        "wake": places[0].waking,
-        "again": places[0].lost,
+        "wake": place.waking,
+        "again": place.lost,
         "sleep": "none" if sleeper is None else sleeper.how,
     }
     async with underway(context, target, Operation.SWITCH, settle, plan=tuple(StartStep), facts=facts) as journal:
-        asleep, warnings = await _swap(context, sleeper, target, places[0], journal)
-        await context.store.set_current(target.name)
-    warnings += tuple(_warning(old, each) for each in sleepers if isinstance(each, NexusError))
+        asleep, warnings = await _swap(context, sleeper, target, place, journal)
+    if isinstance(found, NexusError):
+        warnings += (_warning(old, found),)
     context.bus.publish(Switched(workspace=target.id, name=target.name, previous=previous))
     return SwitchOutcome(
         previous=old.name if old else None,
         current=target.name,
         previous_status=asleep,
-        seconds=time.monotonic() - begun,
+        seconds=0.0,
         warnings=warnings,
     )
 
@@ -108,26 +159,31 @@ async def settle(context: Context, entry: JournalEntry) -> None:
         await context.store.set_current(target.name)
 
 
-async def _look_into(context: Context, old: WorkspaceRecord | None, found: list[Sleeper | NexusError]) -> None:
+async def _asked(context: Context, record: WorkspaceRecord, ahead: Place | None, expected: InstanceState) -> Place:
+    """Return what a workspace does, as it was seen ahead where acting on that proves it, else asked again.
+
+    Nothing is taken for granted: a backend refuses to resume what is not paused, and to pause what does not run.
+    """
+    known = ahead is not None and ahead.seen.state is expected and ahead.instance is await context.instance(record)
+    return ahead if ahead is not None and known else await look(context, record)
+
+
+async def _look_into(context: Context, old: WorkspaceRecord | None, ahead: Place | None) -> Sleeper | NexusError | None:
     """Find out how a workspace can be put to sleep. One that cannot be asked is a warning: it does not hold up the switch."""
     if old is None:
-        return
+        return None
     try:
-        place = await look(context, old)
-        found.append(Sleeper(old, place, _sleep(place)))
+        place = await _asked(context, old, ahead, InstanceState.RUNNING)
+        return Sleeper(old, place, _sleep(place, context.settings.switch))
     except NexusError as error:
-        found.append(error)
+        return error
 
 
-def _sleep(place: Place) -> Sleep:
-    """Pause where the backend can, stop where it cannot; leave alone what does not run."""
-    if not isinstance(place.instance, SupportsPause):
+def _sleep(place: Place, wanted: Literal["pause", "stop"]) -> Sleep:
+    """Pause where that is wanted and the backend can, else stop; leave alone what does not run."""
+    if wanted == "stop" or not isinstance(place.instance, SupportsPause):
         return "none" if place.down else "stop"
     return "pause" if place.seen.state is InstanceState.RUNNING else "none"
-
-
-async def _append(places: list[Place], found: Awaitable[Place]) -> None:
-    places.append(await found)
 
 
 async def _previous(context: Context, name: str | None, target: WorkspaceRecord) -> WorkspaceRecord | None:
@@ -143,33 +199,19 @@ async def _swap(
     context: Context, old: Sleeper | None, target: WorkspaceRecord, place: Place, journal: OpenJournal
 ) -> tuple[WorkspaceStatus | None, tuple[str, ...]]:
     """Wake and put to sleep at once. Waking decides; a workspace that cannot be put to sleep is a warning."""
-    woken: list[NexusError | None] = []
-    slept: list[WorkspaceRecord | NexusError] = []
 
     async def wake() -> None:
-        woken.append(await _attempt(lambda: running.wake(context, target, place, journal)))
+        await running.wake(context, target, place, journal)
+        await context.store.set_current(target.name)
 
-    async def sleep(sleeper: Sleeper) -> None:
-        try:
-            slept.append(await _to_sleep(context, sleeper))
-        except NexusError as error:
-            slept.append(error)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(wake)
-        if old is not None:
-            group.start_soon(sleep, old)
-    failure = woken[0]
+    slept, failure = await both(lambda: _to_sleep(context, old), lambda: _attempt(wake))
     if failure is not None:
-        if old is not None and old.how != "none" and isinstance(slept[0], WorkspaceRecord):
-            await _rouse(context, slept[0], old.how, failure)
+        if old is not None and old.how != "none" and isinstance(slept, WorkspaceRecord):
+            await _rouse(context, slept, old.how, failure)
         raise failure
-    if not slept:
-        return None, ()
-    result = slept[0]
-    if isinstance(result, NexusError):
-        return None, (_warning(old.record if old else None, result),)
-    return result.status, ()
+    if isinstance(slept, NexusError):
+        return None, (_warning(old.record if old else None, slept),)
+    return None if slept is None else slept.status, ()
 
 
 def _warning(old: WorkspaceRecord | None, error: NexusError) -> str:
@@ -184,15 +226,18 @@ async def _attempt(act: Callable[[], Awaitable[object]]) -> NexusError | None:
     return None
 
 
-async def _to_sleep(context: Context, old: Sleeper) -> WorkspaceRecord:
-    if old.how == "stop":
-        return await running.put_down(context, old.record, old.place, grace=context.stop_grace(old.record.backend))
-    if old.how == "none" and old.place.seen.state is not InstanceState.PAUSED:
-        return old.record
+async def _to_sleep(context: Context, old: Sleeper | None) -> WorkspaceRecord | NexusError | None:
+    if old is None or (old.how == "none" and old.place.seen.state is not InstanceState.PAUSED):
+        return old.record if old is not None else None
     try:
-        return await running.put_to_sleep(context, old.record, old.place)
-    except StateConflict:
-        return old.record
+        if old.how == "stop":
+            return await running.put_down(context, old.record, old.place, grace=context.stop_grace(old.record.backend))
+        left = places.Sleep("paused", context.clock.now(), left=True)
+        return await running.put_to_sleep(context, old.record, old.place, sleep=left)
+    except StateConflict as error:
+        return old.record if old.how != "stop" else error
+    except NexusError as error:
+        return error
 
 
 async def _rouse(context: Context, record: WorkspaceRecord, how: Sleep, failure: NexusError) -> None:

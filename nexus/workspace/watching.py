@@ -7,6 +7,7 @@ late rather than wrongly: what cannot be found out counts as a reason to stay aw
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,7 +18,7 @@ from nexus.models.activity import FROM_THE_FUTURE
 from nexus.models.events import StatusChanged, Switched, WorkspaceEvent
 from nexus.models.ids import WorkspaceId
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
-from nexus.workspace import running
+from nexus.workspace import memory, running
 from nexus.workspace.activity import examine, glance, patience
 from nexus.workspace.context import Context
 from nexus.workspace.idle import Step, Verdict, decide
@@ -75,9 +76,10 @@ class IdleWatch:
             _log.warning("the idle watch cannot list the workspaces and tries again: %s", error)
             return self._context.clock.now() + _AGAIN
         due: list[datetime] = []
+        pressed = await self._pressed(records)
 
         async def see(record: WorkspaceRecord) -> None:
-            again = await self._see(record)
+            again = await self._see(record, pressed=record.id == pressed)
             if again is not None:
                 due.append(again)
 
@@ -88,13 +90,28 @@ class IdleWatch:
             del self._later[gone]
         return min(due, default=None)
 
-    async def _see(self, record: WorkspaceRecord) -> datetime | None:
+    async def _pressed(self, records: Sequence[WorkspaceRecord]) -> WorkspaceId | None:
+        """Return the workspace that has to give up its memory: the one that has slept longest, when memory is short."""
+        least = self._context.settings.stop_below
+        asleep = [
+            (since, record.id)
+            for record in records
+            if record.status is WorkspaceStatus.PAUSED
+            and record.id not in self._later
+            and (since := record.asleep_since or record.left_at) is not None
+        ]
+        if not asleep or least is None:
+            return None
+        left = await anyio.to_thread.run_sync(memory.available)
+        return min(asleep)[1] if left is not None and left < least else None
+
+    async def _see(self, record: WorkspaceRecord, *, pressed: bool) -> datetime | None:
         now = self._context.clock.now()
         postponed = self._later.pop(record.id, None)
         if postponed is not None and now < postponed <= now + _KEPT:
             return self._postpone(record, postponed)
         try:
-            return await self._decide(record)
+            return await self._decide(record, pressed=pressed)
         except WorkspaceNotFound:
             return None
         except NexusError as error:
@@ -105,14 +122,15 @@ class IdleWatch:
         self._later[record.id] = until
         return until
 
-    async def _decide(self, record: WorkspaceRecord) -> datetime | None:
+    async def _decide(self, record: WorkspaceRecord, *, pressed: bool) -> datetime | None:
         """Decide by our own files first, then by what the backend sees, then once more under the lock, and act."""
         context = self._context
         await _forgive(context, record)
-        quick = decide(await glance(context, record), patience(context, record), context.clock.now())
+        seen = await glance(context, record, pressed=pressed)
+        quick = decide(seen, patience(context, record), context.clock.now())
         if quick.step is Step.KEEP:
             return quick.again
-        verdict = await _verdict(context, record)
+        verdict = await _verdict(context, record, pressed=pressed)
         if verdict.step is Step.KEEP:
             return verdict.again
         if verdict.step is Step.EXPIRE:
@@ -120,7 +138,7 @@ class IdleWatch:
             _log.info("workspace %s is past its time: %s (%s)", record.name, action.action, action.reason)
             return self._postpone(record, context.clock.now() + _KEPT) if action.action == "kept" else None
         async with context.workspace_lock(record.name, f"putting workspace {record.name} to sleep"):
-            return await _put_to_sleep(context, await context.record(record.id))
+            return await _put_to_sleep(context, await context.record(record.id), pressed=pressed)
 
 
 async def _forgive(context: Context, record: WorkspaceRecord) -> None:
@@ -129,18 +147,18 @@ async def _forgive(context: Context, record: WorkspaceRecord) -> None:
         await context.mark_active(record.id)
 
 
-async def _verdict(context: Context, record: WorkspaceRecord) -> Verdict:
-    seen = await examine(context, record)
+async def _verdict(context: Context, record: WorkspaceRecord, *, pressed: bool) -> Verdict:
+    seen = await examine(context, record, pressed=pressed)
     if any(command.keeps_awake and not command.interactive for command in seen.commands or ()):
         await context.mark_active(record.id)  # idleness counts from the moment at which work was last seen
     return decide(seen, patience(context, record), context.clock.now())
 
 
-async def _put_to_sleep(context: Context, record: WorkspaceRecord) -> datetime | None:
+async def _put_to_sleep(context: Context, record: WorkspaceRecord, *, pressed: bool) -> datetime | None:
     """Look once more, and pause or stop. The caller holds the lock."""
     judged, noted = context.clock.now(), context.last_active(record.id)
-    verdict = await _verdict(context, record)
-    sleep = Sleep(next(iter(verdict.because), ""), record.asleep_since or judged)
+    verdict = await _verdict(context, record, pressed=pressed)
+    sleep = Sleep(next(iter(verdict.because), ""), record.asleep_since or record.left_at or judged)
     match verdict.step:
         case Step.PAUSE:
             slept = await running.pause(context, record, sleep=sleep)
@@ -153,6 +171,8 @@ async def _put_to_sleep(context: Context, record: WorkspaceRecord) -> datetime |
         # A command began between the last look and the pause: it must not stay frozen.
         await running.resume(context, slept)
         return context.clock.now() + _AGAIN
+    if pressed:
+        return context.clock.now()  # memory may be short still, and the next one's turn come
     stop = patience(context, record).stop
     return judged + stop if slept.status is WorkspaceStatus.PAUSED and stop is not None else None
 

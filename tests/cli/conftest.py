@@ -14,6 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 import nexus
+from tests import warm
 from tests.workbench import Bench, leftovers
 
 ROOT = Path(__file__).parents[2]
@@ -70,9 +71,13 @@ class Boulder:
         )
 
     def __call__(self, *words: str, cwd: Path | None = None, feed: bytes = b"", ok: bool = True) -> Done:
-        ran = subprocess.run(
-            self.argv(*words), cwd=cwd or self.cwd, env=self.environment(), input=feed, capture_output=True, check=False
-        )
+        place, env = cwd or self.cwd, self.environment()
+        if any(
+            name in {"PYTHONPATH", "PYTHONUTF8", "PYTHONIOENCODING"} for name in self.env
+        ):  # that is read when an interpreter starts
+            ran = subprocess.run(self.argv(*words), cwd=place, env=env, input=feed, capture_output=True, check=False)
+        else:
+            ran = warm.run([*self.before, *words], cwd=place, env=env, feed=feed)
         done = Done(ran.returncode, ran.stdout, ran.stderr.decode())
         assert not ok or done.status == 0, f"{words} ended with {done.status}: {done.err}"
         return done

@@ -87,6 +87,8 @@ def test_effective_settings_are_json(site: Site) -> None:
         "git_identity": True,
         "idle_timeout": "30m",
         "stop_after": "4h",
+        "stop_below": 256 * 1024**2,
+        "switch": "pause",
         "image": "nexus-workspace:latest",
         "keep_destroyed": "14d",
         "resources": {"cpu": {"cores": 2.0}, "memory": {"bytes": 4 * 1024**3}, "storage": {"bytes": 50 * 1024**3}},

@@ -177,12 +177,23 @@ class TestSharedNodes:
         assert site.load().settings.private_folders is closed
 
     def test_asking_for_sudo_is_answered_truthfully(self, site: Site) -> None:
-        node = site.node("multi_user: {auth: {sudo_access: true}}\n")
+        node = site.node("multi_user: {enabled: true, auth: {sudo_access: true}}\n")
         assert site.load().warnings == (
-            f"{node}:1:34: 'multi_user.auth.sudo_access' is accepted; no act of this version reaches what belongs to another user",
+            f"{node}:1:49: 'multi_user.auth.sudo_access' is accepted; no act of this version reaches what belongs to another user",
         )
-        site.node("multi_user: {auth: {sudo_access: false}}\n")
+        site.node("multi_user: {enabled: true, auth: {sudo_access: false}}\n")
         assert site.load().warnings == ()
+
+    def test_what_waits_for_the_switch_says_so(self, site: Site) -> None:
+        node = site.node("multi_user: {workspace_root: /srv/w, isolation: {networks: true}}\n")
+        off = "changes nothing while 'multi_user.enabled' is not true"
+        assert site.load().warnings == (
+            f"{node}:1:14: 'multi_user.workspace_root' {off}",
+            f"{node}:1:38: 'multi_user.isolation' {off}",
+        )
+        assert site.load().settings.workspace_root is None
+        site.node("multi_user: {enabled: true, workspace_root: /srv/w}\n")
+        assert site.load().settings.workspace_root == Path("/srv/w")
 
     def test_a_limit_for_one_above_that_for_all(self, site: Site) -> None:
         node = site.node("limits: {max_workspaces_per_user: 9, max_workspaces_total: 5}\n")

@@ -15,7 +15,7 @@ from nexus.models.mounts import VolumeMount
 from nexus.providers.local import LocalProvider
 from nexus.providers.mock import MockProvider, MockWorld
 from nexus.testing import PROVIDER_CASES, MakeSubject, Outcome, ProviderCase, ProviderSubject, run_provider_case
-from nexus.testing.provider_suite import commands, control
+from nexus.testing.provider_suite import commands, control, inputs
 
 
 class Trees:
@@ -65,7 +65,10 @@ def _local(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
     async def make() -> AsyncGenerator[ProviderSubject, None]:
         async with LocalProvider(options, env=environment) as provider:
             yield ProviderSubject(
-                provider=provider, make_spec=specs, reopen=lambda: LocalProvider(options, env=environment)
+                provider=provider,
+                make_spec=specs,
+                reopen=lambda: LocalProvider(options, env=environment),
+                repeats=256,
             )
 
     return make
@@ -83,7 +86,11 @@ def _docker(tmp_path: Path, request: pytest.FixtureRequest, *, prepared_shells: 
     async def make() -> AsyncGenerator[ProviderSubject, None]:
         async with docker.DockerProvider(options) as provider:
             yield ProviderSubject(
-                provider=provider, make_spec=specs, reopen=lambda: docker.DockerProvider(options), listener=listener
+                provider=provider,
+                make_spec=specs,
+                reopen=lambda: docker.DockerProvider(options),
+                listener=listener,
+                repeats=256 if prepared_shells else 100,
             )
 
     return make
@@ -111,7 +118,7 @@ _EVERYWHERE = frozenset(
 )
 _CLAIMS: Mapping[str, frozenset[Capability]] = {
     "mock": _EVERYWHERE,
-    "local": _EVERYWHERE | {Capability.SERVICES},
+    "local": _EVERYWHERE | {Capability.SERVICES, Capability.KEEPING},
     "docker": _EVERYWHERE
     | {
         Capability.EXEC_USER,
@@ -133,7 +140,7 @@ _APPLICABLE += [
     # What is about commands once more without prepared shells: both ways of starting one keep the same promises.
     ("docker-engine", case)
     for name, case in _APPLICABLE
-    if name == "docker" and case.run.__module__ in {commands.__name__, control.__name__}
+    if name == "docker" and case.run.__module__ in {commands.__name__, control.__name__, inputs.__name__}
 ]
 
 

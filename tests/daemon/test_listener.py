@@ -138,7 +138,7 @@ async def test_health_and_nothing_else(listening: Listening, unix: bool) -> None
     assert health.startswith("HTTP/1.1 200 ")
     assert health.endswith("\r\n\r\nok\n")
     assert missing.startswith("HTTP/1.1 404 ")
-    assert posted.startswith(("HTTP/1.1 405 ", "HTTP/1.1 400 "))
+    assert posted.startswith("HTTP/1.1 405 ") or posted == ""  # older releases of websockets hang up without a word
     for answer in (health, missing, posted):
         assert "server:" not in answer.lower()
         assert "python" not in answer.lower()

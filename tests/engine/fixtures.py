@@ -32,16 +32,20 @@ def do_without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _running_engine() -> str | None:
+def address_of_engine() -> str | None:
+    """Return where an engine answers that tests may use; ``None`` where there is none."""
     named = os.environ.get("NEXUS_TEST_DOCKER_HOST")
-    if named:
-        if not RawEngine(named).answers():
-            do_without(f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
-        return named
-    for address in (os.environ.get("DOCKER_HOST"), "unix:///var/run/docker.sock"):
+    for address in (named,) if named else (os.environ.get("DOCKER_HOST"), "unix:///var/run/docker.sock"):
         if address and RawEngine(address).answers():
             return address
     return None
+
+
+def _running_engine() -> str | None:
+    address, named = address_of_engine(), os.environ.get("NEXUS_TEST_DOCKER_HOST")
+    if named and address is None:
+        do_without(f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
+    return address
 
 
 @pytest.fixture(scope="session")

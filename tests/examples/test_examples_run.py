@@ -74,3 +74,9 @@ def test_the_notebook_runs_from_top_to_bottom(repository: Path, monkeypatch: pyt
     assert "<table>" in text
     assert "line 3" in text
     assert "UNSAVED_WORK" in text
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    shown = [output["data"].get("text/html", "") for output in outputs if "data" in output]
+    assert any("make notebook: done in" in each for each in shown), "progress shows how it ended"
+    assert any("tick 3" in each and "status 0 after" in each for each in shown), "live output shows how it ended"
+    assert any("http://127.0.0.1:" in each for each in shown), "an opened port shows itself"
+    assert "answered: it works" in text

@@ -105,7 +105,7 @@ def nursery_for() -> Iterator[Nursery]:
 
 
 def choose(child: Killed, most: int, *, about: str, seed: int) -> list[int]:
-    """Return which effects to kill before: all, or where there are too many those at a journal's lines and some others.
+    """Return which effects to kill before: all, or where there are too many those at a journal's lines and as many others.
 
     Args:
         child: One that was not killed.
@@ -117,11 +117,10 @@ def choose(child: Killed, most: int, *, about: str, seed: int) -> list[int]:
     if len(numbers) <= most:
         return numbers
     edges = sorted(set(child.edges) & set(numbers))
-    chance = random.Random(seed)
-    if len(edges) > most:
-        return sorted(chance.sample(edges, most))
     rest = [number for number in numbers if number not in edges]
-    return sorted({*edges, *chance.sample(rest, most - len(edges))})
+    chance = random.Random(seed)
+    others = min(len(rest), max(most - len(edges), most // 2))
+    return sorted({*chance.sample(edges, most - others), *chance.sample(rest, others)})
 
 
 @dataclass

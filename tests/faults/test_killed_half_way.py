@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ from tests.workbench import Bench, git, leftovers, make_bench
 MOMENTS = ("begun", "acted", "written")
 
 
+def at_every_step(steps: type[StrEnum]) -> pytest.MarkDecorator:
+    """Kill at each moment of each step; on an engine, where that takes its time, when it was done and not yet written down."""
+    cases = [pytest.param("local", step, moment, id=f"local-{step}-{moment}") for step in steps for moment in MOMENTS]
+    cases += [
+        pytest.param("docker", step, "acted", id=f"docker-{step}-acted", marks=pytest.mark.docker) for step in steps
+    ]
+    return pytest.mark.parametrize(("victim", "step", "moment"), cases, indirect=["victim"])
+
+
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
 def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
     """A real backend; the mock lives in one process and cannot survive a kill."""
@@ -28,8 +38,7 @@ def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("step", list(CreateStep))
+@at_every_step(CreateStep)
 async def test_a_creation_killed_at_any_step_is_finished_or_undone(
     victim: Bench, nursery: Nursery, step: CreateStep, moment: str
 ) -> None:
@@ -46,8 +55,7 @@ async def test_a_creation_killed_at_any_step_is_finished_or_undone(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("step", list(DestroyStep))
+@at_every_step(DestroyStep)
 async def test_a_destruction_killed_at_any_step_loses_no_work_and_is_carried_on(
     victim: Bench, nursery: Nursery, step: DestroyStep, moment: str
 ) -> None:

@@ -6,10 +6,12 @@ from collections.abc import MutableMapping
 
 import anyio
 import pytest
+import uvicorn
 from anyio.abc import TaskGroup
+from websockets.exceptions import InvalidStatus
 
 from nexus.gateway.asgi import MAX_MESSAGE_BYTES, Application, asgi_app
-from tests.daemon.conftest import Echo, echo
+from tests.daemon.conftest import Echo, echo, greeting, until
 
 __all__ = ["echo"]
 
@@ -122,6 +124,31 @@ async def test_messages_have_a_size(echo: Echo) -> None:
         await driver.to_app.send({"type": "websocket.receive", "text": "x" * (MAX_MESSAGE_BYTES + 1)})
         assert await driver.said() == 1009
     driver.close()
+
+
+async def test_in_a_real_server(echo: Echo) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            asgi_app(echo.door, echo.serve),
+            port=0,
+            lifespan="on",
+            ws="websockets-sansio",
+            log_level="error",
+            loop="none",
+        )
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.serve)
+        await until(lambda: server.started)
+        echo.address = server.servers[0].sockets[0].getsockname()[:2]
+        async with echo.connect(echo.token()) as connection:
+            assert await greeting(connection) == "hello ann"
+            await connection.send(b"\x00\xff")
+            assert await connection.recv() == b"\x00\xff"
+        with pytest.raises(InvalidStatus) as refused:
+            await echo.connect(echo.token(), origin="https://evil.example")
+        assert refused.value.response.status_code == 403
+        server.should_exit = True
 
 
 @pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/", 404), ("/v1/rpc", 400)])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from nexus.errors import Busy
 from nexus.git import Worktrees, stale_locks
 from nexus.git.clone_marker import CloneMarker, markers_folder, write_marker
 from tests.git.oracle import Git
@@ -89,15 +88,14 @@ async def test_files_that_were_being_written_go_and_others_stay(git: Git, worktr
     assert all(path.exists() for path in others)
 
 
-async def test_an_object_whose_lock_was_left_can_be_written_again(git: Git, worktrees: Worktrees) -> None:
-    """Without clearing, no rescue that needs this very object could ever be made."""
+async def test_an_object_whose_lock_was_left_can_be_kept(git: Git, worktrees: Worktrees) -> None:
+    """What is kept waits for no lock on an object, and the lock goes when the crash is cleared."""
     await worktrees.create("one", reason="nexus:test")
     idea = worktrees.path("one") / "idea.txt"
     idea.write_text("precious\n")
     sha = git.run("hash-object", str(idea)).strip()
-    place(git, f"objects/{sha[:2]}/{sha[2:]}.lock")
-    with pytest.raises(Busy):
-        await worktrees.rescue("one")
-    await worktrees.clear_after_crash(since=BEGUN)
+    [lock] = place(git, f"objects/{sha[:2]}/{sha[2:]}.lock")
     ref = await worktrees.rescue("one")
     assert git.run("show", f"{ref}:idea.txt") == "precious\n"
+    await worktrees.clear_after_crash(since=BEGUN)
+    assert not lock.exists()

@@ -251,7 +251,7 @@ async def test_an_ssh_that_hangs_is_ended(
     monkeypatch.setenv("GIT_SSH_COMMAND", str(fake))
     git.run("remote", "set-url", "origin", "ssh://host.invalid/x.git")
     with pytest.raises(GitError, match="did not answer"):
-        await worktrees.sync("one", timeout=1)
+        await worktrees.sync("one", timeout=3)
     process = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -265,6 +268,38 @@ async def test_what_is_refused(git: Git, tree: Worktree, ours: WorkspaceGit, wor
     (tree.path / "x").write_text("x")
     with pytest.raises(StateConflict, match="on no branch"):
         await commit(ours)
+
+
+async def test_one_that_is_killed_in_between_leaves_everything_staged(
+    git: Git, tree: Worktree, ours: WorkspaceGit, tmp_path: Path
+) -> None:
+    messed(git, tree.path)
+    before = git.head(tree.path)
+    program = tmp_path / "killed.py"
+    program.write_text(
+        "import anyio, os, pathlib, signal, sys\n"
+        "from nexus.git import GitIdentity, find_repository\n"
+        "from nexus.git.advancing import IndexLock\n"
+        "from nexus.git.workspace_git import WorkspaceGit\n"
+        "put = IndexLock.commit\n"
+        "def killed(self, entries):\n"
+        "    put(self, entries)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "IndexLock.commit = killed\n"
+        "async def main():\n"
+        "    ours = WorkspaceGit(await find_repository(pathlib.Path(sys.argv[1])), 'one')\n"
+        "    await ours.commit('x', user=GitIdentity(name='n', email='e'), paths=None, author=None)\n"
+        "anyio.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, str(program), str(git.root)], env=git.env, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert git.head(tree.path) == before
+    status = await ours.status()
+    assert not status.changed
+    assert not status.untracked
+    await commit(ours, "again")
+    assert git.status(tree.path) == ""
+    assert git.run("rev-parse", "HEAD~1", cwd=tree.path).strip() == before
 
 
 async def test_a_head_that_was_rewritten_does_not_move_another_trees_branch(

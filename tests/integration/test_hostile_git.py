@@ -119,7 +119,7 @@ async def test_nothing_runs_and_nothing_changes_on_the_host(
             ("switch back", lambda: nx.switch("sibling")),
             ("stop", ws.stop),
             ("start", ws.start),
-            ("create another", lambda: nx.create("another")),
+            ("create another", lambda: nx.create("another", start=False)),
             ("read a file", lambda: ws.fs.read_text("README.md")),
             ("gc", nx.gc),
             ("doctor --fix", lambda: nx.doctor(fix=True)),

@@ -13,7 +13,6 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -34,6 +33,7 @@ from nexus.errors import ExecFailed, ExecStartError
 from nexus.models.events import WorkspaceEvent
 from nexus.models.instances import LABEL_REPOSITORY, LABEL_WORKSPACE
 from nexus.secrets import SecretStore
+from tests import warm
 from tests.engine.raw import RawEngine
 from tests.secrets.file_keychain import BACKEND, VARIABLE, FileKeychain
 from tests.workbench import Bench, make_bench
@@ -134,7 +134,12 @@ def canary(home: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.Mon
         (repository / "private" / name).write_text(made.value(name))
     (origins / "user.env").write_text(f"BY_USERS_ENV_FILE='{made.value('BY_USERS_ENV_FILE')}'\nBY_ENV=overridden\n")
     (repository / "private" / "project.env").write_text(f"BY_PROJECT_ENV_FILE={made.value('BY_PROJECT_ENV_FILE')}\n")
-    for variable, name in (("MINE", "BY_ENV"), ("FOR_PROJECT", "BY_PROJECT_ENV"), ("REFERRED", "BY_REFERENCE")):
+    for variable, name in (
+        ("MINE", "BY_ENV"),
+        ("FOR_PROJECT", "BY_PROJECT_ENV"),
+        ("REFERRED", "BY_REFERENCE"),
+        ("SERVED", "BY_SERVICE"),
+    ):
         monkeypatch.setenv(variable, made.value(name))
     monkeypatch.setenv(VARIABLE, str(origins / "keychain.json"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", BACKEND)
@@ -166,12 +171,11 @@ def canary(home: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def boulder(canary: Canary, bench: Bench, *words: str, feed: str = "") -> int:
     """Run the command line as a process of its own and look at everything it prints."""
     settings = [word for key, value in bench.flags.items() for word in ("--set", f"{key}={value}")]
-    done = subprocess.run(
-        [sys.executable, "-m", "cli_example", "--verbose", *settings, *words],
+    done = warm.run(
+        ["--verbose", *settings, *words],
         cwd=bench.repository,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=feed.encode(),
-        capture_output=True,
+        feed=feed.encode(),
     )
     canary.look(f"output of {words}", done.stdout + done.stderr)
     return done.returncode
@@ -227,6 +231,28 @@ def look_at_engine(engine: RawEngine, canary: Canary, repository: Path, since: f
     return len(states), execs
 
 
+def serve(file: Path, bench: Bench) -> None:
+    """Have the user's file say that a service is given a secret of theirs."""
+    script = 'printf %s "$BY_SERVICE" | sha256sum; exec sleep 10000'
+    image = json.dumps(bench.flags.get("image"))
+    service = f"{{image: {image}, command: [sh, -c, '{script}'], env: {{BY_SERVICE: 'env:SERVED'}}}}"
+    text = file.read_text().replace(
+        "    env: {BY_REFERENCE", f"    services: {{teller: {service}}}\n    env: {{BY_REFERENCE", 1
+    )
+    file.write_text(text)
+
+
+async def served(ws: nexus.Workspace, canary: Canary) -> None:
+    """A service has its variable, and says so without saying it."""
+    with anyio.fail_after(60):
+        while True:
+            log = b"".join([chunk async for chunk in ws.logs(service="teller")])
+            if canary.digest("BY_SERVICE").encode() in log:
+                break
+            await anyio.sleep(0.05)
+    canary.look("log of the service", log)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("backend", ["local", pytest.param("docker", marks=pytest.mark.docker)])
@@ -240,6 +266,7 @@ async def test_the_canary_is_inside_and_nowhere_else(
         with (repository / ".nexus" / "config.yaml").open("a") as file:
             file.write("  FILE_OF_PROJECT: {source: file, path: private/FILE_OF_PROJECT, as: file}\n")
     bench = make_bench(backend, repository, tmp_path, request)
+    serve(home / ".nexus" / "config.yaml", bench)
     engine = RawEngine(request.getfixturevalue("engine")) if docker else None
     places = (home, repository / ".nexus", repository / ".git", tmp_path / "run")
     events: list[WorkspaceEvent] = []
@@ -251,6 +278,7 @@ async def test_the_canary_is_inside_and_nowhere_else(
             nx.observe(events.append)
             ws = await nx.create("a")
             await inside(ws, canary, files=docker)
+            await served(ws, canary)
             await leave_behind(ws, canary)
             await look_at_errors(ws, canary)
             await ws.pause()
@@ -259,6 +287,7 @@ async def test_the_canary_is_inside_and_nowhere_else(
             await ws.shell("echo precious > untracked", check=True)
             await change_port(ws)
             await inside(ws, canary, files=docker)
+            await served(ws, canary)
             canary.look("log", b"".join([chunk async for chunk in nx.logs("a")]))
             canary.look("views", f"{ws!r} {nx.config!r} {nx.config.to_json()} {nx.config.settings!r} {await nx.list()}")
             canary.look_below(*places)
@@ -299,12 +328,13 @@ async def leave_behind(ws: nexus.Workspace, canary: Canary) -> None:
     await ws.shell("echo > go; rm go", check=True)
     if ws.info.backend != "local":
         return
-    (log,) = Path(os.environ["XDG_STATE_HOME"]).rglob("log")
+    logs = [*Path(os.environ["XDG_STATE_HOME"]).rglob("log")]
     with anyio.fail_after(30):
-        while b"it is over" not in log.read_bytes():
+        while not any(b"it is over" in log.read_bytes() for log in logs):
             await anyio.sleep(0.01)
-    assert b"BY_STORE=***\n" in log.read_bytes()
-    canary.look("log of the keeper", log.read_bytes())
+    said = b"".join(log.read_bytes() for log in logs)
+    assert b"BY_STORE=***\n" in said
+    canary.look("logs of the keeper", said)
 
 
 async def look_at_errors(ws: nexus.Workspace, canary: Canary) -> None:

@@ -382,17 +382,17 @@ async def test_the_ports_of_a_killed_program_are_reclaimed(
 
 
 @pytest.mark.slow
-async def test_fifty_processes_at_once_never_get_one_port_twice(
+async def test_twenty_processes_at_once_never_get_one_port_twice(
     allocator: PortAllocator, registry: NodeRegistry, spawn: Spawn
 ) -> None:
-    children = [spawn(LEASE, str(registry.path)) for _ in range(50)]
+    children = [spawn(LEASE, str(registry.path)) for _ in range(20)]
     answers = await _ports_of(children)
     ports = [port for answer in answers for port in answer]
-    assert len(ports) == len(set(ports)) == 200
+    assert len(ports) == len(set(ports)) == 80
     assert sorted(ports) == [row.port for row in await allocator.leases()]
     for child in children:
         await to_thread.run_sync(child.communicate, "done\n")
-    assert [child.returncode for child in children] == [0] * 50
+    assert [child.returncode for child in children] == [0] * 20
     assert await allocator.leases() == ()
 
 

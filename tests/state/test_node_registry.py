@@ -426,8 +426,8 @@ anyio.run(main)
 
 
 @pytest.mark.slow
-async def test_fifty_processes_at_once_agree(path: Path, spawn: Spawn) -> None:
-    children = [spawn(CROWD, str(path)) for _ in range(50)]
+async def test_twenty_processes_at_once_agree(path: Path, spawn: Spawn) -> None:
+    children = [spawn(CROWD, str(path)) for _ in range(20)]
     for child in children:
         assert child.stdout is not None
         assert await to_thread.run_sync(child.stdout.readline) == "ready\n"
@@ -436,8 +436,8 @@ async def test_fifty_processes_at_once_agree(path: Path, spawn: Spawn) -> None:
         child.stdin.write("go\n")
         child.stdin.flush()
     answers = [(await to_thread.run_sync(child.communicate))[0].split() for child in children]
-    assert [child.returncode for child in children] == [0] * 50
+    assert [child.returncode for child in children] == [0] * 20
     assert len({node for node, *_ in answers}) == 1
     assert sum(int(won) for _, won, *_ in answers) == 1
-    assert sorted(int(port) for _, _, *ports in answers for port in ports) == list(range(1, 201))
-    assert len(await NodeRegistry(path).leases()) == 200
+    assert sorted(int(port) for _, _, *ports in answers for port in ports) == list(range(1, 81))
+    assert len(await NodeRegistry(path).leases()) == 80

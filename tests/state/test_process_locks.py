@@ -249,3 +249,25 @@ async def test_a_note_of_a_living_process_is_no_lock(path: Path) -> None:
     path.with_name("a.lock.holder").write_text(json.dumps(note))
     async with lock(path, purpose="first", timeout=5):
         pass
+
+
+async def test_several_are_taken_in_order_and_let_go_of_together(path: Path) -> None:
+    other = path.with_name("b.lock")
+    async with lock(path, other, purpose="switching"):
+        for held in (path, other):
+            with pytest.raises(Busy):
+                async with lock(held, purpose="test", timeout=0.01):
+                    pytest.fail("two holders")
+    async with lock(other, path, purpose="test", timeout=0.01):
+        pass
+
+
+async def test_the_first_is_let_go_of_when_the_second_is_not_to_be_had(path: Path) -> None:
+    other = path.with_name("b.lock")
+    async with lock(other, purpose="creating workspace b"):
+        with pytest.raises(Busy) as caught:
+            async with lock(path, other, purpose="test", timeout=0.01):
+                pytest.fail("two holders")
+        assert "b.lock" in caught.value.message
+        async with lock(path, purpose="test", timeout=0.01):
+            pass

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -494,6 +495,17 @@ async def test_a_folder_in_place_of_the_current_file(store: FileStateStore) -> N
 def test_no_content_makes_the_reader_fail_in_another_way(data: bytes) -> None:
     with pytest.raises(UnreadableRecord):
         decode_record("a", data)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_no_number_in_json_is_damage(new_record: RecordFactory, value: float) -> None:
+    data = json.dumps(as_json(new_record("a"), backend_config={"a": value})).encode()
+    with pytest.raises(UnreadableRecord):
+        decode_record("a", data)
+    assert (
+        decode_record("a", encode_record(new_record("a").model_copy(update={"description": "Infinity, NaN"}))).name
+        == "a"
+    )
 
 
 JSON = st.recursive(

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from nexus.errors import (
 )
 from nexus.models.files import ABSENT
 from nexus.workspace.files import FileSystem
+from nexus.workspace.replacing import is_temporary
 
 
 @pytest.fixture
@@ -208,6 +212,43 @@ async def test_a_large_folder_comes_in_pages(fs: FileSystem, root: Path) -> None
     assert (await fs.list_page(limit=1)).entries[0].name == ".hidden"
     with pytest.raises(InvalidArgument):
         await fs.list_page(limit=0)
+
+
+@pytest.mark.slow
+async def test_a_folder_with_a_hundred_thousand_entries(fs: FileSystem, root: Path) -> None:
+    for number in range(100_000):
+        os.close(os.open(root / f"{number:06}", os.O_CREAT | os.O_WRONLY))
+    seen: list[str] = []
+    page = await fs.list_page(limit=50_000)
+    while True:
+        seen += [info.name for info in page.entries]
+        if page.next is None:
+            break
+        page = await fs.list_page(after=page.next, limit=50_000)
+    assert seen == [f"{number:06}" for number in range(100_000)]
+    async with fs.watch() as watch:
+        (root / "one more").touch()
+        with anyio.fail_after(60):
+            batch = await watch.receive()
+    assert [event.path for event in batch.events] == ["one more"]
+
+
+async def test_a_program_that_is_killed_leaves_the_old_file(fs: FileSystem, root: Path) -> None:
+    await fs.write_text("f", "old")
+    program = (
+        "import anyio, os, pathlib, signal, sys\n"
+        "from nexus.workspace.files import FileSystem\n"
+        "async def main():\n"
+        "    async with FileSystem(pathlib.Path(sys.argv[1])).open_write('f') as file:\n"
+        "        await file.send(b'half')\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "anyio.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(root)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert await fs.read_text("f") == "old"
+    (left,) = [info.name async for info in fs.scan() if info.name != "f"]
+    assert is_temporary(os.fsencode(left)), "which transfers and searches leave out"
 
 
 async def test_where_a_path_leads(fs: FileSystem, root: Path) -> None:

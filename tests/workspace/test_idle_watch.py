@@ -13,10 +13,12 @@ from pydantic import JsonValue
 import nexus
 from nexus.errors import InvalidArgument, NotFound, ProviderUnavailable, WorkspaceNotFound, WorkspaceStopped
 from nexus.models.events import PortClosed, PortOpened, StatusChanged, WorkspaceEvent
+from nexus.models.terminals import TerminalState
 from nexus.models.workspace import WorkspaceStatus
 from nexus.providers.mock.process import ProgramCall
 from nexus.providers.mock.script import RecordedCall
 from nexus.testing import ManualClock
+from nexus.workspace import memory
 from tests.workbench import Bench, make_bench
 
 RUNNING, PAUSED, STOPPED = WorkspaceStatus.RUNNING, WorkspaceStatus.PAUSED, WorkspaceStatus.STOPPED
@@ -97,6 +99,84 @@ async def test_a_workspace_sleeps_when_nothing_happens_and_the_next_command_wake
         async with ws.spawn("echo", "again") as process:
             assert (await process.wait()).stdout == "again\n"
         assert await ws.status() is RUNNING
+
+
+async def test_what_is_typed_into_a_terminal_keeps_a_workspace_awake_and_wakes_one_that_sleeps(site: Site) -> None:
+    async with site.open() as nx, watched(nx, site), nx.create("a") as ws, nx.events() as events:
+        terminal = await ws.terminals.open("sh", name="mine")
+        for _ in range(3):
+            await site.pass_(20 * MINUTE)
+            await terminal.write("\n")
+        assert (await ws.refresh()).awake_because[0] == "typed into terminal mine 0s ago"
+        site.clock.advance(31 * MINUTE)  # one that is only open is no work
+        await next_status(events, PAUSED)
+        await site.clock.at_rest()
+        await terminal.write("printf 'awa%s\\n' ke\n")
+        assert await ws.status() is RUNNING
+        async for data in terminal:
+            if b"awake" in data:
+                break
+
+        # Asleep for so long that it was stopped: its next key starts it, and a shell in it.
+        site.clock.advance(31 * MINUTE)
+        await next_status(events, PAUSED)
+        await site.clock.at_rest()
+        site.clock.advance(5 * HOUR)
+        await next_status(events, STOPPED)
+        await site.clock.at_rest()
+        await terminal.write("printf 'awa%s\\n' ke\n")
+        assert await ws.status() is RUNNING
+        async for data in terminal:
+            if b"awake" in data:
+                break
+
+
+async def test_one_that_a_switch_left_is_stopped_in_time_or_when_memory_is_short(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [1 << 30]
+    monkeypatch.setattr(memory, "available", lambda: left[0])
+    async with (
+        site.open() as nx,
+        watched(nx, site),
+        nx.create("a") as a,
+        nx.create("b") as b,
+        nx.create("c") as c,
+        nx.events() as events,
+    ):
+        for ws in (a, b, c):
+            site.clock.advance(1)
+            await nx.switch(ws.name)
+        await site.pass_(MINUTE)
+        assert [await ws.status() for ws in (a, b, c)] == [PAUSED, PAUSED, RUNNING]
+        with pytest.raises(WorkspaceStopped):  # its user went away from it: nothing wakes it unasked
+            await a.exec("true")
+        left[0] = 1
+        site.clock.advance(2 * MINUTE)
+        first, second = await next_status(events, STOPPED), await next_status(events, STOPPED)
+        assert [(each.name, each.reason) for each in (first, second)] == [
+            ("a", "memory is short"),  # it slept longest
+            ("b", "memory is short"),
+        ]
+        left[0] = 1 << 30
+        await site.clock.at_rest()
+        await nx.switch("b")
+        site.clock.advance(5 * HOUR)
+        stopped = await next_status(events, STOPPED)
+        assert (stopped.name, stopped.reason.split()[0]) == ("c", "asleep")
+        await site.clock.at_rest()
+
+
+async def test_a_switch_that_is_to_stop_what_it_leaves_does(site: Site) -> None:
+    async with site.open({"defaults.switch": "stop"}) as nx, nx.create("a") as a, nx.create("b"):
+        await nx.switch("a")
+        terminal = await a.terminals.open("sh")
+        assert (await nx.switch("b")).previous_status is STOPPED
+        assert [info.state for info in await a.terminals.list()] == [TerminalState.KEPT]
+        await nx.switch("a")
+        async for data in terminal:
+            if b"this is a new shell" in data:
+                break
 
 
 async def test_one_that_was_paused_or_stopped_by_hand_is_neither_stopped_nor_woken(site: Site) -> None:

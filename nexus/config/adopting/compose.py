@@ -9,6 +9,7 @@ from typing import Final
 
 from nexus.config.adopting.compose_document import compose_document
 from nexus.config.adopting.compose_service import EnvFile, ServiceTranslation
+from nexus.config.adopting.compose_shared import GIVEN, check_networks, extended, with_given
 from nexus.config.adopting.sheet import Sheet, is_null
 from nexus.config.layers import Branch, Items, Leaf, Node, Place, child, key_place, plain, without
 from nexus.config.problems import quoted
@@ -17,11 +18,8 @@ from nexus.config.services import SERVICE_NAME
 PROFILES: Final = "COMPOSE_PROFILES"
 """The variable of ``.env`` that names the profiles whose services run as well."""
 
-_QUIET: Final = frozenset({"services", "version", "name"})
+_QUIET: Final = frozenset({"services", "version", "name", "networks", *GIVEN})
 _REASONS: Final[Mapping[str, str]] = {
-    "networks": "is not taken over: all services of a workspace share one network of its own",
-    "configs": "is not taken over: mount a file of the project as a volume",
-    "secrets": "is not taken over: secrets have a section of their own",
     "include": "is not followed: name what runs in this file",
 }
 
@@ -59,11 +57,13 @@ def translate_compose(
     """
     document = compose_document(files, variables, sheet)
     _top(document, sheet)
-    written = _services(document, sheet)
+    written = extended(_services(document, sheet), sheet)
     names = _running(written, variables, workspace, chosen, sheet)
+    check_networks(document, {name: written[name] for name in names}, sheet)
     found: dict[str, Branch] = {}
     for name in names:
-        translation = ServiceTranslation(name, written[name], base, read_env, sheet)
+        given = with_given(document, written[name], name, base, sheet)
+        translation = ServiceTranslation(name, given, base, read_env, sheet)
         node = translation.run()
         if not translation.usable:
             sheet.leave(f"services.{name}", node.place, "is not run: its image cannot be built")
@@ -98,14 +98,6 @@ def _services(document: Branch, sheet: Sheet) -> dict[str, Branch]:
         elif not SERVICE_NAME.fullmatch(name):
             sheet.leave(
                 f"services.{name}", place, "is not run: its name is none that a host can have (a-z, 0-9, '-', '_')"
-            )
-        elif not is_null(node.children.get("extends")):
-            at = key_place(node, "extends")
-            sheet.leave(
-                f"services.{name}.extends",
-                at,
-                "is not followed, so the service is not run",
-                "write out what it extends",
             )
         else:
             found[name] = node

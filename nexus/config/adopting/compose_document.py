@@ -29,7 +29,7 @@ def compose_document(files: Sequence[Branch], variables: Mapping[str, str], shee
         sheet: Gets variables that are missing, and texts that cannot be read.
     """
     filled = [_Filling(variables, sheet).fill(merge_keys(file, sheet)) for file in files]
-    laid = reduce(_overlay, (_normal(file, sheet) for file in filled))
+    laid = reduce(overlay, (_normal(file, sheet) for file in filled))
     return laid if isinstance(laid, Branch) else files[0]
 
 
@@ -119,12 +119,13 @@ def _normal(node: Node, sheet: Sheet, key: str = "") -> Node:
             return node
 
 
-def _overlay(low: Node, high: Node, key: str = "") -> Node:
+def overlay(low: Node, high: Node, key: str = "") -> Node:
+    """Return what two trees mean together: maps are laid over each other, lists added up, except those that say a command."""
     match low, high:
         case Branch(), Branch():
             children = dict(low.children)
             for name, below in high.children.items():
-                children[name] = _overlay(children[name], below, name) if name in children else below
+                children[name] = overlay(children[name], below, name) if name in children else below
             return replace(high, children=children, keys={**low.keys, **high.keys})
         case Items(), Items() if key not in _REPLACED:
             return replace(high, items=(*low.items, *high.items))

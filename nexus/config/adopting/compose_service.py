@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
@@ -19,13 +20,9 @@ EnvFile = Callable[[PurePosixPath, Place, bool], Mapping[str, Leaf]]
 
 _HOST_ACCESS: Final = "is not taken over: a clone cannot ask for access to this host"
 _REASONS: Final[Mapping[str, str]] = {
-    "networks": "is not taken over: all services of a workspace share one network of its own",
     "links": "is not taken over: services reach each other by their names as it is",
     "container_name": "is not taken over: every workspace has containers of its own; others reach the service by its name",
     "hostname": "is not taken over: a service is reached by its own name",
-    "deploy": "is not taken over: nothing is deployed here",
-    "configs": "is not taken over: mount a file of the project as a volume",
-    "secrets": "is not taken over: secrets have a section of their own",
     "develop": "is not taken over: services see the workspace's tree",
     "tmpfs": "has no counterpart",
     "labels": "is not taken over",
@@ -53,7 +50,8 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 """Why keys of a service are not taken over; of others that they have no counterpart."""
 
-_QUIET: Final = frozenset({"profiles", "expose", "extends"})
+_BYTES: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[kKmMgGtT]?[bB]?)?", re.ASCII)
+_QUIET: Final = frozenset({"profiles", "expose", "networks"})
 """Keys that are acted on elsewhere, or say what is so anyway."""
 
 
@@ -85,6 +83,9 @@ class ServiceTranslation:
             "restart": self._plain,
             "working_dir": self._plain,
             "user": self._plain,
+            "cpus": lambda _, node: self._limit("cpu", f"{self._key}.cpus", node),
+            "mem_limit": lambda _, node: self._limit("memory", f"{self._key}.mem_limit", node),
+            "deploy": self._deploy,
         }
         for name, node in self._written.children.items():
             act = acts.get(name)
@@ -114,6 +115,29 @@ class ServiceTranslation:
             text = "no"
         if text:
             self._put(name, Leaf(text, node.place, note_of(node)))
+
+    def _limit(self, name: str, key: str, node: Node) -> None:
+        text = self._sheet.text(key, node)
+        if text is not None and (name != "memory" or _BYTES.fullmatch(text)):
+            # Compose counts in powers of 1024, whatever the letter's case; a number alone is bytes.
+            self._found[name] = Leaf(text.lower().removesuffix("b").upper(), node.place, note_of(node), text=text)
+        elif text is not None:
+            self._sheet.leave(key, node.place, "is no size, so it limits nothing")
+
+    def _deploy(self, _: str, node: Node) -> None:
+        """Take the limits over; how many there are and where is nothing that a workspace decides."""
+        for name, below, place in self._sheet.entries(f"{self._key}.deploy", node):
+            if name != "resources":
+                self._sheet.leave(f"{self._key}.deploy.{name}", place, "is not taken over: nothing is deployed here")
+                continue
+            for kind, limits, _place in self._sheet.entries(f"{self._key}.deploy.resources", below):
+                for part, value, here in self._sheet.entries(f"{self._key}.deploy.resources.{kind}", limits):
+                    ours = {"cpus": "cpu", "memory": "memory"}.get(part) if kind == "limits" else None
+                    key = f"{self._key}.deploy.resources.{kind}.{part}"
+                    if ours is not None:
+                        self._limit(ours, key, value)
+                    else:
+                        self._sheet.leave(key, here, "has no counterpart")
 
     def _image(self, name: str, node: Node) -> None:
         if not is_null(self._written.children.get("build")):

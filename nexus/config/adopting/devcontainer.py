@@ -27,7 +27,10 @@ Compose = Callable[[Sequence[tuple[PurePosixPath, Place]], str | None, Sequence[
 
 _HOST: Final = re.compile(r"\$\{(?:localEnv|env):([A-Za-z_][A-Za-z0-9_]{0,254})\}", re.ASCII)
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
-_USER: Final = "is not acted on: a clone cannot choose who runs inside"
+_USER: Final = (
+    "is not acted on: programs run with your own user id, which is what 'updateRemoteUserUID' makes of it too; a clone cannot choose "
+    "another"
+)
 _USER_HINT: Final = "set 'backends.docker.user' in your own file"
 _HOST_ACCESS: Final = "is not taken over: a clone cannot ask for access to this host"
 _PATH: Final = "is not acted on: the tree stands at the path that it has on this host"

@@ -6,19 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import JsonValue
 
 from nexus.config import sources
-from nexus.config.adopting.compose import Composed, translate_compose
-from nexus.config.adopting.devcontainer import translate_devcontainer
 from nexus.config.adopting.dotenv import read_dotenv
 from nexus.config.adopting.jsonc import read_json
 from nexus.config.adopting.sheet import Sheet, Unsupported
 from nexus.config.layers import Branch, Leaf, Node, Place, plain
 from nexus.config.places import read_tree
 from nexus.config.problems import Problems, quoted
+
+if TYPE_CHECKING:
+    from nexus.config.adopting.compose import Composed
 
 Kind = Literal["devcontainer", "compose"]
 
@@ -128,6 +129,9 @@ class _Reading:
             ) -> Composed | None:
                 return self._compose(files, sheet, workspace=service, chosen=chosen)
 
+            # Loaded where there is one: most projects have neither, and the shapes of both formats take as long as our own.
+            from nexus.config.adopting.devcontainer import translate_devcontainer  # noqa: PLC0415
+
             kept = translate_devcontainer(document, path, self._root.name, compose, sheet)
         else:
             composed = self._compose([(path, sheet.tree.place), *self._override(path)], sheet)
@@ -173,6 +177,8 @@ class _Reading:
             if required and not os.path.lexists(self._root / path):
                 sheet.leave(str(path), place, "does not exist, so none of its variables are set")
             return self._variables(path, variables)
+
+        from nexus.config.adopting.compose import translate_compose  # noqa: PLC0415
 
         return translate_compose(trees, base, variables, read_env, sheet, workspace=workspace, chosen=chosen)
 

@@ -13,6 +13,7 @@ from nexus.daemon.handlers.session import owner_of
 from nexus.errors import InvalidArgument
 from nexus.models.activity import Hold
 from nexus.models.instances import ResourceStats
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.workspace import ListEntry, WorkspaceInfo
 from nexus.wire.methods import workspaces as methods
@@ -134,6 +135,12 @@ async def prune(call: Call, params: methods.Prune) -> methods.Pruned:
     age = None if params.older_than_ms is None else timedelta(milliseconds=params.older_than_ms)
     done = await call.service.prune(dry_run=params.dry_run, older_than=age, max_disk=params.max_disk)
     return methods.Pruned(items=done)
+
+
+@ROUTES.on(methods.PREBUILD)
+async def prebuild(call: Call, params: methods.PrebuildImage) -> PrebuildOutcome:
+    """Keep what the first scripts come to."""
+    return await call.service.prebuild(start_point=params.start_point, force=params.force, progress=call.progress)
 
 
 @ROUTES.on(methods.SYNC)

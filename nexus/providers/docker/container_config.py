@@ -206,7 +206,9 @@ def port_bindings(ports: Iterable[PortMapping]) -> dict[str, list[JsonValue]]:
     """Return how the engine is told which host ports lead to which ports inside."""
     bindings: dict[str, list[JsonValue]] = {}
     for port in ports:
-        entry: JsonValue = {"HostIp": port.bind_address, "HostPort": str(port.host_port)}
+        # No address at all is every one of both families to the engine, where 0.0.0.0 would be those of IPv4.
+        everywhere = port.visibility == "public" and port.address is None
+        entry: JsonValue = {"HostIp": "" if everywhere else port.bind_address, "HostPort": str(port.host_port)}
         bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
     return bindings
 

@@ -21,13 +21,16 @@ from nexus.models.instances import (
     InstanceStatus,
     ProviderInfo,
 )
+from nexus.models.prebuilds import Prebuild
 from nexus.models.services import KeptVolume
+from nexus.providers.docker import prebuilt
 from nexus.providers.docker.client import Engine, EngineInfo, agree
-from nexus.providers.docker.container_config import shortfall
+from nexus.providers.docker.container_config import own_labels, shortfall
 from nexus.providers.docker.creation import make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.instance import Shared, list_containers
+from nexus.providers.docker.networks import ensure_network
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.republish import remove_states
 from nexus.providers.docker.served import ServedInstance
@@ -167,6 +170,21 @@ class DockerProvider:
             await ensure_image(engine, spec.image, deadline=options.pull_timeout.total_seconds(), progress=progress)
         return spec
 
+    async def make_ahead(self, spec: InstanceSpec) -> None:
+        """Make the workspace's network: it takes the engine as long as a small tree takes us.
+
+        Cancelled or failed: it is removed again, or carries our labels.
+        """
+        shared = self._open()
+        async with shared.turn_of(spec.id):
+            await ensure_network(
+                shared.engine,
+                self._options_for(spec),
+                name=spec.name,
+                number=spec.id,
+                labels=own_labels(spec),
+            )
+
     async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
         """Make the workspace's network and container, stopped. The same ``spec.id`` twice: the first one's.
 
@@ -231,3 +249,22 @@ class DockerProvider:
             StateConflict: When a container uses it, or it is not ours.
         """
         await remove_volume(self._open().engine, name)
+
+    async def image_identity(self, image: str) -> str | None:
+        """Return the id of an image; ``None`` when it is not on the engine."""
+        return await prebuilt.image_id(self._open().engine, image)
+
+    async def prebuilds(self, labels: Mapping[str, str]) -> tuple[Prebuild, ...]:
+        """Return the prebuilt images that carry these labels, the newest first."""
+        return await prebuilt.listed(self._open().engine, labels)
+
+    async def keep_prebuild(self, ref: InstanceRef, prebuild: Prebuild) -> Prebuild:
+        """Keep a stopped workspace's own files as a prebuilt image.
+
+        Cancelled: it is made whole, or not at all.
+        """
+        return await prebuilt.keep(self._open().engine, ref, prebuild)
+
+    async def remove_prebuild(self, key: str) -> bool:
+        """Remove a prebuilt image; say whether one was removed. One that a workspace began from stays as long as that."""
+        return await prebuilt.remove(self._open().engine, key)

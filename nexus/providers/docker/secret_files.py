@@ -65,7 +65,7 @@ async def write_files(
         request = SpawnRequest(
             argv=("/bin/sh", "-c", _WRITE, "nexus", name), cwd="/", stdin=True, timeout=_DEADLINE, grace=1.0
         )
-        status = await _run(await spawn(request), value.get_secret_value().encode("utf-8", "surrogateescape"))
+        status = await feed(await spawn(request), value.get_secret_value().encode("utf-8", "surrogateescape"))
         if status == _NO_MEMORY:
             raise Unsupported(
                 f"the container of workspace {workspace!r} has no folder in memory for secrets",
@@ -80,7 +80,7 @@ async def write_files(
             )
 
 
-async def _run(process: ProcessHandle, data: bytes) -> int | None:
+async def feed(process: ProcessHandle, data: bytes) -> int | None:
     """Feed a command, and return its status once it has ended."""
     try:
         await process.write(data)

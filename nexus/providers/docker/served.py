@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Final
 
 import aiohttp
+from pydantic import JsonValue
 
 from nexus.abc import ProcessHandle, ProgressCallback
 from nexus.errors import (
@@ -16,7 +17,6 @@ from nexus.errors import (
     ProviderUnavailable,
     ServiceFailed,
     ServiceNotFound,
-    Unsupported,
     WorkspaceStopped,
 )
 from nexus.models.execution import SpawnRequest
@@ -31,6 +31,7 @@ from nexus.providers.docker.images import check_reference, ensure_build, ensure_
 from nexus.providers.docker.instance import DockerInstance, list_containers
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.probing import between_tests
+from nexus.providers.docker.secret_files import feed
 from nexus.providers.docker.service_config import (
     LABEL_FINGERPRINT,
     Own,
@@ -43,6 +44,8 @@ from nexus.providers.docker.service_config import (
     tree_links,
     verdict,
 )
+from nexus.providers.docker.service_gate import FOLDER as GATE
+from nexus.providers.docker.service_gate import check_names, gate, hand_out, handed, no_shell
 from nexus.providers.docker.setup_archive import setup_archive
 from nexus.providers.docker.shielding import make_or_unmake
 from nexus.providers.docker.spawning import Place, Site, spawn
@@ -55,8 +58,14 @@ _STALE_GRACE: Final = 10.0
 _BUILD_LABELS: Final = {"dev.nexus.image": "build"}
 
 
+class _ImageConfig(Answer):
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
+
+
 class _Image(Answer):
     id: str
+    config: _ImageConfig = _ImageConfig()
 
 
 class ServedInstance(DockerInstance):
@@ -126,17 +135,18 @@ class ServedInstance(DockerInstance):
             ServiceFailed: When the engine cannot start it.
             ImageNotFound: When its image is not on the engine.
             InvalidArgument: When something that it mounts is not there.
-            Unsupported: When it has secret variables.
+            Unsupported: When it has secret variables, and its image no shell that could take them.
         """
+        check_names(service, secrets)
+        own, image = await self._own(), await self._image(service.image or "")
+        wanted = fingerprint(service, image.id, own, secrets)
+        gated = gate(service, image.config.entrypoint or (), image.config.cmd or ()) if secrets else None
+        number = await self._run(service, own, wanted, gated)
         if secrets:
-            raise Unsupported(
-                f"service {service.name!r} refers to secrets in its environment ({', '.join(sorted(secrets))}), and what a container is "
-                "made with can be read by everybody who may ask the engine",
-                hint="let the service read the secret from a file, or give it a value that need not be kept",
-                details={"service": service.name, "variables": sorted(secrets)},
-            )
-        own = await self._own()
-        wanted = fingerprint(service, await self._image_id(service.image or ""), own)
+            await self._hand_out(service, number, secrets)
+
+    async def _run(self, service: ServiceSpec, own: Own, wanted: str, gated: Mapping[str, JsonValue] | None) -> str:
+        """Have its container run, and return which one it is."""
         for listed in await self._listed(service.name):
             mark = (listed.labels or {}).get(LABEL_FINGERPRINT, "")
             match verdict(listed.state, mark, wanted, stale=await self._stale(listed, own)):
@@ -145,15 +155,30 @@ class ServedInstance(DockerInstance):
                 case "keep":
                     if listed.state == "paused":
                         await self._thaw(listed.id)
-                    return
+                    return listed.id
                 case "restart":
                     await self._stop_container(listed, _STALE_GRACE)
-                    await self._start_container(service, listed.id)
-                    return
+                    return await self._start_container(service, listed.id)
                 case "start":
-                    await self._start_container(service, listed.id)
-                    return
-        await self._start_container(service, await self._make(service, own, wanted))
+                    return await self._start_container(service, listed.id)
+        return await self._start_container(service, await self._make(service, own, wanted, gated))
+
+    async def _hand_out(self, service: ServiceSpec, number: str, secrets: Mapping[str, str]) -> None:
+        """Give its gate the variables; nothing happens where it has them already."""
+        site = self._site(Place(number, "/", True))
+        try:
+            process = await spawn(site, hand_out())
+            status = await feed(process, handed(secrets))
+        except EngineRefused as exc:
+            if not_running(exc, service.name) is None:
+                raise
+            return  # it has ended: whoever waits for it says so, with its log
+        if status != 0:
+            raise ServiceFailed(
+                f"service {service.name!r} did not take its secret variables (status {status})",
+                service=service.name,
+                hint="see its log; its image needs a shell, sleep, cat, mv and rm, and its user must not change between starts",
+            )
 
     async def _stale(self, listed: Listed, own: Own) -> bool:
         if listed.state not in {"running", "restarting", "paused"}:
@@ -170,21 +195,21 @@ class ServedInstance(DockerInstance):
             raise WorkspaceStopped(f"workspace {self._name!r} is not running", hint="start it first")
         return own
 
-    async def _image_id(self, image: str) -> str:
+    async def _image(self, image: str) -> _Image:
         try:
             async with self._engine.stream(
                 "look for an image", "GET", f"images/{check_reference(image)}/json"
             ) as reply:
-                return parse(_Image, await reply.json(content_type=None)).id
+                return parse(_Image, await reply.json(content_type=None))
         except EngineRefused as exc:
             if exc.status == 404:
                 raise missing(image) from exc
             raise
 
-    async def _make(self, service: ServiceSpec, own: Own, wanted: str) -> str:
+    async def _make(self, service: ServiceSpec, own: Own, wanted: str, gated: Mapping[str, JsonValue] | None) -> str:
         await asyncio.to_thread(_check_folders, service)
         info = await self._engine.info()
-        body = service_body(service, own, selinux=info.selinux, mark=wanted)
+        body = service_body(service, own, selinux=info.selinux, mark=wanted, gated=gated)
         name = container_name(own.labels, service.name)
 
         async def create() -> str:
@@ -192,9 +217,14 @@ class ServedInstance(DockerInstance):
                 return str((await docker.containers.create(body, name=name)).id)
 
         number = await make_or_unmake(create(), lambda made: remove_container(self._engine, made), limit=2 * _DEADLINE)
+        if gated is not None and not await has_shell(self._engine, number):
+            await remove_container(self._engine, number)
+            raise no_shell(service)
         links = tree_links(service)
-        if links:
-            archive = setup_archive(folders=[], links=links, uid=0, gid=0)
+        if links or gated is not None:
+            # From its second start on the folder in memory has the mode of the one that it covers.
+            shared = [GATE] if gated is not None else []
+            archive = setup_archive(folders=[], links=links, uid=0, gid=0, shared=shared)
             path = f"containers/{number}/archive"
             headers = {"Content-Type": "application/x-tar"}
             async with self._engine.stream(
@@ -203,7 +233,7 @@ class ServedInstance(DockerInstance):
                 pass
         return number
 
-    async def _start_container(self, service: ServiceSpec, number: str) -> None:
+    async def _start_container(self, service: ServiceSpec, number: str) -> str:
         try:
             async with self._engine.door("start a service", deadline=_START_DEADLINE) as docker:
                 await docker.containers.container(number).start()
@@ -213,6 +243,7 @@ class ServedInstance(DockerInstance):
                 service=service.name,
                 hint="see its command, entrypoint, user and working_dir",
             ) from exc
+        return number
 
     async def stop_service(self, name: str, *, grace: float) -> None:
         """End its container's processes. Paused: it goes on for as long as it takes to end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -28,6 +28,7 @@ from nexus.models.services import Health, Healthcheck, ServiceSpec, ServiceState
 from nexus.providers.docker.client import Answer
 from nexus.providers.docker.container_config import DROPPED, mount_body
 from nexus.providers.docker.facts import Listed, status_listed
+from nexus.providers.docker.service_gate import TMPFS
 
 LABEL_FINGERPRINT: Final = "dev.nexus.docker.fingerprint"
 """Label with a digest of what a service's container was made from."""
@@ -76,15 +77,17 @@ class Own(Answer):
         return {key: labels[key] for key in _HANDED_ON if key in labels}
 
 
-def fingerprint(service: ServiceSpec, image: str, own: Own) -> str:
+def fingerprint(service: ServiceSpec, image: str, own: Own, secrets: Collection[str] = ()) -> str:
     """Return a digest of everything that a service's container is made from.
 
     Args:
         service: What is to run.
         image: The id of its image, not the name: an image that was built again is another one.
         own: The workspace's container: one that was made again has another network.
+        secrets: The names of its secret variables. Their values are no part of it: a digest of them would be a thing to guess from.
     """
-    return hashlib.sha256(f"{service.fingerprint} {image} {own.id}".encode()).hexdigest()[:32]
+    parts = [service.fingerprint, image, own.id, *sorted(secrets)]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
 
 
 def moment(text: str) -> tuple[str, str]:
@@ -98,7 +101,9 @@ def container_name(labels: Mapping[str, str], service: str) -> str:
     return f"nexus-{labels.get(LABEL_NAME, '')}-{labels.get(LABEL_WORKSPACE, '')[:8]}-{service}"
 
 
-def service_body(service: ServiceSpec, own: Own, *, selinux: bool, mark: str) -> dict[str, JsonValue]:
+def service_body(
+    service: ServiceSpec, own: Own, *, selinux: bool, mark: str, gated: Mapping[str, JsonValue] | None = None
+) -> dict[str, JsonValue]:
     """Return the body of ``POST /containers/create``.
 
     Args:
@@ -106,6 +111,7 @@ def service_body(service: ServiceSpec, own: Own, *, selinux: bool, mark: str) ->
         own: The workspace's container.
         selinux: Whether mounts need a label that the host's files do not have.
         mark: Its fingerprint.
+        gated: ``Entrypoint`` and ``Cmd`` of one that begins with a gate: see :mod:`nexus.providers.docker.service_gate`.
 
     Raises:
         InvalidArgument: When a mount cannot be made.
@@ -127,6 +133,9 @@ def service_body(service: ServiceSpec, own: Own, *, selinux: bool, mark: str) ->
         body["User"] = service.user
     if service.healthcheck is not None:
         body["Healthcheck"] = _healthcheck(service.healthcheck)
+    if gated is not None:
+        host = _host_config(service, own, labels, selinux=selinux)
+        body |= {**gated, "HostConfig": {**host, "RestartPolicy": _restart("no"), "Tmpfs": TMPFS}}
     return body
 
 
@@ -137,9 +146,7 @@ def _host_config(service: ServiceSpec, own: Own, labels: Mapping[str, str], *, s
     return {
         "Init": True,
         "NetworkMode": f"container:{own.id}",
-        "Memory": limits.memory,
-        "MemorySwap": limits.memory_swap,
-        "NanoCpus": limits.nano_cpus,
+        **_less(service, limits),
         "PidsLimit": limits.pids_limit,
         "SecurityOpt": security,
         "CapDrop": list(DROPPED),
@@ -147,6 +154,17 @@ def _host_config(service: ServiceSpec, own: Own, labels: Mapping[str, str], *, s
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "Mounts": [*mounts],
     }
+
+
+def _less(service: ServiceSpec, limits: HostLimits) -> dict[str, JsonValue]:
+    """Return memory and processor time of a service: its own limits where they are below its workspace's. Zero is no limit."""
+    memory, swap, cpus = limits.memory, limits.memory_swap, limits.nano_cpus
+    if service.memory is not None and not 0 < memory <= service.memory:
+        more = swap - memory if swap > memory > 0 else service.memory
+        memory, swap = service.memory, service.memory + more
+    if service.cpu is not None:
+        cpus = min(cpus or 1 << 62, round(service.cpu * 1_000_000_000))
+    return {"Memory": memory, "MemorySwap": swap, "NanoCpus": cpus}
 
 
 def in_tree(service: ServiceSpec, mount: VolumeMount) -> bool:

@@ -14,17 +14,26 @@ _MTIME: Final = 315_532_800
 """1980-01-01: an archive of the same content is the same bytes."""
 
 
-def setup_archive(*, folders: Iterable[str], links: Mapping[str, str], uid: int, gid: int) -> bytes:
+def setup_archive(
+    *, folders: Iterable[str], links: Mapping[str, str], uid: int, gid: int, shared: Iterable[str] = ()
+) -> bytes:
     """Return a tar archive, to be unpacked at ``/``, of folders owned by ``uid``:``gid`` and of symbolic links.
+
+    Args:
+        folders: Folders that their owner may write.
+        links: Symbolic links: path to target.
+        uid: The owner.
+        gid: The owner's group.
+        shared: Folders that everybody may write, as ``/tmp`` is.
 
     Raises:
         InvalidArgument: When a path is not absolute, or is ``/`` itself.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in folders:
+        for path, mode in (*((path, 0o755) for path in folders), *((path, 0o1777) for path in shared)):
             entry = _entry(path, uid, gid)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
             archive.addfile(entry)
         for path, target in links.items():
             entry = _entry(path, uid, gid)

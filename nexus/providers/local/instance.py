@@ -14,10 +14,11 @@ from typing import Final, Self
 import anyio
 from anyio import to_thread
 from anyio.abc import ByteStream
-from pydantic import SecretStr, TypeAdapter
+from pydantic import JsonValue, SecretStr, TypeAdapter
 
 from nexus.errors import (
     InvalidArgument,
+    NotFound,
     ProviderUnavailable,
     RecordDamaged,
     StateConflict,
@@ -27,7 +28,7 @@ from nexus.errors import (
 )
 from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import SpawnRequest, Started
-from nexus.models.ids import WorkspaceId, new_exec_id
+from nexus.models.ids import ExecId, WorkspaceId, new_exec_id
 from nexus.models.instances import (
     Capability,
     InstanceDescription,
@@ -38,7 +39,7 @@ from nexus.models.instances import (
 )
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.providers.local import environment, lifecycle, secret_files
+from nexus.providers.local import cgroups, environment, lifecycle, secret_files
 from nexus.providers.local.channel import Channel
 from nexus.providers.local.contact import Contact, Known, stopped
 from nexus.providers.local.folders import Folders, own_account
@@ -59,19 +60,21 @@ _NAME: Final = 64
 _CONNECT: Final = 5.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what somebody else listens on
 _COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...])
+_KEPT: Final = TypeAdapter(tuple[ExecId, ...])
 
 
 class LocalInstance:
     """A workspace as plain processes.
 
     Implements ``Instance``, ``SupportsPause``, ``SupportsLogs``, ``SupportsStats``, ``SupportsPortChange``, ``SupportsSecretFiles``,
-    ``SupportsActivity``, ``SupportsListening`` and ``SupportsConnect``.
+    ``SupportsActivity``, ``SupportsKeeping``, ``SupportsListening`` and ``SupportsConnect``.
 
     Args:
         ref: Which workspace.
         folders: Where the backend keeps what it knows.
         env: The environment of this program.
         passed: Variables that commands get from it beyond :data:`nexus.providers.local.environment.KEPT`.
+        processes: How many processes it may have, where the system can keep that.
         readings: The last reading of each workspace's processor time, shared by all instances of one provider.
     """
 
@@ -82,6 +85,7 @@ class LocalInstance:
         *,
         env: Mapping[str, str],
         passed: frozenset[str],
+        processes: int,
         readings: MutableMapping[WorkspaceId, Reading],
     ) -> None:
         self._folder = folders.of(ref.id)
@@ -89,6 +93,7 @@ class LocalInstance:
         self._folders = folders
         self._env = env
         self._inherited = environment.base(env, passed)
+        self._processes = processes
         self._readings = readings
         self._contact = Contact(self._folder)
 
@@ -113,7 +118,7 @@ class LocalInstance:
 
         Cancellation: it runs, or it does not; both can be started again.
         """
-        await lifecycle.start(self._folders, self._folder, self._env)
+        await lifecycle.start(self._folders, self._folder, self._env, processes=self._processes)
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """End all its processes: TERM, ``grace`` seconds, KILL. Stopped already: nothing. Works on a paused one.
@@ -189,6 +194,7 @@ class LocalInstance:
             "masked": request.masked,
             "program": PurePosixPath(request.argv[0]).name[:_NAME],
             "keeps_awake": request.keeps_awake,
+            "keep": request.keep,
         }
         payload = json.dumps(content).encode("ascii")
         _check_words(request, cwd)
@@ -224,6 +230,50 @@ class LocalInstance:
         except (WorkspaceStopped, WorkspaceGone):
             return ()
         return _COMMANDS.validate_python(said["commands"])
+
+    async def kept(self) -> frozenset[ExecId]:
+        """Return the terminals' commands that can be joined.
+
+        Raises:
+            ProviderUnavailable: When the keeper does not answer.
+        """
+        if not (await self._contact.sight()).alive:
+            return frozenset()
+        try:
+            said = await self._contact.ask("kept")
+        except (WorkspaceStopped, WorkspaceGone):
+            return frozenset()
+        return frozenset(_KEPT.validate_python((*_listed(said["running"]), *_listed(said["ended"]))))
+
+    async def rejoin(self, exec_id: ExecId, request: SpawnRequest, *, offset: int) -> LocalProcess:
+        """Take over a terminal's command that runs on by itself, or what is left of it.
+
+        Raises:
+            NotFound: When the keeper knows no such command, or is of a release that keeps none.
+            WorkspaceStopped, WorkspaceGone, ProviderUnavailable: As :meth:`spawn`.
+
+        Cancellation: the command runs on.
+        """
+        known, channel = await self._contact.connect()
+        try:
+            content = {"op": "join", "exec_id": exec_id, "offset": offset}
+            with anyio.fail_after(_SPAWN):
+                await channel.send(frames.REQUEST, json.dumps(content).encode("ascii"))
+                answer = await channel.receive()
+        except TimeoutError as exc:
+            channel.close()
+            raise ProviderUnavailable("the workspace's keeper does not answer", hint="stop the workspace") from exc
+        except BrokenPipeError:
+            answer = None
+        except BaseException:
+            channel.close()
+            raise
+        if answer is None or answer.kind != frames.STARTED:
+            channel.close()
+            raise NotFound(f"command {exec_id} does not run any more")
+        said = json.loads(answer.payload)
+        started = Started(exec_id=exec_id, pid=said["pid"])
+        return LocalProcess(known.run, channel, request, started, known=offset, begin=said["offset"])
 
     async def listeners(self) -> tuple[Listener, ...] | None:
         """Return where its processes listen: those sockets of this host that one of them has open."""
@@ -298,7 +348,7 @@ class LocalInstance:
             await reading.aclose()
 
     async def stats(self) -> ResourceStats:
-        """Return what its processes use now, the keeper left out. There is no limit on the memory of all of them together.
+        """Return what its processes use now, the keeper left out, and the limits that the kernel keeps for all of them together.
 
         Raises:
             WorkspaceStopped: When it does not run.
@@ -309,10 +359,17 @@ class LocalInstance:
             raise stopped(sight.state, sight.detail)
         stats, reading = await to_thread.run_sync(measure, sight.run.pid, self._readings.get(self._ref.id))
         self._readings[self._ref.id] = reading
-        return stats.model_copy(update={"cpu_limit": processors_of(sight.run.pid)})
+        kept = await to_thread.run_sync(cgroups.held, sight.run.pid)
+        return stats.model_copy(
+            update={
+                "cpu_limit": processors_of(sight.run.pid) if kept.cpu is None else kept.cpu,
+                "memory_limit": kept.memory,
+                "processes_limit": kept.processes,
+            }
+        )
 
     async def resize(self, resources: ResourceAllocation) -> None:
-        """Apply these limits from the next start on; see :mod:`nexus.providers.local.limits`.
+        """Apply these limits from the next start on; see :mod:`nexus.providers.local.cgroups`.
 
         Raises:
             WorkspaceGone: When its folder was removed.
@@ -353,6 +410,10 @@ class LocalInstance:
                 )
             await to_thread.run_sync(_replace, self._folder, {"ports": ports})
         return self
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
 
 
 def _replace(folder: Path, changes: Mapping[str, object]) -> None:

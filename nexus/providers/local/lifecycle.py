@@ -20,7 +20,7 @@ from nexus.errors import Busy, CleanupError, PortInUse, ProviderError, ProviderU
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import InstanceState
 from nexus.models.ports import PortMapping
-from nexus.providers.local import secret_files
+from nexus.providers.local import cgroups, secret_files
 from nexus.providers.local.channel import KeeperAway, call
 from nexus.providers.local.contact import send_exactly, stopped
 from nexus.providers.local.folders import Folders
@@ -39,8 +39,14 @@ _FAREWELL: Final = 5.0
 _ATTEMPTS: Final = 5
 
 
-async def start(folders: Folders, folder: Path, env: Mapping[str, str]) -> None:
+async def start(folders: Folders, folder: Path, env: Mapping[str, str], *, processes: int) -> None:
     """Start the keeper, unless it runs; resume it when it is paused. What an earlier keeper left running is ended first.
+
+    Args:
+        folders: The backend's folders.
+        folder: The workspace's own.
+        env: This program's environment.
+        processes: How many processes it may have, where the system can keep that.
 
     Raises:
         WorkspaceGone: When the folder is not there.
@@ -72,17 +78,18 @@ async def start(folders: Folders, folder: Path, env: Mapping[str, str]) -> None:
         try:
             with anyio.CancelScope(shield=True):  # bounded by the launch itself; half a launch helps nobody
                 await to_thread.run_sync(launch, sight.description, folder, folders.socket(sight.description.id), env)
-                await to_thread.run_sync(_limit, sight.description, folder)
+                await to_thread.run_sync(_limit, sight.description, folder, processes)
         except ProviderError:
             with anyio.CancelScope(shield=True):
                 await end_leftovers(sight.description.id, grace=0)
             raise
 
 
-def _limit(description: Description, folder: Path) -> None:
+def _limit(description: Description, folder: Path, processes: int) -> None:
     run = read_run(folder)
     if run is not None and description.resources is not None:
-        apply_limits(description.id, run.pid, description.resources)
+        kept = cgroups.limit(description.id, run.pid, folder, description.resources, processes)
+        apply_limits(description.id, run.pid, description.resources, but=kept)
 
 
 async def stop(folder: Path, *, workspace: WorkspaceId, grace: float) -> None:
@@ -100,6 +107,7 @@ async def stop(folder: Path, *, workspace: WorkspaceId, grace: float) -> None:
         sight = await to_thread.run_sync(observe, folder)
         grace = 0
     if sight.state in {InstanceState.GONE, InstanceState.STOPPED} and sight.run is None:
+        await to_thread.run_sync(cgroups.remove, folder)
         return
     with suppress(WorkspaceGone):
         async with locked(folder):
@@ -210,6 +218,7 @@ async def _tidy(folder: Path, workspace: WorkspaceId, grace: float) -> None:
 
 
 def _clear(folder: Path, run: Run | None) -> None:
+    cgroups.remove(folder)
     if run is not None:
         Path(run.socket).unlink(missing_ok=True)
     (folder / RUN_NAME).unlink(missing_ok=True)
@@ -218,6 +227,7 @@ def _clear(folder: Path, run: Run | None) -> None:
 def _remove(folders: Folders, folder: Path, workspace: WorkspaceId) -> None:
     folders.socket(workspace).unlink(missing_ok=True)
     secret_files.remove(secret_files.place_of(folders, workspace))
+    cgroups.remove(folder)
     if folder.is_dir():
         # Moved first, so that nobody ever sees half a folder.
         aside = Path(tempfile.mkdtemp(prefix=f".gone-{folder.name}-", dir=folder.parent))

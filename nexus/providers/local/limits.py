@@ -1,4 +1,4 @@
-"""What the kernel lets an ordinary user limit about the processes of a workspace. Blocking, for microseconds.
+"""What the kernel lets a user limit who may make no control groups. Blocking, for microseconds.
 
 Two things, set on the keeper and inherited by everything that it starts: which processors they may run on, and how much memory each
 single process may write to (``RLIMIT_DATA``). There is no limit on what all of them use together, on disk space, or on how many there
@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from nexus.models.ids import WorkspaceId
 from nexus.models.resources import ResourceAllocation
+from nexus.providers.local.cgroups import Held
 
 
 def choose_processors(workspace: WorkspaceId, limit: float, there: Collection[int]) -> frozenset[int]:
@@ -34,18 +35,20 @@ def choose_processors(workspace: WorkspaceId, limit: float, there: Collection[in
     return frozenset((ordered * 2)[first : first + count])
 
 
-def apply_limits(workspace: WorkspaceId, keeper: int, resources: ResourceAllocation) -> None:
+def apply_limits(workspace: WorkspaceId, keeper: int, resources: ResourceAllocation, *, but: Held) -> None:
     """Limit a keeper that has just started, and so what it will start. One that has ended already is fine.
 
     Args:
         workspace: The workspace's id.
         keeper: The keeper's process id.
         resources: What the workspace is given.
+        but: What control groups keep already, and better.
     """
-    with suppress(
-        OSError
-    ):  # a machine that allows fewer processors than this program was started with, or a keeper that ended
-        os.sched_setaffinity(keeper, choose_processors(workspace, resources.cpu_limit, os.sched_getaffinity(0)))
+    if but.cpu is None:
+        with suppress(OSError):  # a machine that allows fewer processors by now, or a keeper that ended
+            os.sched_setaffinity(keeper, choose_processors(workspace, resources.cpu_limit, os.sched_getaffinity(0)))
+    if but.memory is not None:
+        return
     with suppress(OSError, ValueError):
         _, hard = resource.prlimit(keeper, resource.RLIMIT_DATA)
         most = resources.memory_limit if hard == resource.RLIM_INFINITY else min(hard, resources.memory_limit)

@@ -13,7 +13,7 @@ import anyio
 from pydantic import JsonValue
 
 from nexus.errors import ExecStartError, InvalidArgument, ProviderUnavailable, StdinClosed
-from nexus.models.execution import ExecEvent, Exited, Output, SpawnRequest, Started, Stream
+from nexus.models.execution import ExecEvent, Exited, Gap, Output, SpawnRequest, Started, Stream
 from nexus.models.ids import ExecId
 from nexus.providers.local.channel import Channel, KeeperAway, call
 from nexus.providers.local.keeper import frames
@@ -36,15 +36,20 @@ class LocalProcess:
         channel: The connection on which the command was started.
         request: What was asked.
         started: The first event.
+        known: How many bytes of its output are known already, when it was joined.
+        begin: Where what it is given begins; later than ``known`` when the keeper has dropped something.
     """
 
-    def __init__(self, run: Run, channel: Channel, request: SpawnRequest, started: Started) -> None:
+    def __init__(
+        self, run: Run, channel: Channel, request: SpawnRequest, started: Started, *, known: int = 0, begin: int = 0
+    ) -> None:
         self._run = run
         self._channel = channel
         self._request = request
         self._started: Started | None = started
         self._exec_id = started.exec_id
-        self._offsets = dict.fromkeys(Stream, 0)
+        self._offsets = dict.fromkeys(Stream, begin)
+        self._gap = Gap(stream=Stream.STDOUT, start=known, end=begin) if begin > known else None
         self._receiving = anyio.Lock()
         self._exited: Exited | None = None
         self._told = False
@@ -68,6 +73,9 @@ class LocalProcess:
             if self._started is not None:
                 started, self._started = self._started, None
                 return started
+            if self._gap is not None:
+                gap, self._gap = self._gap, None
+                return gap
             output = None if self._exited is not None else await self._next()
             if output is not None:
                 return output
@@ -132,8 +140,8 @@ class LocalProcess:
             return
         self._closing = True
         with anyio.move_on_after(self._request.grace + _MARGIN, shield=True):
-            if self._exited is None:
-                await self._control("end")
+            if self._exited is None or self._request.keep:
+                await self._ask("end")
             while self._exited is None:
                 async with self._receiving:
                     if self._exited is None:
@@ -142,10 +150,18 @@ class LocalProcess:
         if self._exited is None:
             self._exited = Exited(exit_code=None, lost=True)
 
+    async def leave(self) -> None:
+        """Let go of the command. One whose request says ``keep`` runs on; any other one ends, as when this program dies."""
+        self._closing = True
+        self._channel.close()
+
     async def _control(self, operation: str, **arguments: JsonValue) -> None:
         if self._exited is None:
-            with contextlib.suppress(KeeperAway, ProviderUnavailable), anyio.move_on_after(_CONTROL):
-                await call(self._run, operation, exec_id=self._exec_id, **arguments)
+            await self._ask(operation, **arguments)
+
+    async def _ask(self, operation: str, **arguments: JsonValue) -> None:
+        with contextlib.suppress(KeeperAway, ProviderUnavailable), anyio.move_on_after(_CONTROL):
+            await call(self._run, operation, exec_id=self._exec_id, **arguments)
 
     async def _next(self) -> Output | None:
         """Return output, or note the end and return nothing. The caller holds the lock."""

@@ -18,7 +18,8 @@ from nexus.errors import InvalidArgument, ProviderForbidden, ProviderUnavailable
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo
 from nexus.models.mounts import VolumeMount
-from nexus.providers.local import lifecycle
+from nexus.providers.local import cgroups, lifecycle
+from nexus.providers.local.cgroups import processes_limit
 from nexus.providers.local.environment import passed_names
 from nexus.providers.local.folders import Folders, resolve
 from nexus.providers.local.launch import missing_interpreter
@@ -35,10 +36,12 @@ CAPABILITIES: Final = frozenset(
         Capability.PTY,
         Capability.SIGNALS,
         Capability.HOST_TREE,
+        Capability.KEEPING,
         Capability.SERVICES,
     }
 )
-"""No isolation, no limit that a program could not shake off, no port mapping: a program listens on the host port that it is told."""
+"""No isolation, limits as far as :func:`nexus.providers.local.cgroups.available` says, no port mapping: a program listens on the host
+port that it is told."""
 
 
 class LocalProvider:
@@ -47,8 +50,9 @@ class LocalProvider:
     Each started workspace has a keeper, a small process of its own that outlives this program. Linux only.
 
     Args:
-        options: ``state_dir`` and ``runtime_dir`` (absolute paths, see :mod:`nexus.providers.local.folders`) and ``pass_env``
-            (names of variables that commands get from this program's environment). Others are not looked at.
+        options: ``state_dir`` and ``runtime_dir`` (absolute paths, see :mod:`nexus.providers.local.folders`), ``pass_env``
+            (names of variables that commands get from this program's environment) and ``pids_limit`` (how many processes a workspace
+            may have, where the system can keep that). Others are not looked at.
         env: This program's environment; ``os.environ`` when absent.
     """
 
@@ -81,8 +85,7 @@ class LocalProvider:
             available=True,
             version=platform.release(),
             capabilities=CAPABILITIES,
-            detail="programs run as plain processes of this user: nothing is isolated; the choice of processors and the memory of each "
-            "process are limited, disk space and the number of processes are not",
+            detail=f"programs run as plain processes of this user: nothing is isolated; {await to_thread.run_sync(_limited)}",
             hint="use a container backend for code that you do not trust",
         )
 
@@ -155,6 +158,7 @@ class LocalProvider:
             self._folders(),
             env=self._environment(),
             passed=passed_names(self._options),
+            processes=processes_limit(self._options),
             readings=self._readings,
         )
 
@@ -178,11 +182,28 @@ class LocalProvider:
         try:
             folders = self._folders()
             passed_names(self._options)
+            processes_limit(self._options)
             folders.state.check()
             folders.runtime.check()
         except (InvalidArgument, ProviderForbidden) as error:
             return error.message, error.hint
         return "", None
+
+
+def _limited() -> str:
+    """Say what is limited here, and what is not."""
+    kept = cgroups.available()
+    words = {
+        "cpu": ("processor time", "the choice of processors"),
+        "memory": ("memory", "the memory of each process"),
+        "pids": ("the number of processes", None),
+    }
+    limited = [group if name in kept else alone for name, (group, alone) in words.items()]
+    not_limited = [
+        "disk space",
+        *(group for name, (group, alone) in words.items() if alone is None and name not in kept),
+    ]
+    return f"limited are {', '.join(filter(None, limited))}; not limited: {', '.join(not_limited)}"
 
 
 def _check_mounts(mounts: tuple[VolumeMount, ...]) -> None:

@@ -9,8 +9,16 @@ from contextlib import aclosing
 import anyio
 import anyio.to_thread
 
-from nexus.abc import Instance, SupportsLogs, SupportsPause, SupportsPortChange, SupportsStats
-from nexus.errors import PortInUse, StateConflict, Unsupported, WorkspaceStopped
+from nexus.abc import (
+    Instance,
+    KeptProcess,
+    SupportsKeeping,
+    SupportsLogs,
+    SupportsPause,
+    SupportsPortChange,
+    SupportsStats,
+)
+from nexus.errors import NotFound, PortInUse, StateConflict, Unsupported, WorkspaceStopped
 from nexus.models.execution import Pty, SpawnRequest
 from nexus.models.instances import Capability, InstanceSpec, InstanceState
 from nexus.models.ports import PortMapping
@@ -156,6 +164,32 @@ async def a_terminals_input_ends(check: Check) -> None:
     expect_equal((await finish(process)).status, 0, "the status of a command whose input was closed")
     ran = await check.run(instance, SpawnRequest(argv=("cat",), pty=Pty()))
     expect_equal(ran.status, 0, "the status of a command without input")
+
+
+@case(Capability.PTY, Capability.KEEPING)
+async def a_kept_command_outlives_whoever_started_it(check: Check) -> None:
+    """A command on a terminal that is left runs on, and whoever joins it gets what it printed since an offset, and its end."""
+    instance = await check.running()
+    if not isinstance(instance, SupportsKeeping):
+        raise ExpectationFailed("an instance with the capability keeping has kept and rejoin")
+    request = SpawnRequest(
+        argv=("sh", "-c", "printf one; read x; printf two; read x; exit 3"), stdin=True, pty=Pty(), keep=4096
+    )
+    first = await check.spawn(instance, request)
+    if not isinstance(first, KeptProcess):
+        raise ExpectationFailed("a command that is to be kept has leave")
+    await read_until(first, b"one")
+    await first.write(b"\n")
+    await first.leave()
+    expect(first.exec_id in await instance.kept(), "it is named among those that can be joined")
+    second = await instance.rejoin(first.exec_id, request, offset=len(b"one"))
+    check.cleanup.push_async_callback(second.aclose)
+    expect(b"one" not in await read_until(second, b"two"), "what is known already is not given again")
+    await second.write(b"\n")
+    expect_equal((await finish(second)).status, 3, "the status")
+    await second.aclose()
+    expect(first.exec_id not in await instance.kept(), "one that was let go of cannot be joined")
+    await expect_error(NotFound, lambda: instance.rejoin(first.exec_id, request, offset=0), "joining it all the same")
 
 
 @case(lacks=Capability.PTY)
@@ -307,6 +341,7 @@ CASES = (
     a_terminal_can_be_resized,
     a_terminal_turns_keys_into_signals,
     a_terminals_input_ends,
+    a_kept_command_outlives_whoever_started_it,
     a_terminal_is_refused,
     logs_can_be_read,
     stats_tell_the_use,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from nexus.abc import Instance, SupportsLogs, SupportsPause, SupportsStats
+from nexus.abc import Instance, SupportsKeeping, SupportsLogs, SupportsPause, SupportsStats
 from nexus.errors import WorkspaceGone
 from nexus.models.execution import SpawnRequest
 from nexus.models.ids import new_workspace_id
@@ -12,7 +12,12 @@ from nexus.models.instances import LABEL_WORKSPACE, Capability, InstanceRef, Ins
 from nexus.testing.expecting import expect, expect_equal, expect_error
 from nexus.testing.provider_suite.case import Check, NotApplicable, case, expect_state, finish, shell
 
-_PROTOCOLS = {Capability.PAUSE: SupportsPause, Capability.LOGS: SupportsLogs, Capability.STATS: SupportsStats}
+_PROTOCOLS = {
+    Capability.PAUSE: SupportsPause,
+    Capability.LOGS: SupportsLogs,
+    Capability.STATS: SupportsStats,
+    Capability.KEEPING: SupportsKeeping,
+}
 
 
 @case()

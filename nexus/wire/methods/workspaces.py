@@ -9,6 +9,7 @@ from pydantic import Field
 from nexus.models.activity import Hold, HoldName
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
+from nexus.models.prebuilds import PrebuildOutcome
 from nexus.models.requests import (
     CreateRequest,
     DestroyOutcome,
@@ -103,6 +104,13 @@ class Pruned(Params):
     """What was done."""
 
     items: tuple[PruneAction, ...]
+
+
+class PrebuildImage(KeyedParams):
+    """Which files the scripts see, and whether it is made anew when it is there."""
+
+    start_point: str = "HEAD"
+    force: bool = False
 
 
 class Gc(KeyedParams):
@@ -234,6 +242,15 @@ RESCUES: Final = Method(
 PRUNE: Final = Method(
     "workspace.prune", Prune, Pruned, Effect.KEYED, _WRITE, "Remove what was kept long ago.", whole=True
 )
+PREBUILD: Final = Method(
+    "workspace.prebuild",
+    PrebuildImage,
+    PrebuildOutcome,
+    Effect.KEYED,
+    _WRITE,
+    "Keep what the first scripts come to as an image.",
+    whole=True,
+)
 SYNC: Final = Method(
     "workspace.sync", KeyedOfWorkspace, SyncOutcome, Effect.KEYED, _WRITE, "Fetch, and fast-forward its branch."
 )
@@ -271,6 +288,7 @@ METHODS: Final = (
     DESTROY,
     RESCUES,
     PRUNE,
+    PREBUILD,
     SYNC,
     GC,
     HOLD,

@@ -244,7 +244,7 @@ volumes: {pg: {driver: local}}
                 "ports": ["8000"],
             },
         },
-        {"services.api.depends_on.db.restart", "services.api.networks", "networks"},
+        {"services.api.depends_on.db.restart", "services.api.networks"},
     ),
     "anchors and merge keys": Case(
         {
@@ -379,7 +379,7 @@ secrets: {s: {file: ./s}}
 services:
   a: {image: a, privileged: true, network_mode: host, cap_add: [ALL], devices: [/dev/kvm], pid: host, secrets: [s], init: true}
   b: {image: b, network_mode: "service:a", restart: no, tty: false, labels: {x: y}, container_name: b, deploy: {replicas: 2}}
-  c: {extends: {service: a}}
+  c: {extends: {file: other.yaml, service: a}}
   D.x: {image: d}
   e: {build: ../elsewhere}
   f: {build: {context: ., dockerfile_inline: FROM a}}
@@ -390,19 +390,65 @@ services:
         },
         {
             "services": {
-                "a": {"image": "a"},
+                "a": {"image": "a", "volumes": ["./s:/run/secrets/s:ro"]},
                 "b": {"image": "b", "restart": "no"},
                 "i": {"image": "i", "healthcheck": {"test": ["NONE"]}, "depends_on": {}, "ports": ["70"]},
             }
         },
         {
-            "include", "secrets", *(f"services.a.{key}" for key in ("privileged", "network_mode", "cap_add", "devices", "pid")),
-            "services.a.secrets", *(f"services.b.{key}" for key in ("labels", "container_name", "deploy")),
+            "include", *(f"services.a.{key}" for key in ("privileged", "network_mode", "cap_add", "devices", "pid")),
+            "services.a.secrets[0]", *(f"services.b.{key}" for key in ("labels", "container_name", "deploy.replicas")),
             "services.c.extends", "services.D.x", "services.e", "services.e.build", "services.f", "services.f.build.dockerfile_inline",
             "services.g", "services.g.build.dockerfile", "services.i.depends_on.e", "services.j",
         },
     ),
 }  # fmt: skip
+COMPOSES["what services share, extend and may use"] = Case(
+    {
+        "compose.yaml": """\
+networks: {front: {}, back: {driver: bridge, internal: true}}
+secrets: {token: {file: ./private/token}, gone: {environment: TOKEN}, far: {file: ../far}}
+configs: {conf: {file: ./etc/app.conf}}
+services:
+  base: {image: base, profiles: [never], environment: {LOG: info, ZONE: UTC}, ports: [1000], depends_on: [web]}
+  web:
+    extends: {service: base}
+    networks: [front, back]
+    environment: [LOG=debug]
+    secrets: [token, {source: gone, target: x}, far, {source: token, target: /etc/token, mode: 0400}]
+    configs: [conf]
+    volumes: ["./data:/data"]
+    deploy: {replicas: 2, resources: {limits: {cpus: "0.5", memory: 512m, pids: 5}, reservations: {cpus: "1"}}}
+  db: {image: db, networks: {back: {aliases: [database]}}, mem_limit: 1gb, cpus: 2}
+  a: {image: a, extends: b}
+  b: {image: b, extends: {service: a}}
+"""
+    },
+    {
+        "services": {
+            "web": {
+                "image": "base",
+                "env": {"LOG": "debug", "ZONE": "UTC"},
+                "ports": ["1000"],
+                "volumes": [
+                    "./data:/data",
+                    "./private/token:/run/secrets/token:ro",
+                    "./private/token:/etc/token:ro",
+                    "./etc/app.conf:/conf:ro",
+                ],
+                "cpu": 0.5,
+                "memory": 512 * 1024**2,
+            },
+            "db": {"image": "db", "cpu": 2.0, "memory": 1024**3},
+        }
+    },
+    {
+        "networks.back.internal", "services.db.networks.back.aliases", "services.base", "services.a.extends", "services.b.extends",
+        *(f"services.web.secrets[{number}]" for number in range(4)), "services.web.secrets[3].mode",
+        "services.web.deploy.replicas", "services.web.deploy.resources.limits.pids",
+        "services.web.deploy.resources.reservations.cpus",
+    },
+)  # fmt: skip
 DEVCONTAINERS["a name for each platform"] = Case(
     {".devcontainer/a/devcontainer.json": '{"image": "a"}', ".devcontainer/b/devcontainer.json": '{"image": "b"}'},
     {"defaults.image": "nexus-workspace:latest"},

@@ -250,7 +250,7 @@ class TestWhatIsWrong:
         assert refused(site)[0] == f"compose.yaml:{problem}"
 
     def test_validate_tells_it_and_what_is_unsupported(self, site: Site) -> None:
-        lay(site, compose="services:\n  a: {image: a, restart: often, networks: [x]}\n")
+        lay(site, compose="services:\n  a: {image: a, restart: often, labels: {x: y}}\n")
         found = ConfigStack.validate(site.root, level="project", env={"HOME": str(site.home)}, node_file=site.node_path)
         assert [(problem.severity, problem.place.line, problem.place.column) for problem in found] == [
             ("error", 2, 26),

@@ -228,10 +228,23 @@ async def test_a_published_port_is_reachable_on_this_machine_only(
     await server.aclose()
 
 
-async def _hear(port: int) -> bytes:
+async def test_a_public_port_is_reachable_by_both_address_families(
+    provider: DockerProvider, make_spec: MakeSpec
+) -> None:
+    port = _free_port()
+    mapping = PortMapping(name="web", container_port=8080, host_port=port, visibility="public")
+    instance = await provider.create(make_spec(ports=(mapping,)))
+    await instance.start()
+    server = await instance.spawn(command("sh", "-c", "while :; do echo hello | nc -l -p 8080; done"))
+    for address in ("127.0.0.1", *(["::1"] if Path("/proc/net/if_inet6").exists() else [])):
+        assert await _hear(port, address) == b"hello\n"
+    await server.aclose()
+
+
+async def _hear(port: int, address: str = "127.0.0.1") -> bytes:
     for _ in range(200):
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(address, port)
             heard = await asyncio.wait_for(reader.read(), 5)
             writer.close()
             if heard:

@@ -101,13 +101,118 @@ async def test_a_volume_of_somebody_else_is_not_removed(provider: DockerProvider
         raw.call("DELETE", "/volumes/nexus-test-not-ours")
 
 
-async def test_what_cannot_be_kept_secret_or_is_not_there_is_refused(instance: ServedInstance, test_image: str) -> None:
+async def number_of(instance: ServedInstance, raw: RawEngine, name: str) -> str:
+    found = raw.labelled(f"{LABEL_SERVICE}={name}")["containers"]
+    (mine,) = [each for each in found if raw.container(each)["Config"]["Labels"][LABEL_WORKSPACE] == instance.ref.id]
+    return str(mine)
+
+
+async def until_said(instance: ServedInstance, name: str, word: str, times: int = 1) -> str:
+    with anyio.fail_after(60):
+        while (log := await log_of(instance, name)).split().count(word) < times:  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+    return log
+
+
+SECRETS = {"TOKEN": 'it\'s "hunter2"\n$HOME `x` \\', "n": "plain", "EMPTY": ""}
+TELLS = 'printf "%s|" "$TOKEN" "$n" "$EMPTY" "$PLAIN"; umask; echo told; '
+
+
+@pytest.mark.parametrize("user", [None, "1234:1234"])
+async def test_secret_variables_reach_a_service_and_nothing_that_others_read(
+    instance: ServedInstance, raw: RawEngine, test_image: str, user: str | None
+) -> None:
+    command = ("sh", "-c", f"{TELLS} trap 'echo ended; exit 7' TERM; while :; do sleep 0.1; done")
+    spec = ServiceSpec(name="db", image=test_image, command=command, env={"PLAIN": "seen"}, user=user)
+    await instance.start_service(spec, secrets=SECRETS)
+    assert (await until_said(instance, "db", "told")).startswith(f"{SECRETS['TOKEN']}|plain||seen|0022\n")
+    number = await number_of(instance, raw, "db")
+    described = raw.container(number)
+    assert "hunter2" not in str(described)
+    assert described["Config"]["Env"][0] == "PLAIN=seen"
+    _, archive = raw.call("GET", f"/containers/{number}/export")
+    assert b"hunter2" not in archive
+    await instance.start_service(spec, secrets=SECRETS)  # it runs as it should: nothing happens
+    assert await number_of(instance, raw, "db") == number
+    await instance.pause_services()
+    await instance.start_service(spec, secrets=SECRETS)
+    await instance.stop_service("db", grace=20)  # the service is the main process: it gets the signal itself
+    assert [status.exit_code for status in await instance.services()] == [7]
+    await instance.start_service(
+        spec, secrets={**SECRETS, "TOKEN": "another"}
+    )  # what it is now counts from the next start
+    await until_said(instance, "db", "told", times=2)
+    assert await number_of(instance, raw, "db") == number
+    assert "another|plain||seen|" in await log_of(instance, "db")
+    await instance.start_service(spec, secrets={})  # without secrets it is made anew, without a gate
+    assert raw.container(await number_of(instance, raw, "db"))["Config"]["Cmd"] == list(command)
+
+
+async def test_one_that_is_to_be_started_again_remembers_its_variables(
+    instance: ServedInstance, raw: RawEngine, test_image: str
+) -> None:
+    spec = ServiceSpec(
+        name="db", image=test_image, command=("sh", "-c", f"{TELLS} exit 3"), env={"PLAIN": "p"}, restart="on-failure:1"
+    )
+    await instance.start_service(spec, secrets=SECRETS)
+    await until_ended(instance)
+    assert (await log_of(instance, "db")).split().count("told") == 2
+    assert [status.exit_code for status in await instance.services()] == [3]
+    await instance.remove_service("db")
+    waits = ("sh", "-c", f"{TELLS} trap 'echo ended; exit 7' INT TERM; while :; do sleep 0.1; done")
+    kept = spec.model_copy(update={"command": waits, "restart": "always"})
+    await instance.start_service(kept, secrets=SECRETS)
+    await until_said(instance, "db", "told")
+    await instance.stop_service("db", grace=20)
+    assert [status.exit_code for status in await instance.services()] == [7]
+    assert "ended" in await log_of(instance, "db")
+    assert raw.container(await number_of(instance, raw, "db"))["HostConfig"]["RestartPolicy"]["Name"] == "no"
+
+
+async def test_one_whose_variables_were_never_handed_out_gets_them_with_the_next_start(
+    instance: ServedInstance, raw: RawEngine, test_image: str
+) -> None:
+    spec = ServiceSpec(name="db", image=test_image, command=("sh", "-c", f"{TELLS} exec sleep 1000"))
+    await instance.start_service(spec, secrets=SECRETS)
+    number = await number_of(instance, raw, "db")
+    await until_said(instance, "db", "told")
+    raw.call(
+        "POST", f"/containers/{number}/restart?t=0"
+    )  # as if whoever started it had been killed before handing them out
+    await instance.start_service(spec, secrets=SECRETS)
+    await until_said(instance, "db", "told", times=2)
+
+
+async def test_what_cannot_be_kept_secret_or_is_not_there_is_refused(
+    instance: ServedInstance, raw: RawEngine, test_image: str
+) -> None:
+    bare = "nexus-test-no-shell:latest"
+    raw.import_image(b"\0" * 1024, bare)
+    try:
+        spec = ServiceSpec(name="db", image=bare, command=("/server",))
+        with pytest.raises(Unsupported, match="its image has no /bin/sh that could take them"):
+            await instance.start_service(spec, secrets={"TOKEN": "hunter2"})
+    finally:
+        raw.call("DELETE", f"/images/{bare}?force=1")
     spec = ServiceSpec(name="db", image=test_image, command=("true",))
-    with pytest.raises(Unsupported, match="refers to secrets in its environment \\(TOKEN\\)"):
-        await instance.start_service(spec, secrets={"TOKEN": "hunter2"})
+    with pytest.raises(Unsupported, match="refers to a secret as 'A-B', which no shell can hand to it"):
+        await instance.start_service(spec, secrets={"A-B": "hunter2"})
     with pytest.raises(InvalidArgument, match="has no image to run in a container"):
         await instance.prepare_service(ServiceSpec(name="db", command=("true",)))
     mount = VolumeMount(source="/no/such/folder", target="/x")
     with pytest.raises(InvalidArgument, match="/no/such/folder, which is not in this host"):
         await instance.start_service(spec.model_copy(update={"mounts": (mount,)}), secrets={})
     assert await instance.services() == ()
+
+
+async def test_a_service_may_be_given_less_than_its_workspace_and_never_more(
+    instance: ServedInstance, raw: RawEngine, test_image: str
+) -> None:
+    spec = ServiceSpec(name="db", image=test_image, command=("sleep", "1000"), cpu=0.25, memory=64 * 1024 * 1024)
+    await instance.start_service(spec, secrets={})
+    limits = raw.container(await number_of(instance, raw, "db"))["HostConfig"]
+    assert (limits["NanoCpus"], limits["Memory"]) == (250_000_000, 64 * 1024 * 1024)
+    await instance.start_service(spec.model_copy(update={"cpu": 4096, "memory": 1 << 40}), secrets={})
+    limits = raw.container(await number_of(instance, raw, "db"))["HostConfig"]
+    own = raw.container(str(instance.ref.handle))["HostConfig"]
+    assert (limits["NanoCpus"], limits["Memory"]) == (own["NanoCpus"], own["Memory"])

@@ -240,7 +240,7 @@ async def test_a_child_that_detached_belongs_to_the_workspace(run: Run, running:
 
 async def test_after_the_time_limit_the_whole_group_is_gone_and_the_output_is_there(run: Run) -> None:
     script = "trap '' TERM; sleep 1000 & echo $! $$; wait; sleep 1000"
-    done = await run("sh", "-c", script, timeout=0.3, grace=0.2)
+    done = await run("sh", "-c", script, timeout=2, grace=0.2)
     assert done.timed_out
     assert done.signal == signal.SIGKILL
     assert [gone(int(pid)) for pid in done.stdout.split()] == [True, True]
@@ -248,14 +248,14 @@ async def test_after_the_time_limit_the_whole_group_is_gone_and_the_output_is_th
 
 async def test_a_member_of_the_group_that_ignores_term_does_not_survive_a_leader_that_obeys(run: Run) -> None:
     script = "(trap '' TERM; sleep 1000 & wait; sleep 1000) & echo $!; exec sleep 1000"
-    done = await run("sh", "-c", script, timeout=0.3, grace=0.2)
+    done = await run("sh", "-c", script, timeout=2, grace=0.2)
     assert done.timed_out
     assert done.signal == signal.SIGTERM
     assert gone(int(done.stdout))
 
 
 async def test_a_command_that_obeys_is_not_killed(run: Run) -> None:
-    done = await run("sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; sleep 1000 & wait", timeout=0.5, grace=30)
+    done = await run("sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; sleep 1000 & wait", timeout=2, grace=30)
     assert (done.stdout, done.exit_code, done.timed_out) == ("up\nbye\n", 5, True)
 
 

@@ -320,11 +320,11 @@ async def test_what_was_stopped_before_stays_stopped(running: LocalInstance) -> 
 
 
 async def test_time_limits_stand_still_while_paused(running: LocalInstance) -> None:
-    handle = await running.spawn(SpawnRequest(argv=("sh", "-c", "echo up; exec sleep 0.6"), timeout=1.0))
+    handle = await running.spawn(SpawnRequest(argv=("sh", "-c", "echo up; exec sleep 0.6"), timeout=2.0))
     await handle.receive()
     await handle.receive()
     await running.pause()
-    await anyio.sleep(1.2)  # the whole limit passes in the world, none of it in the workspace
+    await anyio.sleep(2.2)  # the whole limit passes in the world, none of it in the workspace
     await running.resume()
     event = await handle.receive()
     assert (getattr(event, "exit_code", None), getattr(event, "timed_out", None)) == (0, False)

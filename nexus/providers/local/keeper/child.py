@@ -11,9 +11,12 @@ import signal
 import struct
 import termios
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, TypeAlias
 
 from nexus.providers.local.keeper import frames
+
+Action: TypeAlias = tuple[int, int, int] | tuple[int, int, str, int, int]
+"""What ``posix_spawn`` does to descriptors in the child: a copy, or a file to open."""
 
 _SIGNALS: Final = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
@@ -83,6 +86,9 @@ def resize(terminal: int, rows: int, columns: int) -> None:
 def start(order: Order, origin: Origin) -> Child:
     """Start a program and return once it runs in the child's place.
 
+    Not by ``fork``: copying this interpreter's memory map, and touching the copies, takes longer than everything else about a
+    short command. The child borrows the memory until it has become the program (``posix_spawn``).
+
     Raises:
         NotStarted: When it did not; nothing is left of it.
     """
@@ -111,7 +117,9 @@ def _start(order: Order, origin: Origin, opened: list[int], theirs: list[int]) -
         # Input has a descriptor of its own, so that the two directions can be waited for apart.
         stdin = os.dup(terminal)
         opened.append(stdin)
-        standard = (slave, slave, slave)
+        # A leader of a session without a terminal that opens one has it as its own from then on.
+        actions: list[Action] = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2)]
         outputs = {terminal: frames.STDOUT}
     else:
         out, out_end = _pipe(opened, theirs)
@@ -123,23 +131,9 @@ def _start(order: Order, origin: Origin, opened: list[int], theirs: list[int]) -
         else:
             in_end = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
             theirs.append(in_end)
-        standard = (in_end, out_end, err_end)
+        actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((in_end, out_end, err_end))]
         outputs = {out: frames.STDOUT, err: frames.STDERR}
-    report, report_end = os.pipe()
-    theirs.append(report)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(order, origin, standard, report_end)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        os.close(report_end)
-    failure = os.read(report, 256)
-    if failure:
-        os.waitpid(pid, 0)
-        stage, number = failure.split()
-        raise NotStarted(stage.decode("ascii"), int(number))
+    pid = _spawn(order, origin, actions)
     for descriptor in opened:
         os.set_blocking(descriptor, False)
     return Child(pid=pid, outputs=outputs, stdin=stdin, terminal=terminal)
@@ -157,49 +151,52 @@ def _close(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
-def _become(order: Order, origin: Origin, standard: tuple[int, int, int], report: int) -> NoReturn:
-    """In the child: become the program, or say why not. Every other descriptor of the keeper closes itself at ``execve``."""
-    stage = "resources"
+def _spawn(order: Order, origin: Origin, actions: Sequence[Action]) -> int:
+    """Spawn it with the folder and the limit that are its own: for that moment they are ours, and nothing else runs here."""
+    home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    ours = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        os.setsid()
-        if order.size is not None:
-            fcntl.ioctl(standard[0], termios.TIOCSCTTY, 0)
-        for number, descriptor in enumerate(standard):
-            os.dup2(descriptor, number)
-        # Caught signals would reset themselves, but only at execve; ignored ones (SIGPIPE in every Python) never would.
-        for number in origin.signals:
-            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.chdir(order.cwd)
+        except OSError as error:
+            raise NotStarted("cwd", error.errno or 0) from error
         resource.setrlimit(resource.RLIMIT_NOFILE, origin.files)
-        stage = "cwd"
-        os.chdir(order.cwd)
-        stage = "program"
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        stage, number = _exec(order)
-    except OSError as error:
-        number = error.errno or 0
-    except BaseException:  # noqa: BLE001 - a child that returned from here would be a second keeper
-        number = errno.EINVAL
-    os.write(report, f"{stage} {number}".encode("ascii"))
-    os._exit(127)
+        return _execute(order, origin, actions)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, ours)
+        os.fchdir(home)
+        os.close(home)
 
 
-def _exec(order: Order) -> tuple[str, int]:
-    """Try every place where the program may be, and return the most telling reason why none would do."""
+def _execute(order: Order, origin: Origin, actions: Sequence[Action]) -> int:
+    """Try every place where the program may be; what is raised is the most telling reason why none would do."""
     program = order.argv[0]
+    named = b"/" in program
     folders = order.env.get(b"PATH", os.defpath.encode()).split(b":")
-    candidates = [program] if b"/" in program else [os.path.join(folder or b".", program) for folder in folders]  # noqa: PTH118
+    candidates = [program] if named else [os.path.join(folder or b".", program) for folder in folders]  # noqa: PTH118
     stage, number = "program", errno.ENOENT
     for candidate in candidates:
+        there = os.path.isfile(candidate)  # noqa: PTH113
+        if not there and not named:
+            continue  # nothing, a folder, or on PATH a folder that this user may not enter
         try:
-            os.execve(candidate, list(order.argv), dict(order.env))  # noqa: S606 - that is what it is for
+            # Caught signals would reset themselves, but ignored ones (SIGPIPE in every Python) never would.
+            return os.posix_spawn(
+                candidate,
+                list(order.argv),
+                dict(order.env),
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=origin.signals,
+            )
         except OSError as error:
+            if error.errno in {errno.EAGAIN, errno.ENOMEM}:
+                raise
             if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
-                return "program", error.errno or 0
-            there = os.path.isfile(candidate)  # noqa: PTH113
+                raise NotStarted("program", error.errno or 0) from error
             if error.errno == errno.EACCES:
-                # Not when it is merely a folder on PATH that this user may not enter.
-                if there or b"/" in program:
-                    stage, number = "program", errno.EACCES
+                stage, number = "program", errno.EACCES
             elif there and number == errno.ENOENT:
                 stage = "interpreter"
-    return stage, number
+    raise NotStarted(stage, number)

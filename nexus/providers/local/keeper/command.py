@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from nexus.masking import Masker
 from nexus.providers.local.keeper import child, frames, tree
+from nexus.providers.local.keeper.backlog import Backlog, Remains
 from nexus.providers.local.keeper.connection import Connection
 from nexus.providers.local.keeper.log import Log
 from nexus.providers.local.keeper.loop import Loop, Timer
@@ -42,13 +43,15 @@ class Terms(NamedTuple):
     """Its name, for those who ask what runs."""
     keeps_awake: bool = True
     """Whether it counts as work."""
+    keep: int = 0
+    """Bytes of its output that are kept when its connection goes away; it runs on then. 0: it is ended."""
 
 
 class Command:
     """A command that was started.
 
     It ends when its leader has ended and everything it printed was passed on; output of children that live on goes to the log
-    from then on. When its connection goes away first, its group is ended.
+    from then on. When its connection goes away first, its group is ended; one that is kept runs on, and may be joined again.
 
     Args:
         loop: The keeper's loop.
@@ -74,9 +77,12 @@ class Command:
         self._loop = loop
         self._log = log
         self._connection = connection
+        self._report = b""
+        self._let_go = False
         self.terms = terms
         self._on_end = on_end
         self._sources = dict(made.outputs)
+        self._backlog = Backlog(terms.keep) if terms.keep and made.terminal is not None else None
         self._maskers = {source: Masker(terms.masked) for source in self._sources}
         self._left: dict[int, int] | None = None
         """After the leader's end and a while: how much of each pipe is still to be passed on."""
@@ -97,12 +103,45 @@ class Command:
                 loop,
                 made.stdin,
                 terminal=made.terminal is not None,
-                on_flow=lambda flowing: connection.listen(on=flowing),
-                on_closed=connection.turn_deaf,
+                on_flow=lambda flowing: self._connection.listen(on=flowing),
+                on_closed=self._no_more_input,
             )
+        self._serve(connection, {"pid": made.pid})
+
+    @property
+    def kept(self) -> bool:
+        """Whether it runs on without a connection."""
+        return self._backlog is not None
+
+    def join(self, connection: Connection, offset: int) -> None:
+        """Give everything to this connection from now on, and what was printed since ``offset`` first. One before it is closed."""
+        if self._backlog is None:
+            return
+        before = self._connection
+        before.on_gone = before.on_room = None
+        before.close()
+        begin, pieces = self._backlog.since(offset)
+        self._serve(connection, {"pid": self.pid, "offset": begin})
+        for piece in pieces:
+            connection.send(frames.STDOUT, piece)
+
+    def let_go(self) -> None:
+        """End its group for somebody who will not ask for it again."""
+        self._let_go = True
+        self.end()
+
+    def remains(self) -> Remains | None:
+        """Return what may still be asked for once it has ended; ``None`` when nobody will."""
+        return None if self._backlog is None or self._let_go else Remains(self.pid, self._report, self._backlog)
+
+    def _no_more_input(self) -> None:
+        self._connection.turn_deaf()
+
+    def _serve(self, connection: Connection, said: Mapping[str, int]) -> None:
+        self._connection = connection
         connection.on_gone = self._left_alone
         connection.on_room = self._watch
-        connection.send(frames.STARTED, json.dumps({"pid": made.pid}).encode("ascii"))
+        connection.send(frames.STARTED, json.dumps(said).encode("ascii"))
         self._watch()
 
     def feed(self, data: bytes) -> None:
@@ -179,6 +218,9 @@ class Command:
             self._later(HANG_UP_AGAIN, self._hang_up)
 
     def _left_alone(self) -> None:
+        if self.kept:
+            self._watch()
+            return
         self.end()
         if self._stdin is not None:
             self._stdin.close()
@@ -232,9 +274,11 @@ class Command:
             del self._sources[source]
             if source == self.terminal:
                 self.terminal = None
-        elif self._connection.closed:
+        elif self._connection.closed and self._backlog is None:
             self._log.write(self._maskers[source].feed(data))
         else:
+            if self._backlog is not None:
+                self._backlog.append(data)
             self._connection.send(self._sources[source], data)
         if self._left is not None:
             self._left[source] = self._left.get(source, 0) - len(data)
@@ -282,7 +326,8 @@ class Command:
             "timed_out": self._timed_out,
         }
         self._connection.on_gone = self._connection.on_room = None
-        self._connection.send(frames.EXITED, json.dumps(report).encode("ascii"))
+        self._report = json.dumps(report).encode("ascii")
+        self._connection.send(frames.EXITED, self._report)
         self._connection.finish()
         self._on_end(self, {source: self._maskers[source] for source in self._sources})
 

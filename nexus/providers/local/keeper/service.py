@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from nexus.masking import Masker
 from nexus.providers.local.keeper import child, frames
+from nexus.providers.local.keeper.backlog import Remains
 from nexus.providers.local.keeper.command import Command, Terms
 from nexus.providers.local.keeper.connection import Connection
 from nexus.providers.local.keeper.door import Door
@@ -34,6 +35,8 @@ _SHORTEST: Final = 4
 """Bytes that a value must have to be masked."""
 _MOST: Final = 1000
 """Commands that are named to those who ask what runs."""
+_REMAINS: Final = 16
+"""Commands that have ended and can still be asked for; the oldest are forgotten."""
 _FAREWELL: Final = 1.0
 """Seconds that those who read slowly still get at the end."""
 
@@ -57,6 +60,7 @@ class Keeper:
         self._paused = False
         self._commands: dict[str, Command] = {}
         self._leaders: dict[int, Command] = {}
+        self._remains: dict[str, Remains] = {}
         self._connections: set[Connection] = set()
         self._waiting_for_end: list[Connection] = []
         self._operations: Mapping[str, Callable[[Connection, Mapping[str, Json]], None]] = {
@@ -68,6 +72,8 @@ class Keeper:
             "resume": self._resume,
             "stop": self._stop,
             "commands": self._list_commands,
+            "join": self._join,
+            "kept": self._list_kept,
         }
         self._catch_signals()
         self._origin = child.Origin.now()
@@ -158,6 +164,7 @@ class Keeper:
             masked=_masked(request),
             program=str(request.get("program", "")),
             keeps_awake=bool(request.get("keeps_awake", True)),
+            keep=int(_number(request.get("keep", 0))),
         )
         connection.set_receiver(partial(self._fed, exec_id))
         command = Command(self._loop, self._log, connection, made, terms=terms, on_end=partial(self._ended, exec_id))
@@ -173,8 +180,34 @@ class Keeper:
             elif kind == frames.STDIN_END:
                 command.end_input()
 
-    def _ended(self, exec_id: str, _command: Command, sources: Mapping[int, Masker]) -> None:
+    def _join(self, connection: Connection, request: Mapping[str, Json]) -> None:
+        """Give a connection what a kept command prints, from an offset on, or what one has left that ended meanwhile."""
+        exec_id, offset = str(request["exec_id"]), int(_number(request["offset"]))
+        command, remains = self._commands.get(exec_id), self._remains.get(exec_id)
+        if command is not None and command.kept:
+            connection.set_receiver(partial(self._fed, exec_id))
+            command.join(connection, offset)
+        elif remains is not None:
+            begin, pieces = remains.backlog.since(offset)
+            connection.send(frames.STARTED, json.dumps({"pid": remains.pid, "offset": begin}).encode("ascii"))
+            for piece in pieces:
+                connection.send(frames.STDOUT, piece)
+            connection.send(frames.EXITED, remains.report)
+            connection.finish()
+        else:
+            _answer(connection, frames.REFUSED, {"stage": "unknown", "errno": 0})
+
+    def _list_kept(self, connection: Connection, _request: Mapping[str, Json]) -> None:
+        running: list[Json] = [exec_id for exec_id, command in self._commands.items() if command.kept]
+        _answer(connection, frames.REPLY, {"running": running, "ended": list(self._remains)})
+
+    def _ended(self, exec_id: str, command: Command, sources: Mapping[int, Masker]) -> None:
         self._commands.pop(exec_id, None)
+        remains = command.remains()
+        if remains is not None:
+            self._remains[exec_id] = remains
+            while len(self._remains) > _REMAINS:
+                del self._remains[next(iter(self._remains))]
         for source, masker in sources.items():
             self._loop.watch(source, select.EPOLLIN, partial(self._drain, source, masker))
 
@@ -204,9 +237,11 @@ class Keeper:
         _answer(connection, frames.REPLY, {})
 
     def _end(self, connection: Connection, request: Mapping[str, Json]) -> None:
-        command = self._commands.get(str(request["exec_id"]))
+        exec_id = str(request["exec_id"])
+        self._remains.pop(exec_id, None)
+        command = self._commands.get(exec_id)
         if command is not None:
-            command.end()
+            command.let_go()
         _answer(connection, frames.REPLY, {})
 
     def _pause(self, connection: Connection, _request: Mapping[str, Json]) -> None:

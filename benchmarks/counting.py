@@ -1,0 +1,72 @@
+"""Counting what a process holds: descriptors, threads, tasks, memory; and what an engine holds for us."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiodocker
+
+from nexus.models.instances import LABEL_REPOSITORY
+
+_KIB = 1024
+
+
+def memory() -> float:
+    """Return the memory of this process that is its own and in use, in MiB."""
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) / _KIB
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What there is at one moment."""
+
+    descriptors: int
+    threads: int
+    tasks: int
+    children: int
+    containers: int
+    networks: int
+    memory: float
+    """MiB"""
+
+
+async def count(docker: aiodocker.Docker | None, repository: Path) -> Counts:
+    """Count now, with the garbage gone. Without an engine it has nothing of ours.
+
+    Args:
+        docker: The engine.
+        repository: Whose workspaces are counted there.
+    """
+    gc.collect()
+    containers = networks = 0
+    if docker is not None:
+        ours = {"label": [f"{LABEL_REPOSITORY}={repository}"]}
+        containers = len(await docker.containers.list(all=True, filters=ours))
+        networks = len(await docker.networks.list(filters=ours))
+    return Counts(
+        descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - the listing itself holds one, each time
+        threads=threading.active_count(),
+        tasks=len(asyncio.all_tasks()),
+        children=_children(),
+        containers=containers,
+        networks=networks,
+        memory=memory(),
+    )
+
+
+def _children() -> int:
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found += len((task / "children").read_text(encoding="ascii").split())
+        except OSError:
+            continue  # the thread has just ended
+    return found
