@@ -26,6 +26,7 @@ MODULES = (
     "prebuilds",
     "outside",
     "worktrees",
+    "checkpoints",
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 
 import nexus
-from benchmarks.harness import Measured, Sample, alone, beside, timed
+from benchmarks.harness import Effort, Measured, Sample, alone, beside, timed
 from benchmarks.surroundings import isolated
 from nexus.testing.git import make_repository
 
@@ -27,7 +27,7 @@ def _program(tree: Path, *argv: str) -> Measured:
     return run
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure status, difference, search and the time until a change is told."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
@@ -36,12 +36,12 @@ async def run(rounds: int) -> list[Sample]:
             tree = ws.info.worktree_path
             for number in range(20):
                 (tree / f"d{number}" / f"f{number}.txt").write_text(_LINES + "changed\n")
-            samples = await _asked(ws, tree, rounds)
+            samples = await _asked(ws, tree, effort)
             await ws.destroy(force=True)
             return samples
 
 
-async def _asked(ws: nexus.Workspace, tree: Path, rounds: int) -> list[Sample]:
+async def _asked(ws: nexus.Workspace, tree: Path, effort: Effort) -> list[Sample]:
     async def searched() -> None:
         async for _ in ws.fs.grep("line 59 of [a-z]+ file", limit=FILES * 2):
             pass
@@ -51,16 +51,16 @@ async def _asked(ws: nexus.Workspace, tree: Path, rounds: int) -> list[Sample]:
             (tree / "touched").write_text("x")
             return await timed(watch.receive)
 
-    samples = [await alone("a change is told by fs.watch", told, rounds=rounds, limit_ms=500)]
+    samples = [await alone("a change is told by fs.watch", told, effort=effort, limit_ms=500)]
     if shutil.which("git") is not None:
         status, diff = _program(tree, "git", "status", "--porcelain"), _program(tree, "git", "diff")
         samples += [
             await beside(
-                "ws.git.status, 2,000 files", lambda: timed(ws.git.status), "git status", status, rounds=rounds
+                "ws.git.status, 2,000 files", lambda: timed(ws.git.status), "git status", status, effort=effort
             ),
-            await beside("ws.git.diff, 20 changed files", lambda: timed(ws.git.diff), "git diff", diff, rounds=rounds),
+            await beside("ws.git.diff, 20 changed files", lambda: timed(ws.git.diff), "git diff", diff, effort=effort),
         ]
     if shutil.which("grep") is not None:
         grep = _program(tree, "grep", "-rnE", "line 59 of [a-z]+ file", ".")
-        samples.append(await beside("fs.grep, 2,000 files", lambda: timed(searched), "grep -rn", grep, rounds=rounds))
+        samples.append(await beside("fs.grep, 2,000 files", lambda: timed(searched), "grep -rn", grep, effort=effort))
     return samples

@@ -10,7 +10,7 @@ import typer.main
 import nexus
 from cli_example import errors
 from cli_example.command import group
-from cli_example.commands import config, daemon, editor, inside, project, secrets, terminal, workspace
+from cli_example.commands import checkpoint, config, daemon, editor, inside, project, secrets, terminal, workspace
 from cli_example.options import Shared, shared
 from cli_example.session import report, say
 
@@ -46,6 +46,10 @@ def build() -> typer.Typer:
     app = group(purpose, project.commands, constructors=(shared, _version))
     workspaces = group(
         "Make, start, switch, look at and destroy workspaces.", workspace.commands, inside.commands, editor.commands
+    )
+    workspaces.add_typer(
+        group("Take, compare, restore and delete the checkpoints of a workspace.", checkpoint.commands),
+        name="checkpoint",
     )
     workspaces.add_typer(
         group("Use terminals that stay when nobody looks at them.", terminal.commands), name="terminal"

@@ -53,6 +53,7 @@ _BY_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "NOT_FOUND": NOT_FOUND,
         "WORKSPACE_NOT_FOUND": NOT_FOUND,
         "PROVIDER_NOT_FOUND": NOT_FOUND,
+        "CHECKPOINT_NOT_FOUND": NOT_FOUND,
         "GIT_NOT_A_REPOSITORY": NOT_FOUND,
         "GIT_REF_NOT_FOUND": NOT_FOUND,
         "IMAGE_NOT_FOUND": NOT_FOUND,

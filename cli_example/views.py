@@ -15,6 +15,7 @@ from cli_example.render import Facts, Lines, Table, View
 from nexus import DaemonInfo, PortMapping, TerminalInfo, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import Checkpoint, CheckpointDiff, CheckpointRestored, ForkOutcome
 from nexus.models.discovery import RepositoryListing
 from nexus.models.findings import Finding
 from nexus.models.prebuilds import PrebuildOutcome
@@ -135,6 +136,38 @@ def _(value: PrebuildOutcome) -> View:
 def _(value: SyncOutcome) -> View:
     moved = f"{value.before[:12]} → {value.after[:12]}" if value.fast_forwarded else f"stays at {value.after[:12]}"
     return Lines([f"{value.branch}: {moved}" + (f"; {value.message}" if value.message else "")])
+
+
+@view.register
+def _(value: Checkpoint) -> View:
+    pairs = [
+        ("checkpoint", value.id),
+        ("name", value.name or ""),
+        ("taken", value.reason or ""),
+        ("workspace", value.workspace_name),
+        ("time", _when(value.created_at)),
+        ("branch", (value.tip or "")[:12]),
+        ("files", str(value.files)),
+        ("size", _size(value.size)),
+        ("volumes", " ".join(value.volumes)),
+        ("services", " ".join(value.services)),
+        ("ref", value.ref),
+    ]
+    return Facts([(name, text) for name, text in pairs if text])
+
+
+@view.register
+def _(value: CheckpointRestored) -> View:
+    name, undo = value.info.name, value.undo.id
+    lines = [
+        f"{name} is what it was at {value.restored.label} ({_when(value.restored.created_at)}); it is {value.info.status}"
+    ]
+    return Lines([*lines, f"to take that back: boulder ws checkpoint restore {name} {undo}"])
+
+
+@view.register
+def _(value: CheckpointDiff) -> View:
+    return _table(value.files, _DIFFERENCES) if value.files else Lines(["no file of the tree differs"])
 
 
 def _everywhere(values: Sequence[RepositoryListing]) -> View:
@@ -273,6 +306,31 @@ _PRUNED: Mapping[str, Callable[..., str]] = {
     "REASON": _of("reason"),
 }
 
+_CHECKPOINTS: Mapping[str, Callable[..., str]] = {
+    "ID": _of("id"),
+    "NAME": _of("name"),
+    "TIME": lambda mark: _when(mark.created_at),
+    "FILES": _of("files"),
+    "SIZE": lambda mark: _size(mark.size),
+    "VOLUMES": lambda mark: str(len(mark.volumes) or ""),
+    "REMARK": lambda mark: "; ".join(text for text in (mark.reason, *mark.notes) if text),
+}
+_DIFFERENCES: Mapping[str, Callable[..., str]] = {
+    "CHANGE": _of("change"),
+    "PATH": _of("path"),
+    "BEFORE": lambda file: _size(file.before),
+    "AFTER": lambda file: _size(file.after),
+}
+_FORKS: Mapping[str, Callable[..., str]] = {
+    "NAME": _of("name"),
+    "STATUS": lambda fork: "" if fork.info is None else str(fork.info.status),
+    "BRANCH": lambda fork: "" if fork.info is None else fork.info.branch,
+    "PORTS": lambda fork: (
+        "" if fork.info is None else " ".join(f"{port.name}:{port.host_port}" for port in fork.info.ports)
+    ),
+    "ERROR": lambda fork: "" if fork.error is None else f"[{fork.error.code}] {fork.error.message}",
+}
+
 _APPROVALS: Mapping[str, Callable[..., str]] = {
     "KIND": _of("kind"),
     "WHERE": _of("where"),
@@ -292,6 +350,8 @@ _COLUMNS: Mapping[type, Mapping[str, Callable[..., str]]] = {
     GcAction: _ACTIONS,
     Rescue: _RESCUES,
     PruneAction: _PRUNED,
+    Checkpoint: _CHECKPOINTS,
+    ForkOutcome: _FORKS,
     Approval: _APPROVALS,
     StoredSecret: {"NAME": _of("name"), "CHANGED": lambda secret: _when(secret.changed)},
 }

@@ -181,6 +181,25 @@ async def sync(cli: Cli, name: Name) -> None:
         cli.show(await nx.sync(name))
 
 
+@command(commands, "fork")
+async def fork(
+    cli: Cli,
+    name: Name,
+    new: Annotated[list[str], typer.Argument(metavar="NEW...", help="What they are called.", show_default=False)],
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="CHECKPOINT", help="Where they start; as it is now when absent.")
+    ] = None,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Whether they run; they do when absent.")] = True,
+) -> int:
+    """Make workspaces from one that is there, with its uncommitted work. Status 1 when one could not be made."""
+    async with cli.open() as nx:
+        workspace = await nx.attach(name)
+        with cli.progress() as progress:
+            made = await workspace.fork(new, at=at, start=start, progress=progress)
+    cli.show(tuple(each.outcome for each in made))
+    return int(any(each.error for each in made))
+
+
 @command(commands, "destroy")
 async def destroy(
     cli: Cli,

@@ -2,6 +2,7 @@
 
 - :mod:`nexus.abc.provider` — what a backend implements (``Provider`` makes, ``Instance`` acts).
 - :mod:`nexus.abc.services` — what runs beside an instance.
+- :mod:`nexus.abc.checkpoints` — checkpoints of a workspace, and what a backend keeps for them.
 - :mod:`nexus.abc.files` — what reads and changes the files of a workspace.
 - :mod:`nexus.abc.git_access` — what a workspace's git knows and does.
 - :mod:`nexus.abc.terminals` — what opens terminals that outlive whoever looks at them.
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from nexus.abc.checkpoints import CheckpointAccess, SupportsCheckpoints
 from nexus.abc.clock import Clock
 from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
 from nexus.abc.git_access import GitAccess
@@ -39,6 +41,7 @@ from nexus.abc.services import SupportsServices, SupportsVolumes
 from nexus.abc.terminals import TerminalAccess, TerminalSession
 
 __all__ = [
+    "CheckpointAccess",
     "Clock",
     "FileAccess",
     "FileReader",
@@ -50,6 +53,7 @@ __all__ = [
     "ProgressCallback",
     "Provider",
     "SupportsActivity",
+    "SupportsCheckpoints",
     "SupportsConnect",
     "SupportsDescription",
     "SupportsKeeping",

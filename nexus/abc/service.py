@@ -14,11 +14,13 @@ from typing import Protocol, runtime_checkable
 from anyio.abc import ByteStream
 from pydantic import JsonValue
 
+from nexus.abc.checkpoints import CheckpointAccess
 from nexus.abc.files import FileAccess
 from nexus.abc.git_access import GitAccess
 from nexus.abc.provider import ProcessHandle, ProgressCallback
 from nexus.abc.terminals import TerminalAccess
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.explained import SettingExplained
@@ -235,6 +237,23 @@ class WorkspaceService(Protocol):
 
     async def stats(self, name: str) -> ResourceStats:
         """Return what it uses now."""
+
+    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+        """Make workspaces from one that is there, as it was at a checkpoint or as it is now. The one that is there is not touched.
+
+        Each gets a branch, tree, files, volumes, ports and network of its own. One that cannot be made is a value among the
+        outcomes, which come in the order of the names; the others are made all the same.
+
+        Raises:
+            CheckpointNotFound: When the checkpoint is not there.
+            InvalidArgument: When a name is there twice.
+            NexusError: When what the workspace is now cannot be kept; then nothing was made.
+
+        Cancellation: what is being made is undone; forks that were done stay.
+        """
+
+    def checkpoints(self, info: WorkspaceInfo) -> CheckpointAccess:
+        """Return access to a workspace's checkpoints."""
 
     def files(self, info: WorkspaceInfo) -> FileAccess:
         """Return access to a workspace's files."""

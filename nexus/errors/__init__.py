@@ -10,6 +10,7 @@
     │   ├── WorkspaceNotFound
     │   ├── ProviderNotFound
     │   ├── ServiceNotFound
+    │   ├── CheckpointNotFound
     │   └── TerminalNotFound
     ├── Conflict
     │   ├── AlreadyExists
@@ -26,7 +27,8 @@
     │   └── SyncConflict
     ├── StateError
     │   ├── RecordDamaged
-    │   └── RegistryDamaged
+    │   ├── RegistryDamaged
+    │   └── CheckpointDamaged
     ├── FsError (OSError)
     │   ├── PathNotFound (FileNotFoundError)
     │   ├── PathExists (FileExistsError)
@@ -167,6 +169,8 @@ from nexus.errors.settings import (
 from nexus.errors.workspaces import (
     AlreadyExists,
     Busy,
+    CheckpointDamaged,
+    CheckpointNotFound,
     Conflict,
     NotController,
     NotFound,
@@ -193,6 +197,8 @@ __all__ = [
     "BranchInUse",
     "BuildFailed",
     "Busy",
+    "CheckpointDamaged",
+    "CheckpointNotFound",
     "CleanupError",
     "ConfigError",
     "Conflict",

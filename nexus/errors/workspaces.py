@@ -35,6 +35,12 @@ class ServiceNotFound(NotFound):
     code = "SERVICE_NOT_FOUND"
 
 
+class CheckpointNotFound(NotFound):
+    """The workspace has no such checkpoint."""
+
+    code = "CHECKPOINT_NOT_FOUND"
+
+
 class TerminalNotFound(NotFound):
     """The workspace has no terminal of this id."""
 
@@ -126,6 +132,13 @@ class RegistryDamaged(StateError):
     """The node's registry cannot be understood; the file is left where it is."""
 
     code = "REGISTRY_DAMAGED"
+    retryable: ClassVar[bool | None] = False
+
+
+class CheckpointDamaged(StateError):
+    """Something of a checkpoint was removed or changed by somebody else, so it cannot be restored whole."""
+
+    code = "CHECKPOINT_DAMAGED"
     retryable: ClassVar[bool | None] = False
 
 

@@ -3,6 +3,7 @@
 - :func:`find_repository` finds the repository a folder is in.
 - :class:`Worktrees` makes and removes the worktrees of one repository; :class:`Worktree` and :class:`WorkReport` are what it tells.
 - :class:`WorkspaceGit` asks about one workspace and commits: status, differences, history.
+- :class:`TreeCheckpoints` keeps the trees of checkpoints, compares them and goes back to them.
 - :func:`empty_trash` deletes the trees that were moved out of sight, :func:`list_trash` says what is left of them.
 - :func:`container_mounts` says how a container has to see a worktree so that git works in it.
 - :func:`read_identity` tells who the user is to git, :func:`git_environment` passes that on to git inside.
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from nexus.git.checkpoints import KeptTree, TreeCheckpoints
 from nexus.git.contents import Contents, contents
 from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
@@ -30,9 +32,11 @@ __all__ = [
     "Contents",
     "Fill",
     "GitIdentity",
+    "KeptTree",
     "Stop",
     "Tampering",
     "Trash",
+    "TreeCheckpoints",
     "WorkReport",
     "WorkspaceGit",
     "Worktree",

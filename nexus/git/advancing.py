@@ -132,9 +132,18 @@ class Tree:
         repository: Where the objects are.
         config: The configuration.
         files: The files of the commit that is being taken on, for its ``.gitattributes``.
+        verbatim: Paths that are written as they are stored, whatever the attributes say.
     """
 
-    def __init__(self, root: int, repository: Repository, config: Config, files: Iterable[TreeFile]) -> None:
+    def __init__(
+        self,
+        root: int,
+        repository: Repository,
+        config: Config,
+        files: Iterable[TreeFile],
+        verbatim: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self._verbatim = verbatim
         self._root = root
         self._repository = repository
         self._config = config
@@ -220,7 +229,9 @@ class Tree:
 
     def _content(self, file: TreeFile, blobs: Blobs, attributes: Attributes) -> bytes:
         content = blobs.read(file.sha, shown(file.path))
-        return content if file.mode == LINK else smudge(content, attributes.conversion(file.path), file.sha)
+        if file.mode == LINK or file.path in self._verbatim:
+            return content
+        return smudge(content, attributes.conversion(file.path), file.sha)
 
     def _remove(self, path: bytes, file: TreeFile) -> None:
         parent, _, name = path.rpartition(b"/")

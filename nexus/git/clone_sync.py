@@ -60,7 +60,7 @@ def _advance(
                 return False
             moved = False
             try:
-                moved = _move_in(clone, ref, before, after)
+                moved = move_in(clone, ref, before, after)
             finally:
                 if not moved:
                     repo.refs.set_if_equals(Ref(os.fsencode(ref)), ObjectID(after), ObjectID(before))
@@ -82,8 +82,8 @@ def _advance(
     )
 
 
-def _move_in(clone: Clone, ref: str, before: bytes, after: bytes) -> bool:
-    """Move the clone's own branch, if it is still where it was."""
+def move_in(clone: Clone, ref: str, before: bytes | None, after: bytes) -> bool:
+    """Move the clone's own branch, if it is still where it was; say whether it was."""
     parent, _, name = os.fsencode(ref).rpartition(b"/")
     root = os.open(clone.git_dir, beneath.ENTERED)
     try:

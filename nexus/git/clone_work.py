@@ -22,7 +22,7 @@ from nexus.git.precious import Precious
 from nexus.git.removing import remove_worktree
 from nexus.git.report import report_work
 from nexus.git.repository import opened
-from nexus.git.rescue import rescue_worktree
+from nexus.git.rescue import rescue_worktree, whole_commit
 from nexus.git.returning import Work, bring_work, return_branch
 from nexus.git.submodule_checkout import end_module_loans
 from nexus.git.threads import Stop
@@ -93,6 +93,42 @@ def _keep_others(repository: Repository, ref: str, work: Work) -> None:
             if only_left(look, [tip], kept):
                 _keep_beside(repo, ref, tip)
                 kept.append(tip)
+
+
+def commit_any(
+    repo: Repo,
+    repository: Repository,
+    name: str,
+    max_file_bytes: int,
+    stop: Stop,
+    *,
+    precious: Precious | None,
+    until: ExitStack,
+) -> ObjectID:
+    """Store everything that a worktree or clone holds in a commit that no ref leads to yet, blocking.
+
+    What a clone has on other branches, and its stash entries, stay its own. What comes from it is safe from garbage collection until
+    ``until`` is closed.
+
+    Raises:
+        GitError: When its tree is gone, or something cannot be kept.
+    """
+    worktree = get_worktree(repository, name)
+    if worktree is None or not worktree.present:
+        raise GitError(
+            f"the tree of {name!r} is gone, so there is nothing to keep",
+            hint="'boulder doctor' tells what became of it",
+            details={"name": name},
+        )
+    try:
+        if worktree.isolation == "clone":
+            bring_work(repository, name, stop, until)
+            _require_no_content(repository, name)
+        moment = "at a checkpoint"
+        return whole_commit(repo, repository, worktree, max_file_bytes, stop, precious=precious, moment=moment)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        raise GitError(f"the worktree {name!r} cannot be kept: {error.strerror}{place}") from error
 
 
 def _keep_beside(repo: Repo, ref: str, tip: bytes) -> None:

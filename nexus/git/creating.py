@@ -92,7 +92,7 @@ def create_worktree(
             undo.callback(_drop_branch, repo, repository, ref, tip)
         base = branch_for(repository.common_dir, refs, order.start) if made else None
         if order.isolation == "clone":
-            admin = _make_clone(repository, order, tip, undo, base=base)
+            admin = _make_clone(repository, order, tip, undo, base=base, content=content)
         else:
             _make_linked(repository, order, tip, base, undo, content=content)
         stop.check()
@@ -172,7 +172,9 @@ def _make_linked(
     (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
 
 
-def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack, *, base: bytes | None) -> Path:
+def _make_clone(
+    repository: Repository, order: Order, tip: str, undo: ExitStack, *, base: bytes | None, content: Content | None
+) -> Path:
     """Make the tree with a git directory of its own, and note first that it is ours and what it is."""
     require_lending(repository)
     tree = layout.worktree_path(repository, order.name)
@@ -184,6 +186,9 @@ def _make_clone(repository: Repository, order: Order, tip: str, undo: ExitStack,
         git_dir = make_git_dir(repository, order.name, tip)
         if base is not None:
             (git_dir / BASE_FILE).write_bytes(base + b"\n")
+        if content is not None:
+            (git_dir / "HEAD").write_bytes(content.head + b"\n")
+            put_state(git_dir, content.admin)
     except OSError as error:
         raise GitError(f"{tree} cannot be made: {error.strerror}", details={"path": str(tree)}) from error
     return git_dir

@@ -54,33 +54,64 @@ def rescue_worktree(
 ) -> str:
     """Write a worktree's state to a rescue ref, blocking. See :meth:`nexus.git.Worktrees.rescue`."""
     worktree = get_worktree(repository, name)
-    if worktree is None or not (worktree.present or worktree.head):
-        return _branch_alone(repository, name)
-    if worktree.present and not worktree.registered:
+    with opened(repository) as repo, sheltered(repo) as shelter:
+        if worktree is None or not (worktree.present or worktree.head):
+            commit = _branch_alone(repository, name)
+        elif worktree.present:
+            commit = whole_commit(
+                repo, repository, worktree, max_file_bytes, stop, precious=precious, moment="when it was removed"
+            )
+        else:
+            _require_ours(worktree)
+            index = read_index(worktree.admin_dir / "index")
+            kept = _Kept(_without_collisions(index_files(index), ()), [], {}, 0, 0)
+            commit = _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes)
+        shelter.seal()
+        return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
+
+
+def whole_commit(
+    repo: Repo,
+    repository: Repository,
+    worktree: Worktree,
+    max_file_bytes: int,
+    stop: Stop,
+    *,
+    precious: Precious | None,
+    moment: str,
+) -> ObjectID:
+    """Store everything that a worktree holds, whose tree is there, and return the commit. No ref leads to it yet.
+
+    Args:
+        repo: The repository, opened.
+        repository: The repository.
+        worktree: The worktree.
+        max_file_bytes: Largest file that is kept.
+        stop: Asked now and then.
+        precious: Which ignored files are kept, too.
+        moment: When this is, for the commit's message.
+
+    Raises:
+        GitError: When something cannot be kept.
+    """
+    if not worktree.registered:
         raise GitError(
             f"{worktree.path} cannot be rescued: git's entry for it is gone",
             hint="copy what you need out of it by hand",
             details={"path": str(worktree.path)},
         )
-    if worktree.lock is not None and not worktree.lock.startswith(layout.LOCK_PREFIX):
-        raise GitError(f"{worktree.path} is locked by somebody else: {worktree.lock or 'no reason given'}")
-    if worktree.present and worktree.head is None and worktree.checked_out is None:
+    _require_ours(worktree)
+    if worktree.head is None and worktree.checked_out is None:
         raise GitError(
             f"{worktree.path} cannot be kept in a commit: its HEAD cannot be read, so nobody knows what it started from",
             details={"path": str(worktree.path)},
         )
-    with opened(repository) as repo, ExitStack() as closing, sheltered(repo) as shelter:
-        if not worktree.present:
-            index = read_index(worktree.admin_dir / "index")
-            kept = _Kept(_without_collisions(index_files(index), ()), [], {}, 0, 0)
-            commit = _without_tree(repo, repository, worktree, index, kept=kept, limit=max_file_bytes)
-            shelter.seal()
-            return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
+    with ExitStack() as closing:
         found = examined(repository, worktree, repo, stop, closing, precious=precious)
         _require_whole(found, unsaved_commits(repository, worktree))
         kept = _tree_files(repo, found, max_file_bytes, stop)
         others = [shown(path) for path in found.status.untracked.others]
-        commit = _write(
+        return _write(
             repo,
             repository,
             worktree,
@@ -88,19 +119,21 @@ def rescue_worktree(
             kept=kept,
             limit=max_file_bytes,
             left=others,
-            message=_message(found),
+            message=_message(found, moment),
         )
-        shelter.seal()
-        return make_ref(repo, repository, layout.RESCUE_PREFIX, name, commit)
 
 
-def _branch_alone(repository: Repository, name: str) -> str:
-    """Keep the commits of a branch whose worktree is gone altogether."""
+def _require_ours(worktree: Worktree) -> None:
+    if worktree.lock is not None and not worktree.lock.startswith(layout.LOCK_PREFIX):
+        raise GitError(f"{worktree.path} is locked by somebody else: {worktree.lock or 'no reason given'}")
+
+
+def _branch_alone(repository: Repository, name: str) -> ObjectID:
+    """Return the tip of a branch whose worktree is gone altogether."""
     tip = Refs(repository.common_dir).get(os.fsencode(layout.branch_ref(name)))
     if tip is None:
         raise GitError(f"there is no worktree {name!r} to rescue", details={"name": name})
-    with opened(repository) as repo:
-        return make_ref(repo, repository, layout.RESCUE_PREFIX, name, ObjectID(tip))
+    return ObjectID(tip)
 
 
 def _without_tree(
@@ -290,10 +323,10 @@ def _heads(repo: Repo, repository: Repository, worktree: Worktree) -> list[Objec
     return [ObjectID(sha) for sha in found if ObjectID(sha) in repo.object_store]
 
 
-def _message(found: Examined) -> str:
+def _message(found: Examined, moment: str) -> str:
     worktree, status = found.worktree, found.status
     lines = [
-        f"Everything in the worktree {worktree.name} when it was removed",
+        f"Everything in the worktree {worktree.name} {moment}",
         "",
         f"Branch: {worktree.checked_out or 'detached HEAD'}",
         f"Changed: {len(status.changed)}, staged: {len(status.staged)}, untracked: {len(status.untracked.files)}",

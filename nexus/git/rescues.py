@@ -23,6 +23,7 @@ from nexus.models.rescues import Rescue
 from nexus.models.workspace import Repository
 
 _RESCUE: Final = re.compile(rf"{layout.RESCUE_PREFIX}([a-z0-9-]+)/(\d{{8}}T\d{{6}}Z)(?:-(\d+))?", re.ASCII)
+_CHECKPOINT: Final = re.compile(rf"{layout.CHECKPOINT_PREFIX}([a-z0-9-]+)/([0-9a-f]{{12}})", re.ASCII)
 _DESTROYED: Final = re.compile(rf"{layout.DESTROYED_PREFIX}([a-z0-9-]+)/([0-9a-f]{{8}})", re.ASCII)
 
 
@@ -95,6 +96,21 @@ def list_destroyed_refs(repository: Repository) -> dict[str, str]:
     return {ref: sha for ref, sha in refs.items() if _DESTROYED.fullmatch(ref)}
 
 
+def checkpoint_ref(name: str, identifier: str) -> str:
+    """Return the ref that keeps the tree of a checkpoint.
+
+    Raises:
+        InvalidName: When the name is none.
+    """
+    return f"{layout.CHECKPOINT_PREFIX}{parse_name(name)}/{identifier}"
+
+
+def list_checkpoint_refs(repository: Repository) -> dict[str, str]:
+    """Return the refs of checkpoints with their commits, blocking."""
+    refs = {ref.decode("utf-8", "replace"): sha.decode() for ref, sha in Refs(repository.common_dir).commits().items()}
+    return {ref: sha for ref, sha in refs.items() if (match := _CHECKPOINT.fullmatch(ref)) and _is_name(match[1])}
+
+
 def keep_commit(repository: Repository, ref: str, commit: str) -> None:
     """Make ``ref`` lead to ``commit``, blocking; the same call may be made twice."""
     _require_ours(ref)
@@ -133,10 +149,10 @@ def drop_ref(repository: Repository, ref: str, expected: str) -> bool:
 
 
 def _require_ours(ref: str) -> None:
-    if not (_RESCUE.fullmatch(ref) or _DESTROYED.fullmatch(ref)):
-        raise GitError(f"{ref!r} is not a ref of a rescue or a destroyed workspace", details={"ref": ref})
+    if not any(kind.fullmatch(ref) for kind in (_RESCUE, _DESTROYED, _CHECKPOINT)):
+        raise GitError(f"{ref!r} is not a ref of a rescue, a checkpoint or a destroyed workspace", details={"ref": ref})
 
 
 def is_kept_ref(ref: str) -> bool:
     """Return whether this is the name of a ref that a workspace can be restored from."""
-    return bool(_RESCUE.fullmatch(ref) or _DESTROYED.fullmatch(ref) or is_kept_tree(ref))
+    return any(kind.fullmatch(ref) for kind in (_RESCUE, _DESTROYED, _CHECKPOINT)) or is_kept_tree(ref)

@@ -66,12 +66,17 @@ def put_state(admin: Path, files: Mapping[bytes, bytes]) -> None:
     """Write the state of an operation into git's new entry."""
     root = os.open(admin, beneath.FOLDER)
     try:
-        for path, content in files.items():
-            parent, _, name = path.rpartition(b"/")
-            with beneath.made_folder(root, parent) as at:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=at)
-                with os.fdopen(os.open(name, _NEW, 0o666, dir_fd=at), "wb") as file:
-                    file.write(content)
+        put_state_at(root, files)
     finally:
         os.close(root)
+
+
+def put_state_at(root: int, files: Mapping[bytes, bytes]) -> None:
+    """Write the state of an operation into git's entry, which is held open."""
+    for path, content in files.items():
+        parent, _, name = path.rpartition(b"/")
+        with beneath.made_folder(root, parent) as at:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=at)
+            with os.fdopen(os.open(name, _NEW, 0o666, dir_fd=at), "wb") as file:
+                file.write(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from dulwich.objects import Commit, ObjectID
@@ -34,7 +35,7 @@ _LINKED = (
 )
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What a restore writes."""
 
     tip: str
@@ -66,6 +67,7 @@ def restore_worktree(
     isolation: Isolation,
     stop: Stop,
     report: Report | None,
+    fork: bool = False,
 ) -> Made:
     """Make a worktree as it was kept, blocking. See :meth:`nexus.git.Worktrees.restore`."""
     if is_kept_tree(ref):
@@ -82,19 +84,30 @@ def restore_worktree(
             details={"branch": layout.branch_name(name), "tip": existing.decode(), "wanted": plan.tip},
         )
     notes = list(plan.notes)
-    if plan.content is not None and isolation == "clone":
+    content = plan.content
+    if content is not None and fork:
+        content = _of_a_fork(content, plan.tip, name, isolation)
+    elif content is not None and isolation == "clone":
         # A private clone borrows objects, and only what its branch leads to is safe from the main repository's gc.
         isolation = "worktree"
         notes.append(_LINKED)
     order = Order(name, plan.tip, reason, existing is not None, include, isolation)
-    made = create_worktree(repository, order, stop, report, plan.content)
+    made = create_worktree(repository, order, stop, report, content)
     notes = [*made.worktree.notes, *notes]
-    if plan.state is not None:
-        notes += _put_stashes_back(repository, plan.state)
+    if plan.state is not None and not fork:
+        notes += put_stashes_back(repository, plan.state)
     return made._replace(worktree=made.worktree.model_copy(update={"notes": tuple(notes)}))
 
 
-def _plan(repo: Repo, repository: Repository, name: str, ref: str) -> _Plan:
+def _of_a_fork(content: Content, tip: str, name: str, isolation: Isolation) -> Content:
+    """A private clone has no branch but its own, so its ``HEAD`` is that or a commit."""
+    ours = b"ref: " + os.fsencode(layout.branch_ref(name))
+    if isolation != "clone" or content.head == ours or not content.head.startswith(b"ref: "):
+        return content
+    return content._replace(head=tip.encode())
+
+
+def _plan(repo: Repo, repository: Repository, name: str, ref: str) -> Plan:
     refs = Refs(repository.common_dir)
     sha = refs.get(os.fsencode(ref)) if is_kept_ref(ref) else None
     if sha is None:
@@ -111,9 +124,29 @@ def _plan(repo: Repo, repository: Repository, name: str, ref: str) -> _Plan:
         ) from error
     if not isinstance(commit, Commit):
         raise GitError(f"{ref} leads to no commit", details={"ref": ref})
+    return plan_of(repo, repository, name, commit, ref)
+
+
+def plan_of(
+    repo: Repo, repository: Repository, name: str, commit: Commit, ref: str, *, own: Path | None = None
+) -> Plan:
+    """Return what a worktree gets from what was kept.
+
+    Args:
+        repo: The repository, opened.
+        repository: The repository.
+        name: The name of the worktree that gets it.
+        commit: The commit that everything was kept in.
+        ref: What leads to it, for errors.
+        own: Git's entry for the worktree, where there is one: what is checked out there is not in anybody's way.
+
+    Raises:
+        GitError: When it is damaged, or not safe to write.
+    """
+    refs = Refs(repository.common_dir)
     state = read_state(repo.object_store, commit)
     if state is None:
-        return _Plan(sha.decode(), None, None, ())
+        return Plan(commit.id.decode(), None, None, ())
     manifest = state.manifest
     tip = manifest.tip or manifest.head
     _require_descent(commit, ref, manifest.tip, manifest.head)
@@ -124,7 +157,7 @@ def _plan(repo: Repo, repository: Repository, name: str, ref: str) -> _Plan:
             details={"ref": ref},
         )
     old, new = os.fsencode(layout.branch_ref(manifest.name)), os.fsencode(layout.branch_ref(name))
-    head, notes = _head(repository, refs, state, old=old, new=new, tip=tip)
+    head, notes = _head(repository, refs, state, old=old, new=new, tip=tip, own=own)
     content = Content(
         files=flatten(repo.object_store, bytes.fromhex(commit.tree.decode())),
         verbatim=frozenset(map(unquoted, manifest.verbatim)),
@@ -133,7 +166,7 @@ def _plan(repo: Repo, repository: Repository, name: str, ref: str) -> _Plan:
         head=head,
         admin=_renamed(state.admin, old, new),
     )
-    return _Plan(tip, content, state, notes)
+    return Plan(tip, content, state, notes)
 
 
 def _require_descent(commit: Commit, ref: str, *named: str | None) -> None:
@@ -144,7 +177,7 @@ def _require_descent(commit: Commit, ref: str, *named: str | None) -> None:
 
 
 def _head(
-    repository: Repository, refs: Refs, state: State, *, old: bytes, new: bytes, tip: str
+    repository: Repository, refs: Refs, state: State, *, old: bytes, new: bytes, tip: str, own: Path | None
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the line for ``HEAD``: what was checked out, as far as it is still there and free."""
     head, ref = state.manifest.head, state.manifest.ref
@@ -156,7 +189,7 @@ def _head(
     if wanted.startswith(HEADS) and check_ref_format(Ref(wanted)):
         there = refs.get(wanted)
         same = there == (head.encode() if head else None)
-        if same and checked_out(repository.common_dir, ref) is None:
+        if same and checked_out(repository.common_dir, ref) in {None, own}:
             return b"ref: " + wanted, ()
     note = f"it was on {ref}, which has moved, is gone or is checked out elsewhere; HEAD is detached now"
     return (head or tip).encode(), (note,)
@@ -174,7 +207,7 @@ def _renamed(admin: Mapping[bytes, bytes], old: bytes, new: bytes) -> dict[bytes
     }
 
 
-def _put_stashes_back(repository: Repository, state: State) -> list[str]:
+def put_stashes_back(repository: Repository, state: State) -> list[str]:
     """Put back those stash entries that somebody dropped since."""
     common = repository.common_dir
     there = {sha for sha, _ in stashes_on(common, layout.branch_name(state.manifest.name))}

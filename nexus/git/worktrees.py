@@ -256,9 +256,10 @@ class Worktrees:
         isolation: Isolation = "worktree",
         include: Sequence[str] = (),
         include_max: int = DEFAULT_LIMIT,
+        fork: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Worktree:
-        """Make a worktree again from a rescue, or from the tip of a destroyed workspace's branch.
+        """Make a worktree again from a rescue or a checkpoint, or from the tip of a destroyed workspace's branch.
 
         Branch, files, index, an operation in progress and dropped stash entries are as they were; ignored files come along as for
         :meth:`create`, and none replaces a file that was kept. The ref stays.
@@ -271,6 +272,7 @@ class Worktrees:
                 same, and ``notes`` says so.
             include: As for :meth:`create`.
             include_max: As for :meth:`create`.
+            fork: Whether the workspace that it was kept of is still there: stash entries stay that one's, and ``isolation`` is kept.
             progress: Told how many files are written.
 
         Returns:
@@ -299,6 +301,7 @@ class Worktrees:
                 isolation=isolation,
                 stop=stop,
                 report=report,
+                fork=fork,
             )
 
         made = await in_thread(work, undo=lambda made: self._undo(name, made))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from anyio.abc import ByteStream
 
 from nexus.abc import ProgressCallback
+from nexus.abc.checkpoints import CheckpointAccess
 from nexus.abc.files import FileAccess
 from nexus.abc.git_access import GitAccess
 from nexus.abc.service import WorkspaceService
@@ -20,6 +21,7 @@ from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
 from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import Checkpoint, Failure, ForkOutcome, ForkRequest
 from nexus.models.display import Bundle, bundle, fields
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
@@ -76,6 +78,11 @@ class Workspace:
     def fs(self) -> FileAccess:
         """Its files."""
         return self._service.files(self._info)
+
+    @property
+    def checkpoints(self) -> CheckpointAccess:
+        """Its checkpoints: ``mark = await ws.checkpoints.create("before-refactor")``."""
+        return self._service.checkpoints(self._info)
 
     @property
     def git(self) -> GitAccess:
@@ -379,6 +386,38 @@ class Workspace:
         self._info = await self._service.retry_hooks(self.id, progress=progress)
         return self._info
 
+    async def fork(
+        self,
+        names: Sequence[str],
+        *,
+        at: str | Checkpoint | None = None,
+        start: bool = True,
+        progress: ProgressCallback | None = None,
+    ) -> tuple[Fork, ...]:
+        """Make workspaces from this one, many at once; this one is not touched.
+
+        Each gets the branch ``nexus/<name>`` where this one's was, its tree with everything that is not committed, a copy of its
+        files and volumes where the backend keeps those, and ports and a network of its own.
+
+        Args:
+            names: What they are called.
+            at: The checkpoint to start from; as it is now when absent.
+            start: Whether they run when the call returns.
+            progress: Told how it moves on.
+
+        Returns:
+            One value for each name, in their order: a workspace, or why there is none.
+
+        Raises:
+            CheckpointNotFound, InvalidArgument: When the checkpoint is not there, or a name is there twice.
+
+        Cancellation: what is being made is undone; forks that were done stay.
+        """
+        mark = at.id if isinstance(at, Checkpoint) else at
+        request = ForkRequest(workspace=self.id, names=tuple(names), at=mark, start=start)
+        outcomes = await self._service.fork(request, progress=progress)
+        return tuple(Fork(self._service, outcome) for outcome in outcomes)
+
     async def switch(self) -> SwitchOutcome:
         """Make it the current workspace."""
         return await self._service.switch(self.id)
@@ -418,6 +457,32 @@ class Workspace:
             **{f"port {mapping.name}": mapping.url or str(mapping.host_port) for mapping in info.ports},
         }
         return bundle(repr(self), fields(self.name, rows))
+
+
+class Fork:
+    """One of the workspaces that :meth:`Workspace.fork` was asked for: a handle, or why there is none."""
+
+    def __init__(self, service: WorkspaceService, outcome: ForkOutcome) -> None:
+        self.outcome: ForkOutcome = outcome
+        self._workspace = Workspace(service, outcome.info) if outcome.info is not None else None
+
+    @property
+    def name(self) -> str:
+        """The name that was asked for."""
+        return self.outcome.name
+
+    @property
+    def workspace(self) -> Workspace | None:
+        """The workspace; ``None`` when there is none."""
+        return self._workspace
+
+    @property
+    def error(self) -> Failure | None:
+        """What went wrong; ``None`` when nothing did."""
+        return self.outcome.error
+
+    def __repr__(self) -> str:
+        return f"<Fork {self.name} {'made' if self.error is None else self.error.code}>"
 
 
 async def leave(workspace: Workspace, on_exit: OnExit) -> None:

@@ -28,6 +28,9 @@ TerminalId = NewType("TerminalId", str)
 NodeId = NewType("NodeId", str)
 """This machine and user, as the node registry knows them; it labels what we make outside."""
 
+CheckpointId = NewType("CheckpointId", str)
+"""One checkpoint of a workspace: twelve random hexadecimal digits."""
+
 WorkspaceName = NewType("WorkspaceName", str)
 """A validated workspace name."""
 
@@ -84,6 +87,11 @@ def new_workspace_id() -> WorkspaceId:
 def new_exec_id() -> ExecId:
     """Return a fresh random id with the prefix ``ex_``."""
     return ExecId(f"ex_{uuid.uuid4().hex[:16]}")
+
+
+def new_checkpoint_id() -> CheckpointId:
+    """Return a fresh random id."""
+    return CheckpointId(uuid.uuid4().hex[:12])
 
 
 def new_terminal_id() -> TerminalId:

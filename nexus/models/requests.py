@@ -23,6 +23,8 @@ class CreateRequest(Model):
     """Use the branch ``nexus/<name>`` when it is there already; otherwise that is an error."""
     restore: str | None = None
     """Ref under ``refs/nexus/rescue/`` or ``refs/nexus/destroyed/`` that branch and tree are made from, instead of a start point."""
+    fork: str | None = None
+    """The checkpoint that ``restore`` belongs to, ``<workspace>/<id>``, when it is to be made from that as a whole."""
     settings: Mapping[str, JsonValue] = {}
     """Settings for this workspace alone, by dotted key, as with ``--set``: ``{"defaults.image": "python:3.12"}``."""
     labels: Mapping[str, str] = {}
@@ -85,7 +87,7 @@ class SwitchOutcome(Model):
 class GcAction(Model):
     """One thing that ``gc`` removed, or would remove on a dry run, or kept and why."""
 
-    kind: Literal["expired", "orphan", "journal", "lease", "claim", "trash"]
+    kind: Literal["expired", "orphan", "journal", "lease", "claim", "trash", "checkpoint"]
     name: str
     action: Literal["removed", "would-remove", "kept", "finished", "undone"]
     reason: str

@@ -2,6 +2,7 @@
 
 - :class:`FileStateStore` keeps the records of one repository, each file replaced whole or not at all.
 - :class:`DestroyedStore` remembers what was destroyed, so that it can be listed and restored.
+- :class:`CheckpointStore` knows the checkpoints of workspaces that are there.
 - :class:`HoldStore` keeps what somebody holds a workspace awake for.
 - :class:`TerminalStore` keeps what terminals showed, so that they can be opened again.
 - :class:`Journal` holds what is about to be done, so that the next process can finish or undo what a crash cut short.
@@ -13,6 +14,7 @@
 from __future__ import annotations
 
 from nexus.state.approvals import ApprovalStore
+from nexus.state.checkpoints import CheckpointStore
 from nexus.state.destroyed import DestroyedStore
 from nexus.state.holds import HoldStore
 from nexus.state.hook_logs import HookLog, HookLogs
@@ -29,6 +31,7 @@ from nexus.state.terminals import SavedTerminal, TerminalStore
 __all__ = [
     "MIGRATIONS",
     "ApprovalStore",
+    "CheckpointStore",
     "Claim",
     "Decision",
     "DestroyedStore",

@@ -17,7 +17,7 @@ import anyio
 from nexus.abc import Clock, Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
 from nexus.errors import NexusError, RecordDamaged, StateError, WorkspaceNotFound
-from nexus.git import Worktree, Worktrees, container_mounts, protected
+from nexus.git import TreeCheckpoints, Worktree, Worktrees, container_mounts, protected
 from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
 from nexus.models.ids import ExecId, NodeId, WorkspaceId
@@ -29,6 +29,7 @@ from nexus.providers.registry import ProviderRegistry
 from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
 from nexus.state import (
     ApprovalStore,
+    CheckpointStore,
     DestroyedStore,
     FileStateStore,
     HoldStore,
@@ -83,11 +84,13 @@ class Context:
         self.secrets = SecretResolver(environment, SecretStore(environment=environment, ask=self.ask_passphrase))
         self.store = FileStateStore(self.home)
         self.destroyed = DestroyedStore(self.home)
+        self.checkpoints = CheckpointStore(self.home)
         self.holds = HoldStore(self.home)
         self.journal = Journal(self.home)
         self.approvals = ApprovalStore(self.settings.state_dir)
         self.hook_logs = HookLogs(self.home)
         self.worktrees = Worktrees(self.repository, precious=self.settings.precious)
+        self.trees = TreeCheckpoints(self.repository, precious=self.settings.precious)
         self.trash = TrashCollector(self.repository)
         self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
         self._open: dict[str, Provider] = {}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, SupportsMakingAhead
-from nexus.config import Settings, SshAccess
+from nexus.abc import Instance, ProgressCallback, SupportsCheckpoints, SupportsMakingAhead
+from nexus.config import ConfigStack, Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
     BranchInUse,
+    CheckpointNotFound,
     CleanupError,
     GitError,
     HookFailed,
@@ -22,6 +24,7 @@ from nexus.errors import (
     WorkspaceNotFound,
 )
 from nexus.git import Fill, GitIdentity, Worktree, read_identity
+from nexus.models.checkpoints import CheckpointEntry
 from nexus.models.events import StatusChanged
 from nexus.models.instances import Capability
 from nexus.models.requests import CreateRequest
@@ -33,6 +36,7 @@ from nexus.workspace.at_once import both
 from nexus.workspace.bringup import bring_up
 from nexus.workspace.context import Context
 from nexus.workspace.environment import refuse_own_secrets
+from nexus.workspace.forked_records import forked, renamed_volumes, requests_of
 from nexus.workspace.hook_plan import admit, remembered
 from nexus.workspace.keeping_work import keep_work, tree_to_keep
 from nexus.workspace.lifecycle import Event, after
@@ -50,6 +54,9 @@ _log = logging.getLogger(__name__)
 
 NOTES = "dev.nexus.notes"
 """Annotation that keeps what creation has to say about the tree: what came along, what was left as it is. One line each."""
+
+FORKED = "forked"
+"""Key of a record's ``config``: the checkpoint that it was made from."""
 
 UNDO_TIMEOUT = 60.0
 """Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
@@ -128,6 +135,8 @@ class Creation:
 
     async def _lease(self, request: CreateRequest) -> None:
         requests = port_requests(self._settings(request))
+        if request.fork is not None:
+            requests = requests_of((await fork_of(self._context, request.fork)).record.port_mappings)
         mappings = await self._context.allocator.allocate(
             self.record.id,
             key=f"{self.record.repository.root}:{self.record.name}",
@@ -171,6 +180,7 @@ class Creation:
                 isolation=record.isolation,
                 include=settings.worktree_include,
                 include_max=settings.worktree_include_max,
+                fork=request.fork is not None,
                 progress=self._report,
             )
         return await worktrees.create(
@@ -186,6 +196,8 @@ class Creation:
         )
 
     async def _prepare(self, request: CreateRequest) -> None:
+        if request.fork is not None and (await fork_of(self._context, request.fork)).place is not None:
+            return  # what it is made from is here
         provider = await self._context.provider(self.record.backend)
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
         spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
@@ -205,7 +217,7 @@ class Creation:
         """Have the image ready, and begin with the place while its tree is still being made: with what does not need that."""
         await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
         provider = await self._context.provider(self.record.backend)
-        if isinstance(provider, SupportsMakingAhead):
+        if request.fork is None and isinstance(provider, SupportsMakingAhead):
             async with self._writing:
                 await self.journal.doing(CreateStep.INSTANCE)
             await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
@@ -219,7 +231,12 @@ class Creation:
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
         spec = prebuilt.beginning(self.record, self._context.specification(self.record))
         self._report("create", f"making the {self.record.backend} instance")
-        instance = await provider.create(spec, progress=self._report)
+        place = None if request.fork is None else (await fork_of(self._context, request.fork)).place
+        if place is not None and isinstance(provider, SupportsCheckpoints):
+            names = renamed_volumes(place, self.record.id)
+            instance = await provider.make_from(spec, place, names, progress=self._report)
+        else:
+            instance = await provider.create(spec, progress=self._report)
         self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})
 
     async def start(self) -> None:
@@ -268,6 +285,35 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     await refill(context)
     stack = context.stack.with_flags(request.settings) if request.settings else context.stack
     refuse_own_secrets(context, stack.settings)
+    record, base = await (_new if request.fork is None else _forked)(context, request, stack)
+    there = await branch_tip(context, record)
+    if there is not None:
+        _refuse_branch(request, record, same=there == base)
+        record = record.model_copy(update={"branch_created": False})
+    asked = request.fork is None
+    if asked:
+        record = remembered(record, request, stack)
+    if request.start:
+        # What a fork runs was approved for the workspace that it is forked from, or is not.
+        await admit(context, record, new=asked)
+        await service_trust.check(context, record, new=asked)
+    if asked:
+        await references.remember(context, record)
+    journal = await context.journal.begin(
+        operation=Operation.CREATE,
+        workspace=record.id,
+        name=record.name,
+        plan=create_steps(start=request.start),
+        facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
+    )
+    report = context.reporter(record, progress)
+    if stack.adopted is not None:
+        report("settings", stack.adopted.summary)
+    return Creation(context, record, journal, report)
+
+
+async def _new(context: Context, request: CreateRequest, stack: ConfigStack) -> tuple[WorkspaceRecord, str]:
+    """Return the record of a workspace as it is configured, and the commit that it starts from."""
     await context.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
     worktrees = context.worktrees
     base, identity = await both(
@@ -290,26 +336,35 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
     ).model_copy(update={"node": context.node})
     if record.services:
         services_life.refuse(record, await context.probe(record.backend))
-    there = await branch_tip(context, record)
-    if there is not None:
-        _refuse_branch(request, record, same=there == base)
-        record = record.model_copy(update={"branch_created": False})
-    record = remembered(record, request, stack)
-    if request.start:
-        await admit(context, record, new=True)
-        await service_trust.check(context, record, new=True)
-    await references.remember(context, record)
-    journal = await context.journal.begin(
-        operation=Operation.CREATE,
-        workspace=record.id,
-        name=record.name,
-        plan=create_steps(start=request.start),
-        facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
+    return record, base
+
+
+async def _forked(context: Context, request: CreateRequest, stack: ConfigStack) -> tuple[WorkspaceRecord, str]:
+    """Return the record of a workspace as another one was, under a name of its own, and the commit that it starts from."""
+    del stack
+    entry = await fork_of(context, request.fork or "")
+    base = await context.worktrees.restorable_tip(entry.checkpoint.ref)
+    branch, tree = context.worktrees.branch(request.name), context.worktrees.path(request.name)
+    record = forked(entry.record, request, branch=branch, base_commit=base, worktree=tree)
+    await references.inherit(context, record, entry.record)
+    origin = {**record.config, FORKED: str(entry.checkpoint.id)}
+    return record.model_copy(update={"node": context.node, "config": origin}), base
+
+
+async def fork_of(context: Context, fork: str) -> CheckpointEntry:
+    """Return the checkpoint that a workspace is to be made from.
+
+    Raises:
+        CheckpointNotFound: When it is gone.
+    """
+    workspace, _, identifier = fork.partition("/")
+    for entry in await context.checkpoints.load(workspace):
+        if entry.checkpoint.id == identifier:
+            return entry
+    raise CheckpointNotFound(
+        f"the checkpoint {identifier} of workspace {workspace!r} is gone",
+        details={"workspace": workspace, "checkpoint": identifier},
     )
-    report = context.reporter(record, progress)
-    if stack.adopted is not None:
-        report("settings", stack.adopted.summary)
-    return Creation(context, record, journal, report)
 
 
 async def told_identity(context: Context, backend: str, *, told: bool) -> GitIdentity | None:
@@ -372,12 +427,26 @@ async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished:
     """Remove the tree and the branch that was made for it; whatever somebody wrote there meanwhile is kept under a rescue ref."""
     async with context.repository_lock(f"undoing workspace {record.name}"):
         aside = None
-        if finished and not (await context.worktrees.report(record.name)).clean:
+        if finished and not await _holds_nothing_new(context, record):
             aside = tree_to_keep(await keep_work(context, record))
         if not finished:
             await context.worktrees.drop_stale_lock(record.name)
         tip = record.base_commit if record.branch_created else None
         await context.worktrees.remove(record.name, expected_tip=tip, delete_branch=record.branch_created, aside=aside)
+
+
+async def _holds_nothing_new(context: Context, record: WorkspaceRecord) -> bool:
+    """Whether a tree that was made just now can go: it is clean, or holds what a checkpoint holds as well."""
+    if (await context.worktrees.report(record.name)).clean:
+        return True
+    identifier = record.config.get(FORKED)
+    entries = [each for each in await context.checkpoints.load_all() if each.checkpoint.id == identifier]
+    if not entries or await branch_tip(context, record) != record.base_commit:
+        return False
+    with suppress(GitError):
+        now = await context.trees.look(record.name)
+        return await context.trees.differences(entries[0].checkpoint.commit, now) == ()
+    return False
 
 
 async def branch_tip(context: Context, record: WorkspaceRecord) -> str | None:

@@ -15,7 +15,7 @@ from nexus.models.events import StatusChanged
 from nexus.models.requests import DestroyOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import references
+from nexus.workspace import kept_checkpoints, references
 from nexus.workspace.bringup import bring_down
 from nexus.workspace.context import Context
 from nexus.workspace.creation import branch_tip
@@ -116,6 +116,7 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
         kept = await _remove_instance(context, record, keep_volumes=bool(facts.get("keep_volumes")))
         await journal.done(DestroyStep.INSTANCE, {"kept_volumes": list(kept)})
         outcome = outcome.model_copy(update={"kept_volumes": kept})
+    await step(DestroyStep.CHECKPOINTS, lambda: kept_checkpoints.end_all(context, record))
     if DestroyStep.REMEMBER not in done:
         await journal.doing(DestroyStep.REMEMBER)
         entry = await remember(context, record, tip=tip, rescued=outcome.rescued)

@@ -19,6 +19,7 @@ from nexus.config import ConfigStack
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.explained import SettingExplained
@@ -45,6 +46,7 @@ from nexus.workspace import (
     creation,
     destruction,
     doctor,
+    forking,
     holding,
     hooks,
     listening,
@@ -61,6 +63,7 @@ from nexus.workspace import (
     syncing,
     watching,
 )
+from nexus.workspace.checkpoint_access import Checkpoints
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.explaining import explained
@@ -305,6 +308,18 @@ class WorkspaceManager(Workspaces):
     @override
     async def stats(self, name: str) -> ResourceStats:
         return await measuring.stats(self._open, await self._open.record(name))
+
+    @override
+    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+        context = self._open
+        parent = await context.record(request.workspace)
+        names = {parent.name, *forking.valid_names(request)}
+        async with recovery.holding(context, *names, purpose=f"forking workspace {parent.name}"):
+            return await forking.fork(context, await context.record(parent.id), request, progress)
+
+    @override
+    def checkpoints(self, info: WorkspaceInfo) -> Checkpoints:
+        return Checkpoints(self._open, info.id)
 
     @override
     def files(self, info: WorkspaceInfo) -> FileAccess:

@@ -4,20 +4,25 @@ Creation runs forward and, when it fails or is found half done, is either finish
 runs forward: every step of it may be taken twice. What an operation that only changes whether something runs leaves when it is
 cut short is decided here too:
 
-========  ====================================================================================================================
-start     Everything was up: it runs. Otherwise what came up is taken down again: it is stopped, and may be started.
-stop      It is carried on: it is stopped.
-pause     It is carried on: it is paused, or what its provider sees when it does not run any more.
-resume    It is carried on: it runs, or what its provider sees.
-switch    Where waking the target was quick, or was done, it is carried on to the end. Otherwise the target is taken down, and
-          the workspace one came from is as it was. Never both asleep, never both awake.
-sync      The branch was moved: the index follows. It was not: the files are as before. What was changed since stays.
-prune     What was being removed is removed by the next prune; it stays listed until then.
-========  ====================================================================================================================
+===================  ===========================================================================================================
+start                Everything was up: it runs. Otherwise what came up is taken down again: it is stopped, and may be started.
+stop                 It is carried on: it is stopped.
+pause                It is carried on: it is paused, or what its provider sees when it does not run any more.
+resume               It is carried on: it runs, or what its provider sees.
+switch               Where waking the target was quick, or was done, it is carried on to the end. Otherwise the target is taken
+                     down, and the workspace one came from is as it was. Never both asleep, never both awake.
+sync                 The branch was moved: the index follows. It was not: the files are as before. What was changed since stays.
+prune                What was being removed is removed by the next prune; it stays listed until then.
+checkpoint           It was noted: it is there. Otherwise what was kept by then is removed. A workspace that ran goes on.
+restore-checkpoint   What the workspace was before is kept: it is carried on. Not kept yet: the workspace is as it was.
+delete-checkpoint    It is carried on.
+fork                 Each fork is a creation of its own. What was kept for the forks alone is removed.
+===================  ===========================================================================================================
 
-The journals of ``start``, ``stop``, ``pause``, ``resume``, ``switch`` and ``prune`` are not flushed to the disk. A power cut ends
-whatever ran or was paused, so there is nothing left for them to say; a killed process does not lose what it wrote. That makes them
-cheap enough for a switch.
+The journals of ``checkpoint``, ``delete-checkpoint``, ``fork``, ``start``, ``stop``, ``pause``, ``resume``, ``switch`` and ``prune`` are
+not flushed to the disk. A power cut ends whatever ran or was paused, so there is nothing left for them to say (what was kept for a
+checkpoint that is not noted is found by its labels); a killed process does not lose what it wrote. That makes them cheap enough for
+a switch.
 """
 
 from __future__ import annotations
@@ -58,6 +63,8 @@ class DestroyStep(StrEnum):
     RESCUE = "rescue"
     """Look for unsaved work a last time; refuse, or with force keep it under a rescue ref."""
     INSTANCE = "instance"
+    CHECKPOINTS = "checkpoints"
+    """Remove what was kept for its checkpoints; work that is in them alone becomes a rescue."""
     REMEMBER = "remember"
     """Keep the branch's tip under a ref, and note how to bring the workspace back."""
     WORKTREE = "worktree"
@@ -84,6 +91,20 @@ class SyncStep(StrEnum):
     """From which commit the tree goes to which: said before a file of it is touched."""
 
 
+class RewindStep(StrEnum):
+    """The steps of restoring a checkpoint, in order; each may be taken twice."""
+
+    STOP = "stop"
+    """End its processes, so that nothing changes any more."""
+    KEEP = "keep"
+    """Keep what it is now in a checkpoint: from here on it is carried on."""
+    TREE = "tree"
+    PLACE = "place"
+    """Make its place from what was kept of it, with its configuration."""
+    UP = "up"
+    """Have it running, when it ran before."""
+
+
 class Operation(StrEnum):
     """What a journal can be about."""
 
@@ -96,12 +117,27 @@ class Operation(StrEnum):
     SWITCH = "switch"
     SYNC = "sync"
     PRUNE = "prune"
+    CHECKPOINT = "checkpoint"
+    RESTORE_CHECKPOINT = "restore-checkpoint"
+    DELETE_CHECKPOINT = "delete-checkpoint"
+    FORK = "fork"
 
 
 VITAL: Final = frozenset({Operation.CREATE, Operation.DESTROY})
 """What has to be settled before anything else is done with a workspace. The rest must never be in the way of a destroy."""
 
-GIT_WORK: Final = frozenset({Operation.CREATE, Operation.DESTROY, Operation.SYNC, Operation.PRUNE})
+GIT_WORK: Final = frozenset(
+    {
+        Operation.CREATE,
+        Operation.DESTROY,
+        Operation.SYNC,
+        Operation.PRUNE,
+        Operation.CHECKPOINT,
+        Operation.RESTORE_CHECKPOINT,
+        Operation.DELETE_CHECKPOINT,
+        Operation.FORK,
+    }
+)
 """What takes locks of git's, which a killed process leaves behind."""
 
 WITH: Final = "with"
@@ -163,6 +199,11 @@ def start_verdict(started: Sequence[str], finished: Sequence[str]) -> Literal["k
     if StartStep.UP in started:
         return "down"
     return "place" if StartStep.PLACE in started and StartStep.PLACE not in finished else "keep"
+
+
+def rewind_verdict(started: Sequence[str], finished: Sequence[str]) -> Literal["finish", "leave"]:
+    """Say what recovery does with the restore of a checkpoint that was cut short: carry it on, or leave the workspace as it was."""
+    return "finish" if RewindStep.KEEP in finished or RewindStep.TREE in started else "leave"
 
 
 def switch_verdict(how: str, finished: Sequence[str]) -> Literal["finish", "undo"]:

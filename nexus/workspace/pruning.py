@@ -16,7 +16,7 @@ from nexus.git import Trash, list_trash
 from nexus.models.ids import WorkspaceId
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.units import format_duration, format_size
-from nexus.workspace import kept_volumes, prebuild_pruning
+from nexus.workspace import kept_checkpoints, kept_volumes, prebuild_pruning
 from nexus.workspace.context import Context
 from nexus.workspace.kept_volumes import Kept
 from nexus.workspace.plan import Operation
@@ -82,6 +82,7 @@ async def prune(
         await _carry_out(context, verdict, dry_run=dry_run)
         for verdict in decide(candidates, now=datetime.now(UTC), older_than=older_than, max_disk=max_disk)
     ]
+    actions += await kept_checkpoints.prune(context, dry_run=dry_run, older_than=older_than)
     return (
         *actions,
         *await _strays(context, entries),

@@ -13,7 +13,7 @@ from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
-from nexus.workspace import creation, destruction, switching, syncing
+from nexus.workspace import checkpointing, creation, destruction, forking, rewinding, switching, syncing
 from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
 from nexus.workspace.settling import settle_run
@@ -88,6 +88,8 @@ async def _given_up(context: Context, entry: JournalEntry) -> bool:
 
 async def _try_to_settle(context: Context, entry: JournalEntry) -> None:
     """Settle a journal. Only a creation or destruction that cannot be settled keeps others from going on."""
+    if not await anyio.Path(entry.path).exists():
+        return  # it was settled as a part of another one
     if entry.operation in VITAL:
         await _settle(context, entry)
         return
@@ -146,6 +148,14 @@ async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", 
             await _whole(context, entry, switching.settle)
         case Operation.SYNC:
             await _whole(context, entry, syncing.settle)
+        case Operation.CHECKPOINT:
+            await _whole(context, entry, checkpointing.settle)
+        case Operation.DELETE_CHECKPOINT:
+            await _whole(context, entry, checkpointing.settle_deletion)
+        case Operation.RESTORE_CHECKPOINT:
+            await _whole(context, entry, rewinding.settle)
+        case Operation.FORK:
+            await _whole(context, entry, forking.settle)
         case Operation.PRUNE:
             await context.journal.discard(entry)
         case _:

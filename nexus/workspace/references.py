@@ -60,6 +60,24 @@ async def remember(context: Context, record: WorkspaceRecord) -> None:
         await context.approvals.approve(context.repository.root, items)
 
 
+async def inherit(context: Context, record: WorkspaceRecord, parent: WorkspaceRecord) -> None:
+    """Remember for a fork what was remembered of the workspace that it is made from, and nothing that was not.
+
+    Raises:
+        StateError: When it cannot be read or stored.
+    """
+    pairs = [
+        (_item(record.id, record.name, path, value), _item(parent.id, parent.name, path, value))
+        for key, value, service in _references(record)
+        if not _said(context.stack.settings, key, value, service) and (path := _path(key, service))
+    ]
+    refused = await context.approvals.unapproved(context.repository.root, [theirs for _, theirs in pairs])
+    unknown = {item.digest for item in refused}
+    items = [ours for ours, theirs in pairs if theirs.digest not in unknown]
+    if items:
+        await context.approvals.approve(context.repository.root, items)
+
+
 async def forget(context: Context, record: WorkspaceRecord) -> None:
     """Forget what was remembered of a workspace that is destroyed.
 

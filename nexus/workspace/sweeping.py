@@ -12,7 +12,7 @@ from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY
 from nexus.models.requests import GcAction
 from nexus.models.workspace import WorkspaceRecord
-from nexus.workspace import destruction, prebuilding
+from nexus.workspace import destruction, kept_checkpoints, prebuilding
 from nexus.workspace.context import Context
 from nexus.workspace.observing import LIST_TIMEOUT
 from nexus.workspace.prebuild_result import is_being_made
@@ -32,6 +32,7 @@ async def sweep(context: Context, *, dry_run: bool = False, without: Collection[
     kept = await _holding_work(context)
     actions += [action async for action in _claims(context, dry_run, kept)]
     actions += [action async for action in _instances(context, dry_run, kept, without)]
+    actions += [action async for action in kept_checkpoints.sweep(context, dry_run=dry_run, without=without)]
     for part in (_worktrees, _leases, _prebuilds, _expired, _trash):
         actions += [action async for action in part(context, dry_run)]
     return tuple(actions)

@@ -117,10 +117,11 @@ _EVERYWHERE = frozenset(
     }
 )
 _CLAIMS: Mapping[str, frozenset[Capability]] = {
-    "mock": _EVERYWHERE,
+    "mock": _EVERYWHERE | {Capability.CHECKPOINTS},
     "local": _EVERYWHERE | {Capability.SERVICES, Capability.KEEPING},
     "docker": _EVERYWHERE
     | {
+        Capability.CHECKPOINTS,
         Capability.EXEC_USER,
         Capability.ISOLATION,
         Capability.PORTS,

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     "quickstart": ["branch   nexus/quickstart - status 3", "notes    found it", "left     []"],
     "parallel": ["best attempt-a with 3", "refs/nexus/rescue/attempt-b/"],
+    "best_of_n": ["before 1 of 3 checks pass", "try-2 3 of 3 checks pass", "after try-2 3 of 3", "changed discount.sh"],
     "streaming": ["stdout@0: out", "stderr@0: err", "status 4", "line: one", "line: two", "ended"],
 }
 

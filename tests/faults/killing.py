@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nexus
+from nexus.abc import SupportsCheckpoints
 from nexus.models.findings import Finding
 from nexus.models.instances import LABEL_REPOSITORY
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
@@ -164,6 +165,12 @@ async def look_around(bench: Bench, nx: nexus.WorkspaceManager, *, may_miss: boo
     trees = {tree.name for tree in await context.worktrees.list()}
     assert trees == {entry.name for entry in infos}
     assert strays(bench.repository) == []
+    entries = await context.checkpoints.load_all()
+    assert {entry.checkpoint.workspace for entry in entries} <= ids
+    assert await context.trees.refs() == {entry.checkpoint.ref: entry.checkpoint.commit for entry in entries}
+    if isinstance(provider, SupportsCheckpoints):
+        kept = await provider.kept_places({LABEL_REPOSITORY: str(bench.repository)})
+        assert set(kept) == {entry.checkpoint.id for entry in entries if entry.place is not None}
     return infos
 
 

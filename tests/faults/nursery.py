@@ -50,8 +50,23 @@ async def carry_out(order: dict[str, object]) -> None:
                 await nx.switch(name)
             case "sync":
                 await nx.sync(name)
-            case unknown:
-                raise AssertionError(unknown)
+            case other:
+                await with_checkpoints(await nx.attach(name), str(other))
+
+
+async def with_checkpoints(ws: nexus.Workspace, operation: str) -> None:
+    match operation:
+        case "checkpoint":
+            await ws.checkpoints.create("mark")
+        case "restore-checkpoint":
+            await ws.checkpoints.restore("mark")
+        case "delete-checkpoint":
+            await ws.checkpoints.delete("mark")
+        case "fork":
+            made = await ws.fork(["twin-a", "twin-b"])
+            assert [each.error for each in made] == [None, None], made
+        case unknown:
+            raise AssertionError(unknown)
 
 
 def live(order: dict[str, object], log: int) -> None:

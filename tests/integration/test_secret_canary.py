@@ -217,6 +217,7 @@ def look_at_engine(engine: RawEngine, canary: Canary, repository: Path, since: f
         image["Id"]
         for image in engine.get("/images/json?all=1")
         if (image.get("Labels") or {}).get("dev.nexus.state") in numbers
+        or (image.get("Labels") or {}).get(LABEL_REPOSITORY) == str(repository)
     ]
     for image in states:
         canary.look("inspect image", json.dumps(engine.get(f"/images/{image}/json")))
@@ -288,13 +289,18 @@ async def test_the_canary_is_inside_and_nowhere_else(
             await change_port(ws)
             await inside(ws, canary, files=docker)
             await served(ws, canary)
+            mark = await ws.checkpoints.create("with the canary inside")
+            (fork,) = await ws.fork(["b"], at=mark)
+            assert fork.workspace is not None
+            await inside(fork.workspace, canary, files=docker)
+            canary.look("checkpoint", f"{mark!r} {mark.model_dump_json()} {await ws.checkpoints.diff(mark)}")
             canary.look("log", b"".join([chunk async for chunk in nx.logs("a")]))
             canary.look("views", f"{ws!r} {nx.config!r} {nx.config.to_json()} {nx.config.settings!r} {await nx.list()}")
             canary.look_below(*places)
             if engine is not None:
                 async with ws.spawn("sleep", "1000"):
                     states, execs = look_at_engine(engine, canary, repository, since)
-                assert states == 1
+                assert states == 2  # what it was made again from, and the checkpoint that its fork was made from
                 assert execs >= 1
             for words in (
                 *(
@@ -312,6 +318,7 @@ async def test_the_canary_is_inside_and_nowhere_else(
             ):
                 boulder(canary, bench, *words)
         assert boulder(canary, bench, "ws", "destroy", "a", "--force") == 0
+        assert boulder(canary, bench, "ws", "destroy", "b", "--force") == 0
     canary.look_below(*places)
     every = ["git", "cat-file", "--batch", "--batch-all-objects", "--unordered"]
     canary.look("objects of git", subprocess.run(every, cwd=repository, check=True, capture_output=True).stdout)

@@ -80,3 +80,24 @@ async def test_what_the_call_said_is_remembered_until_the_workspace_is_gone(repo
         await nx.destroy("b")
         await nx.destroy("a")
         assert await nx._open.approvals.approvals() == ()
+
+
+async def test_a_fork_reads_what_its_parent_was_given_and_nothing_that_was_planted(
+    repository: Path, home: Path
+) -> None:
+    async with manager(repository, home) as nx:
+        ws = await nx.create("a", settings={"env.GIVEN": "env:OTHER"})
+        mark = await ws.checkpoints.create()
+        (fork,) = await ws.fork(["b"], at=mark)
+        assert fork.workspace is not None
+        assert (await fork.workspace.exec("sh", "-c", "echo $GIVEN", check=True)).stdout == "shown-42\n"
+        file = repository / ".nexus" / "state" / "checkpoints" / "a" / f"{mark.id}.json"
+        note = json.loads(file.read_text())
+        note["record"]["env_vars"] = {"GIVEN": "env:OTHER", "PLANTED": "env:TOKEN"}
+        file.write_text(json.dumps(note))
+        (other,) = await ws.fork(["c"], at=mark)
+        assert other.workspace is not None
+        with pytest.raises(SecretRefused, match="PLANTED=env:TOKEN"):
+            await other.workspace.exec("true")
+        for name in ("a", "b", "c"):
+            await nx.destroy(name)

@@ -54,6 +54,7 @@ class EngineInfo(Answer):
     security_options: tuple[str, ...] | None = None
     cgroup_version: str = "1"
     operating_system: str = ""
+    experimental_build: bool = False
     driver_status: tuple[tuple[str, ...], ...] | None = None
 
     @property

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import (
+    LABEL_CHECKPOINT,
     LABEL_NAME,
     LABEL_WORKSPACE,
     InstanceDescription,
@@ -25,6 +26,13 @@ LABEL_PORTS: Final = "dev.nexus.docker.ports"
 """Label that keeps the names of the published ports, which the engine has no place for."""
 LABEL_SHELL: Final = "dev.nexus.docker.shell"
 """Label with ``none`` for an image without ``/bin/sh``."""
+
+LABEL_COPYING: Final = "dev.nexus.docker.copying"
+"""On containers that only mount a volume for copying; the checkpoint's id. They are never started and belong to no workspace."""
+LABEL_BASE: Final = "dev.nexus.docker.base"
+"""On images that hold a container's files: the id of the image that it was made from at first."""
+LABEL_TARGET: Final = "dev.nexus.docker.target"
+"""On volumes that a service's image asked for, and that were copied: where it mounts them."""
 
 LABEL_STATE: Final = "dev.nexus.state"
 """On images that hold one workspace's files and go with it; its id."""
@@ -131,7 +139,8 @@ def described(container: Container, image: Image | None, added: Collection[str] 
 
     Nothing where that cannot be told: its image is gone, or holds the container's own files and variables since its ports changed.
     """
-    if image is None or image.config is None or LABEL_STATE in (image.config.labels or {}):
+    labels = (image.config.labels if image is not None and image.config is not None else None) or {}
+    if image is None or image.config is None or labels.keys() & {LABEL_STATE, LABEL_CHECKPOINT}:
         return InstanceDescription()
     inherited = {*(image.config.env or ()), *added}
     own = [entry.partition("=") for entry in container.config.env or () if entry not in inherited]

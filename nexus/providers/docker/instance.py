@@ -32,7 +32,16 @@ from nexus.providers.docker.client import Engine, parse
 from nexus.providers.docker.container_config import HOME, limits_of
 from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
-from nexus.providers.docker.facts import LABEL_SHELL, Container, HostConfig, Image, Listed, described, status_of
+from nexus.providers.docker.facts import (
+    LABEL_COPYING,
+    LABEL_SHELL,
+    Container,
+    HostConfig,
+    Image,
+    Listed,
+    described,
+    status_of,
+)
 from nexus.providers.docker.failures import EngineRefused, network_missing, not_running, taken_port
 from nexus.providers.docker.freezing import StartGate
 from nexus.providers.docker.networks import connect, disconnect, ensure_network
@@ -144,12 +153,18 @@ async def _describe(engine: Engine, number: str) -> Container | None:
     return parse(Container, raw)
 
 
-async def list_containers(engine: Engine, labels: dict[str, str], *, services: bool = False) -> list[Listed]:
-    """Return every container that carries these labels; an empty value matches any. Those of services only when asked for."""
+async def list_containers(
+    engine: Engine, labels: dict[str, str], *, services: bool = False, copying: bool = False
+) -> list[Listed]:
+    """Return every container that carries these labels; an empty value matches any.
+
+    Those of services only when asked for, and those that are there for copying volumes only with ``copying``, alone then.
+    """
     wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
     async with engine.door("list containers", deadline=30.0) as docker:
         found = await docker.containers.list(all=True, filters={"label": wanted})
         every = [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+    every = [one for one in every if (LABEL_COPYING in (one.labels or {})) is copying]
     return every if services else [one for one in every if LABEL_SERVICE not in (one.labels or {})]
 
 

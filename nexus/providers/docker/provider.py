@@ -13,6 +13,8 @@ from pydantic import JsonValue
 
 from nexus.abc import Instance, ProgressCallback
 from nexus.errors import ConfigError, NexusError, WrongLoop
+from nexus.models.checkpoints import KeptPlace
+from nexus.models.ids import CheckpointId
 from nexus.models.instances import (
     LABEL_WORKSPACE,
     Capability,
@@ -23,7 +25,7 @@ from nexus.models.instances import (
 )
 from nexus.models.prebuilds import Prebuild
 from nexus.models.services import KeptVolume
-from nexus.providers.docker import prebuilt
+from nexus.providers.docker import keeping, prebuilt
 from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import own_labels, shortfall
 from nexus.providers.docker.creation import make, unmake
@@ -32,10 +34,10 @@ from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.instance import Shared, list_containers
 from nexus.providers.docker.networks import ensure_network
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
-from nexus.providers.docker.republish import remove_states
 from nexus.providers.docker.served import ServedInstance
 from nexus.providers.docker.service_config import statuses_of
-from nexus.providers.docker.shielding import finish
+from nexus.providers.docker.shielding import finish, single
+from nexus.providers.docker.states import remove_states
 from nexus.providers.docker.volumes import list_volumes, remove_volume
 
 _PROBE_DEADLINE: Final = 0.45
@@ -203,6 +205,55 @@ class DockerProvider:
         async with shared.turn_of(spec.id):
             number = await make(shared.engine, spec, self._options_for(spec))
         return ServedInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
+
+    async def keep_place(
+        self, ref: InstanceRef, key: CheckpointId, labels: Mapping[str, str], *, processes: bool = False
+    ) -> KeptPlace:
+        """Keep the files of a workspace's container and of its services' as images, and copy their volumes.
+
+        Cancelled or failed: what was kept by then is removed by :meth:`drop_place`.
+
+        Raises:
+            WorkspaceGone: When there is no container.
+            Unsupported: When processes are asked for; it says why not.
+        """
+        return await single(keeping.keep_place(self._open().engine, ref, key, labels, processes=processes))
+
+    async def make_from(
+        self,
+        spec: InstanceSpec,
+        place: KeptPlace,
+        volumes: Mapping[str, str],
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> Instance:
+        """Make the workspace's network, container and volumes from what was kept, stopped. What it had is removed first.
+
+        Cancelled or failed: what is there carries our labels; call again, or :meth:`destroy`.
+
+        Raises:
+            CheckpointDamaged: When an image or a volume of it is gone. Nothing has changed then.
+        """
+        shared = self._open()
+        if progress is not None:
+            progress("create", f"creating the container of {spec.name} from a checkpoint")
+        async with shared.turn_of(spec.id):
+            for listed in await list_containers(shared.engine, {LABEL_WORKSPACE: spec.id}):
+                await shared.drop_pool(listed.id)
+            number = await single(keeping.make_from(shared.engine, spec, place, volumes, self._options_for(spec)))
+        return ServedInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
+
+    async def drop_place(self, key: CheckpointId) -> None:
+        """Remove the images and volumes of a checkpoint. Workspaces that were made from it are not harmed.
+
+        Raises:
+            StateConflict: When somebody else's container uses a volume.
+        """
+        await keeping.drop_place(self._open().engine, key)
+
+    async def kept_places(self, labels: Mapping[str, str] | None = None) -> Mapping[CheckpointId, Mapping[str, str]]:
+        """Return the checkpoints of which the engine has anything that carries all these labels."""
+        return await keeping.kept_places(self._open().engine, labels or {})
 
     async def attach(self, ref: InstanceRef) -> Instance:
         """Return the instance; asks nothing."""

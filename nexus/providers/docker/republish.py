@@ -6,7 +6,6 @@ volumes, also nameless ones, go over. The old container is removed last, so that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
@@ -20,8 +19,8 @@ from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import mount_body, port_bindings
 from nexus.providers.docker.facts import LABEL_PORTS, LABEL_STATE, ports_label
 from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.states import STATES
 
-_REPOSITORY: Final = "nexus-state"
 _DEADLINE: Final = 300.0
 
 
@@ -61,15 +60,6 @@ async def make_again(engine: Engine, ref: InstanceRef, change: Change) -> Instan
         new = await docker.containers.create(_body(old, image, change), name=name.removesuffix("-old"))
     await _delete(engine, f"containers/{old['Id']}")
     return ref.model_copy(update={"handle": new.id})
-
-
-async def remove_states(engine: Engine, number: WorkspaceId) -> None:
-    """Remove the images that hold a destroyed workspace's files."""
-    params = {"filters": json.dumps({"label": [f"{LABEL_STATE}={number}"]})}
-    async with engine.stream("list images", "GET", "images/json", params=params, deadline=60.0) as reply:
-        found = [parse(_Image, entry) for entry in await reply.json(content_type=None)]
-    for image in found:
-        await _delete(engine, f"images/{image.id}")
 
 
 def _body(old: Mapping[str, Any], image: str, change: Change) -> dict[str, Any]:
@@ -121,7 +111,7 @@ async def _newest(engine: Engine, ref: InstanceRef) -> Mapping[str, Any]:
 async def _commit(engine: Engine, container: str, number: WorkspaceId) -> str:
     params = {
         "container": container,
-        "repo": _REPOSITORY,
+        "repo": STATES,
         "tag": number[:8],
         "pause": "0",
         "changes": f"LABEL {LABEL_STATE}={number}",

@@ -29,6 +29,7 @@ from nexus.providers.docker.facts import Listed
 from nexus.providers.docker.failures import EngineRefused, not_running
 from nexus.providers.docker.images import check_reference, ensure_build, ensure_image, missing
 from nexus.providers.docker.instance import DockerInstance, list_containers
+from nexus.providers.docker.keeping import volumes_of_service
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.probing import between_tests
 from nexus.providers.docker.secret_files import feed
@@ -49,6 +50,7 @@ from nexus.providers.docker.service_gate import check_names, gate, hand_out, han
 from nexus.providers.docker.setup_archive import setup_archive
 from nexus.providers.docker.shielding import make_or_unmake
 from nexus.providers.docker.spawning import Place, Site, spawn
+from nexus.providers.docker.states import use_state, waiting_state
 
 _DEADLINE: Final = 60.0
 _START_DEADLINE: Final = 120.0
@@ -209,7 +211,17 @@ class ServedInstance(DockerInstance):
     async def _make(self, service: ServiceSpec, own: Own, wanted: str, gated: Mapping[str, JsonValue] | None) -> str:
         await asyncio.to_thread(_check_folders, service)
         info = await self._engine.info()
-        body = service_body(service, own, selinux=info.selinux, mark=wanted, gated=gated)
+        base = (await self._image(service.image or "")).id
+        began = await waiting_state(self._engine, self._ref.id, service.name, base)
+        own_volumes = await volumes_of_service(self._engine, self._ref.id, service.name)
+        kept = [mount for mount in own_volumes if mount.target not in {each.target for each in service.mounts}]
+        body = service_body(
+            service.model_copy(update={"image": began or service.image, "mounts": (*service.mounts, *kept)}),
+            own,
+            selinux=info.selinux,
+            mark=wanted,
+            gated=gated,
+        )
         name = container_name(own.labels, service.name)
 
         async def create() -> str:
@@ -220,6 +232,8 @@ class ServedInstance(DockerInstance):
         if gated is not None and not await has_shell(self._engine, number):
             await remove_container(self._engine, number)
             raise no_shell(service)
+        if began is not None:
+            await use_state(self._engine, began)
         links = tree_links(service)
         if links or gated is not None:
             # From its second start on the folder in memory has the mode of the one that it covers.

@@ -33,6 +33,17 @@ async def make_or_unmake(
     return made[0]
 
 
+async def single(work: Coroutine[object, object, T]) -> T:
+    """Await work that does several things at once, and raise its first error as it is."""
+    try:
+        return await work
+    except BaseExceptionGroup as failed:
+        error: BaseException = failed
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
 async def finish(work: Coroutine[object, object, T], *, limit: float) -> T:
     """Run ``work`` to its end, or until ``limit`` seconds have passed, even when the caller is cancelled meanwhile.
 

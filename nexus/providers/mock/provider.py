@@ -12,9 +12,10 @@ import anyio
 from pydantic import JsonValue, ValidationError
 
 from nexus.abc import ProgressCallback
-from nexus.errors import InvalidArgument, WrongLoop
+from nexus.errors import CheckpointDamaged, InvalidArgument, Unsupported, WorkspaceGone, WrongLoop
 from nexus.models.base import Model
-from nexus.models.ids import WorkspaceId
+from nexus.models.checkpoints import KeptPlace
+from nexus.models.ids import CheckpointId, WorkspaceId
 from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo
 from nexus.models.units import Duration
 from nexus.providers.mock.instance import MockInstance
@@ -22,7 +23,7 @@ from nexus.providers.mock.programs import PROGRAMS
 from nexus.providers.mock.script import CallName, MockScript, RecordedCall
 from nexus.providers.mock.shell import sh
 from nexus.providers.mock.tasks import Tasks
-from nexus.providers.mock.world import Machine, MockWorld, RunningMachine
+from nexus.providers.mock.world import Kept, Machine, MockWorld, RunningMachine
 
 CAPABILITIES: Final = frozenset(
     {
@@ -32,6 +33,7 @@ CAPABILITIES: Final = frozenset(
         Capability.PTY,
         Capability.SIGNALS,
         Capability.HOST_TREE,
+        Capability.CHECKPOINTS,
     }
 )
 """What the mock can do. It has no network, no users and no limits."""
@@ -165,6 +167,62 @@ class MockProvider:
             if machine is not None:
                 for group in tuple(machine.groups):
                     await group.empty()
+
+    async def keep_place(
+        self, ref: InstanceRef, key: CheckpointId, labels: Mapping[str, str], *, processes: bool = False
+    ) -> KeptPlace:
+        """Keep the log, which is all that a simulated machine has besides its tree.
+
+        Raises:
+            WorkspaceGone: When there is no such instance.
+            Unsupported: When processes are asked for.
+        """
+        async with self._playing("keep_place", ref.id):
+            machine = self._world.machines.get(ref.id)
+            if machine is None:
+                raise WorkspaceGone(f"there is no instance {ref.name or ref.id}")
+            if processes:
+                raise Unsupported(
+                    "processes of the mock backend cannot be kept",
+                    hint="leave them out",
+                    details={"capability": str(Capability.CHECKPOINTS), "provider": self.name},
+                )
+            self._world.kept[key] = Kept(labels=dict(labels), log=tuple(machine.log))
+            return KeptPlace(key=key, image=f"mock-{key}", size=sum(map(len, machine.log)))
+
+    async def make_from(
+        self,
+        spec: InstanceSpec,
+        place: KeptPlace,
+        volumes: Mapping[str, str],
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> MockInstance:
+        """Make an instance with the log that was kept, stopped; one of the same id is removed first.
+
+        Raises:
+            CheckpointDamaged: When nothing is kept under its key.
+        """
+        del volumes  # a simulated machine mounts none
+        async with self._playing("make_from", spec.id):
+            kept = self._world.kept.get(place.key)
+            if kept is None:
+                raise CheckpointDamaged(f"nothing is kept under {place.key}")
+        await self.destroy(InstanceRef(id=spec.id, name=spec.name))
+        instance = await self.create(spec, progress=progress)
+        self._world.machines[spec.id].log = list(kept.log)
+        return instance
+
+    async def drop_place(self, key: CheckpointId) -> None:
+        """Forget what is kept under a key. Nothing there: nothing."""
+        async with self._playing("drop_place"):
+            self._world.kept.pop(key, None)
+
+    async def kept_places(self, labels: Mapping[str, str] | None = None) -> Mapping[CheckpointId, Mapping[str, str]]:
+        """Return the keys under which anything is kept that carries all these labels."""
+        async with self._playing("kept_places"):
+            wanted = (labels or {}).items()
+            return {key: kept.labels for key, kept in self._world.kept.items() if wanted <= kept.labels.items()}
 
     def calling(
         self, call: CallName, ref: InstanceRef, argv: tuple[str, ...] = ()

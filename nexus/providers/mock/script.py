@@ -43,6 +43,10 @@ CallName: TypeAlias = Literal[
     "commands",
     "listeners",
     "resize",
+    "keep_place",
+    "make_from",
+    "drop_place",
+    "kept_places",
 ]
 """A call of a provider or an instance."""
 

@@ -10,10 +10,10 @@ import os.path
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from nexus.models.activity import Listener, RunningCommand
-from nexus.models.ids import WorkspaceId
+from nexus.models.ids import CheckpointId, WorkspaceId
 from nexus.models.instances import (
     LABEL_NAME,
     LABEL_NODE,
@@ -177,11 +177,19 @@ class RunningMachine:
         return str(self.machine.path(path, cwd))
 
 
+class Kept(NamedTuple):
+    """What is kept of a machine for a checkpoint."""
+
+    labels: Mapping[str, str]
+    log: tuple[bytes, ...]
+
+
 class MockWorld:
     """All the machines there are. Share one between providers to see instances outlive the provider that made them."""
 
     def __init__(self) -> None:
         self.machines: dict[WorkspaceId, Machine] = {}
+        self.kept: dict[CheckpointId, Kept] = {}
 
     def remove(self, instance: WorkspaceId) -> None:
         """Remove an instance by hand, as somebody else would: its processes are killed, it is ``GONE``. A missing one is fine."""

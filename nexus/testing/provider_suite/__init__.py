@@ -13,7 +13,16 @@ from typing import Final, TypeAlias
 import anyio
 
 from nexus.testing.expecting import ExpectationFailed
-from nexus.testing.provider_suite import capabilities, commands, control, inputs, lifecycle, services, watching
+from nexus.testing.provider_suite import (
+    capabilities,
+    checkpoints,
+    commands,
+    control,
+    inputs,
+    lifecycle,
+    services,
+    watching,
+)
 from nexus.testing.provider_suite.case import Check, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
@@ -25,6 +34,7 @@ PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
     *capabilities.CASES,
     *watching.CASES,
     *services.CASES,
+    *checkpoints.CASES,
 )
 """Every case, in the order in which the suite runs them."""
 
