@@ -193,7 +193,7 @@ class Line:
         self._listeners.pop((method, id), None)
 
     def _notice(self, method: str, params: Mapping[str, object]) -> None:
-        about = next((params[key] for key in ("exec", "watch", "stream") if key in params), "")
+        about = next((params[key] for key in ("exec", "watch", "session", "stream") if key in params), "")
         listener = self._listeners.get((method, str(about)))
         if listener is not None:
             listener(params)

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from nexus.abc.provider import ProcessHandle, ProgressCallback
-from nexus.abc.terminals import TerminalAccess
+from nexus.client.checkpoints import RemoteCheckpoints
 from nexus.client.events import Events
 from nexus.client.files import RemoteFiles
 from nexus.client.git import RemoteGit
@@ -24,9 +24,11 @@ from nexus.client.line import Line
 from nexus.client.ports import RemotePort
 from nexus.client.processes import RemoteProcess
 from nexus.client.streams import FeedReader
-from nexus.errors import Unsupported, WrongLoop
+from nexus.client.terminals import RemoteTerminals
+from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
+from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.explained import SettingExplained
@@ -46,7 +48,7 @@ from nexus.models.requests import (
 from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.units import parse_duration, seconds
 from nexus.models.workspace import ListEntry, WorkspaceInfo
-from nexus.wire.methods import ports, settings, workspaces
+from nexus.wire.methods import checkpoints, ports, settings, workspaces
 from nexus.wire.methods.session import INFO, DaemonInfo, Initialized
 from nexus.wire.methods.table import KeyedOfWorkspace, Nothing, OfWorkspace
 
@@ -201,10 +203,17 @@ class NexusClient(Workspaces):
         return (await self._line.call(workspaces.RESCUES, workspaces.Rescues(workspace=name))).items
 
     @override
-    def terminals(self, info: WorkspaceInfo) -> TerminalAccess:
-        raise Unsupported(
-            "this release has no terminals over a daemon", hint="open the repository in process: nexus.open"
-        )
+    def terminals(self, info: WorkspaceInfo) -> RemoteTerminals:
+        return RemoteTerminals(self._line, info.id)
+
+    @override
+    def checkpoints(self, info: WorkspaceInfo) -> RemoteCheckpoints:
+        return RemoteCheckpoints(self._line, info.id)
+
+    @override
+    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+        params = checkpoints.Fork(spec=request, idempotency_key=_key())
+        return (await self._line.call(checkpoints.FORK, params, progress=progress)).items
 
     @override
     async def prune(

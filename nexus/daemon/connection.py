@@ -46,6 +46,7 @@ from nexus.wire.methods.table import Params
 
 if TYPE_CHECKING:
     from nexus.daemon.handlers.files_live import Upload
+    from nexus.daemon.handlers.terminals import Look
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ class ServedConnection:
         """What ends each watch of this connection, by its id."""
         self.uploads: dict[str, Upload] = {}
         """The files that are being sent, by id."""
+        self.looks: dict[str, Look] = {}
+        """Who looks at which terminal, by id."""
         self._requests = Requests(self, routes)
         self._writer = Writer(transport, hub.limits.pending)
         self._group: TaskGroup | None = None

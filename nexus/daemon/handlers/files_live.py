@@ -169,6 +169,8 @@ class Watcher:
         self.id = f"wa_{uuid4().hex[:16]}"
         self.scope = anyio.CancelScope()
         self.begun = anyio.Event()
+        self.go = anyio.Event()
+        """Set when the client learns of the watch: nothing is told before."""
         self.answer: methods.Watching | None = None
         self.error: BaseException | None = None
         self._call = call
@@ -184,6 +186,7 @@ class Watcher:
                 ) as watch:
                     self.answer = methods.Watching(watch=self.id, mode=watch.mode, notice=watch.notice)
                     self.begun.set()
+                    await self.go.wait()
                     await self._tell(watch)
         except Exception as error:  # noqa: BLE001 - the client is told
             self._fail(error)
@@ -225,6 +228,7 @@ async def watch(call: Call, params: methods.Watch) -> methods.Watching:
     await watcher.begun.wait()
     if watcher.answer is None:
         raise watcher.error or NotFound(f"{params.path} could not be watched")
+    watcher.go.set()
     return watcher.answer
 
 

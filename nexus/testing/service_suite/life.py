@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import anyio
 
-from nexus.errors import AlreadyExists, InvalidName, NotFound, StateConflict, UnsavedWork, WorkspaceNotFound
+from nexus.errors import (
+    AlreadyExists,
+    CheckpointNotFound,
+    InvalidName,
+    NotFound,
+    StateConflict,
+    UnsavedWork,
+    WorkspaceNotFound,
+)
 from nexus.handles.workspace import Workspace
+from nexus.models.checkpoints import ForkRequest
 from nexus.models.requests import ListFilter
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
 from nexus.testing.expecting import expect, expect_equal, expect_error
@@ -148,6 +157,30 @@ async def a_cancelled_creation_leaves_nothing(check: ServiceCheck) -> None:
             await made[0].destroy()
         expect_equal(await check.service.list(), (), f"the list after a cancellation ({delay} s)")
     await (await check.service.create("one")).destroy()
+
+
+@case
+async def checkpoints_are_taken_restored_and_forked(check: ServiceCheck) -> None:
+    """A checkpoint brings back what was, restoring it can be taken back, and a fork begins from it."""
+    one = await check.workspace()
+    checkpoints = check.service.checkpoints(one.info)
+    await one.fs.write_text("a", "then\n")
+    taken = await checkpoints.create("before")
+    await one.fs.write_text("a", "now\n")
+    expect_equal((await checkpoints.diff("before")).of("changed"), ("a",), "what differs from now")
+    done = await checkpoints.restore("before")
+    expect_equal(await one.fs.read_text("a"), "then\n", "the file after a restore")
+    await checkpoints.restore(done.undo)
+    expect_equal(await one.fs.read_text("a"), "now\n", "the file after the restore was taken back")
+    forks = await check.service.fork(ForkRequest(workspace="one", names=("two", "three"), at="before"))
+    expect_equal([fork.error for fork in forks], [None, None], "the forks' errors")
+    two = await check.service.attach("two")
+    expect_equal(await two.fs.read_text("a"), "then\n", "the file in a fork")
+    expect(taken.id in [each.id for each in await checkpoints.list()], "it is listed")
+    await checkpoints.delete(taken)
+    await expect_error(CheckpointNotFound, lambda: checkpoints.restore("before"), "restoring what was removed")
+    for name in ("one", "two", "three"):
+        await check.service.destroy(name, force=True)
 
 
 @case

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, cast
 
-from nexus.wire.methods import execs, files, git, ports, session, settings, workspaces
+from nexus.wire.methods import checkpoints, execs, files, git, ports, session, settings, terminals, workspaces
 from nexus.wire.methods.table import AnyMethod, Notice, Params, Table
 
-GROUPS: Final = (session, workspaces, files, execs, ports, git, settings)
+GROUPS: Final = (session, workspaces, checkpoints, files, execs, terminals, ports, git, settings)
 
 METHODS: Final[Table] = MappingProxyType(
     {method.name: cast("AnyMethod", method) for group in GROUPS for method in group.METHODS}
@@ -16,6 +16,10 @@ METHODS: Final[Table] = MappingProxyType(
 """Every method by its name."""
 
 NOTICES: Final = MappingProxyType(
-    {notice.name: cast("Notice[Params]", notice) for group in (session, files, execs) for notice in group.NOTICES}
+    {
+        notice.name: cast("Notice[Params]", notice)
+        for group in (session, files, execs, terminals)
+        for notice in group.NOTICES
+    }
 )
 """Every notification that the daemon sends, by its name."""
