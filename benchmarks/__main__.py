@@ -22,6 +22,7 @@ MODULES = (
     "commands",
     "terminals",
     "containers",
+    "daemon",
     "prebuilds",
     "outside",
     "worktrees",

@@ -10,7 +10,7 @@ import typer.main
 import nexus
 from cli_example import errors
 from cli_example.command import group
-from cli_example.commands import checkpoint, config, editor, inside, project, secrets, terminal, workspace
+from cli_example.commands import checkpoint, config, daemon, editor, inside, project, secrets, terminal, workspace
 from cli_example.options import Shared, shared
 from cli_example.session import report, say
 
@@ -57,6 +57,7 @@ def build() -> typer.Typer:
     app.add_typer(workspaces, name="workspace")
     app.add_typer(workspaces, name="ws")
     app.add_typer(group("Look at the settings, and ask where they come from.", config.commands), name="config")
+    app.add_typer(group("Serve workspaces to editors and other programs.", daemon.commands), name="daemon")
     app.add_typer(group("Keep secrets, encrypted, for workspaces to use.", secrets.commands), name="secrets")
     return app
 

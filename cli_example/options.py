@@ -33,6 +33,8 @@ class Shared:
     """``KEY=VALUE`` in order; a later one overrides."""
     json: bool = False
     verbose: bool = False
+    alone: bool = False
+    """Whether no daemon is to be used."""
 
     def then(self, later: Shared) -> Shared:
         """Return these with what stood further right on the command line on top."""
@@ -42,6 +44,7 @@ class Shared:
             assignments=self.assignments + later.assignments,
             json=later.json or self.json,
             verbose=later.verbose or self.verbose,
+            alone=later.alone or self.alone,
         )
 
 
@@ -57,13 +60,24 @@ def shared(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example defaults.image=python:3.12."),
     ] = None,
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say more, and show where errors come from.")
     ] = False,
+    alone: Annotated[
+        bool, typer.Option("--no-daemon", help="Do it in this process, though a daemon runs that could.")
+    ] = False,
 ) -> Shared:
     """Return the options of every command."""
-    return Shared(project=project, backend=backend, assignments=tuple(assignments or ()), json=as_json, verbose=verbose)
+    return Shared(
+        project=project,
+        backend=backend,
+        assignments=tuple(assignments or ()),
+        json=as_json,
+        verbose=verbose,
+        alone=alone,
+    )
 
 
 def settings(

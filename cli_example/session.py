@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,27 +50,78 @@ class Cli:
         chosen = {"backend": self.shared.backend} if self.shared.backend else {}
         return {**chosen, **dict(map(parse_assignment, self.shared.assignments))}
 
+    @property
+    def project(self) -> Path:
+        """Where the repository is looked for."""
+        return self.shared.project or Path()
+
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
-        """Open the repository."""
+    async def open(self, *, asks: bool = False) -> AsyncGenerator[nexus.NexusClient | nexus.WorkspaceManager, None]:
+        """Open the repository: through the daemon that runs, where it does the same as this process would.
+
+        Args:
+            asks: Whether a person may have to be asked on the way, which only this process can do.
+        """
+        from cli_example.approval import can_ask
+        from nexus.errors import DaemonUnavailable
+
+        async with AsyncExitStack() as stack:
+            there = not self.shared.alone and not (asks and can_ask() and not self.shared.json)
+            found = await nexus.matching_daemon(self.project, flags=self.flags()) if there else None
+            if found is not None:
+                try:
+                    nx = await stack.enter_async_context(
+                        nexus.connect(found.socket or found.url or "", token=found.token)
+                    )
+                except DaemonUnavailable:
+                    pass  # it has just ended
+                else:
+                    await stack.enter_async_context(self._following(nx))
+                    yield nx
+                    return
+            yield await stack.enter_async_context(self.open_here())
+
+    @asynccontextmanager
+    async def open_here(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
+        """Open the repository in this process."""
         from cli_example.approval import can_ask
         from cli_example.secret_input import ask_passphrase
 
         # Whoever reads JSON is a program, and is told what to do instead of being asked.
         approve = self._approve if can_ask() and not self.shared.json else None
-        async with nexus.open(
-            self.shared.project or ".", flags=self.flags(), approve=approve, ask_passphrase=ask_passphrase
-        ) as nx:
-            self.theme = nx.config.settings.preferences.theme
+        async with nexus.open(self.project, flags=self.flags(), approve=approve, ask_passphrase=ask_passphrase) as nx:
+            self._look_at(nx.config)
             forget = nx.observe(self._told)
             try:
-                if self.shared.verbose:
-                    self.note(*nx.config.warnings)
                 yield nx
             finally:
                 forget()
 
-    async def name(self, nx: nexus.WorkspaceManager, given: str | None) -> str:
+    @asynccontextmanager
+    async def _following(self, nx: nexus.NexusClient) -> AsyncGenerator[None, None]:
+        """Tell what happens beside, as it is told of what happens in this process."""
+        import anyio
+
+        from cli_example.render import is_terminal
+
+        if is_terminal(sys.stdout) or self.shared.verbose:
+            self._look_at(nexus.ConfigStack.load(self.project, flags=self.flags()))
+
+        async def follow() -> None:
+            async for event in events:
+                self._told(event)
+
+        async with nx.events() as events, anyio.create_task_group() as group:
+            group.start_soon(follow)
+            yield
+            group.cancel_scope.cancel()
+
+    def _look_at(self, config: nexus.ConfigStack) -> None:
+        self.theme = config.settings.preferences.theme
+        if self.shared.verbose:
+            self.note(*config.warnings)
+
+    async def name(self, nx: nexus.NexusClient | nexus.WorkspaceManager, given: str | None) -> str:
         """Return the name that was given, or that of the current workspace."""
         from nexus.errors import WorkspaceNotFound
 

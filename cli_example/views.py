@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
-from nexus import PortMapping, TerminalInfo, WorkspaceInfo
+from nexus import DaemonInfo, PortMapping, TerminalInfo, WorkspaceInfo
 from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
 from nexus.models.checkpoints import Checkpoint, CheckpointDiff, CheckpointRestored, ForkOutcome
@@ -88,6 +88,20 @@ def _(value: WorkspaceInfo) -> View:
 @view.register
 def _(value: TerminalInfo) -> View:
     return Facts([(heading.lower(), text) for heading, cell in _TERMINALS.items() if (text := cell(value))])
+
+
+@view.register
+def _(value: DaemonInfo) -> View:
+    pairs = [
+        ("process", str(value.pid)),
+        ("since", _when(value.started_at)),
+        ("serves", ", ".join(map(str, value.workspace_folders))),
+        ("socket", str(value.socket or "")),
+        ("url", value.url or ""),
+        ("log", str(value.log or "")),
+        ("release", value.version),
+    ]
+    return Facts([(name, text) for name, text in pairs if text])
 
 
 @view.register

@@ -52,10 +52,18 @@ def boulder(_: str) -> str:
     return page()
 
 
+def protocol(_: str) -> str:
+    """Return the page of every method."""
+    from nexus.wire.reference import page
+
+    return page()
+
+
 PAGES = (
     Page("docs/architecture.md", lifecycle),
     Page("docs/reference/configuration.md", configuration),
     Page("docs/reference/boulder.md", boulder),
+    Page("docs/reference/protocol.md", protocol),
     *(Page(f"nexus/config/schemas/{level}.json", schema(level)) for level in ("node", "user", "project")),
 )
 

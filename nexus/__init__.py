@@ -28,9 +28,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nexus.abc import FileAccess, GitAccess, Instance, ProcessHandle, Provider
     from nexus.abc.service import WorkspaceService
-    from nexus.app import discover, list_everywhere, open  # noqa: A004
+    from nexus.app import connect, discover, list_everywhere, open  # noqa: A004
+    from nexus.client.backoff import Backoff
+    from nexus.client.service import NexusClient
     from nexus.config import ConfigStack
+    from nexus.daemon.daemon import Daemon
+    from nexus.daemon.discovery import DaemonInfo
+    from nexus.daemon.tokens import Tokens
     from nexus.errors import NexusError
+    from nexus.gateway.asgi import asgi_app
     from nexus.handles.operation import Operation
     from nexus.handles.process import Process
     from nexus.handles.terminal import Terminal, Terminals
@@ -42,12 +48,19 @@ if TYPE_CHECKING:
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
+    from nexus.serving.finding import find_daemon, matching_daemon, start_daemon, stop_daemon
+    from nexus.serving.process import Serving
+    from nexus.serving.stdio import serve_stdio
+    from nexus.serving.tokens import daemon_tokens
     from nexus.state import NodeRegistry
     from nexus.workspace.files import FileSystem
     from nexus.workspace.manager import WorkspaceManager
 
 _HOMES = {
+    "Backoff": "nexus.client.backoff",
     "ConfigStack": "nexus.config",
+    "Daemon": "nexus.daemon.daemon",
+    "DaemonInfo": "nexus.daemon.discovery",
     "ExecResult": "nexus.models.execution",
     "Exited": "nexus.models.execution",
     "FileAccess": "nexus.abc",
@@ -55,6 +68,7 @@ _HOMES = {
     "Gap": "nexus.models.execution",
     "GitAccess": "nexus.abc",
     "Instance": "nexus.abc",
+    "NexusClient": "nexus.client.service",
     "NexusError": "nexus.errors",
     "NodeRegistry": "nexus.state",
     "OpenedPort": "nexus.models.ports",
@@ -68,20 +82,30 @@ _HOMES = {
     "Provider": "nexus.abc",
     "Pty": "nexus.models.execution",
     "SecretStore": "nexus.secrets",
+    "Serving": "nexus.serving.process",
     "Started": "nexus.models.execution",
     "Stream": "nexus.models.execution",
     "Terminal": "nexus.handles.terminal",
     "TerminalInfo": "nexus.models.terminals",
     "Terminals": "nexus.handles.terminal",
+    "Tokens": "nexus.daemon.tokens",
     "Workspace": "nexus.handles.workspace",
     "WorkspaceInfo": "nexus.models.workspace",
     "WorkspaceManager": "nexus.workspace.manager",
     "WorkspaceService": "nexus.abc.service",
     "WorkspaceStatus": "nexus.models.workspace",
+    "connect": "nexus.app",
+    "asgi_app": "nexus.gateway.asgi",
+    "daemon_tokens": "nexus.serving.tokens",
     "discover": "nexus.app",
+    "find_daemon": "nexus.serving.finding",
     "list_everywhere": "nexus.app",
+    "matching_daemon": "nexus.serving.finding",
     "open": "nexus.app",
+    "serve_stdio": "nexus.serving.stdio",
     "slugify": "nexus.models.ids",
+    "start_daemon": "nexus.serving.finding",
+    "stop_daemon": "nexus.serving.finding",
 }
 
 
@@ -106,6 +130,11 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "discover",
     "list_everywhere",
     "open",
+    # Serve it, and use it from elsewhere
+    "Backoff",
+    "Daemon",
+    "NexusClient",
+    "connect",
     # Work in a workspace
     "FileAccess",
     "FileSystem",
@@ -137,6 +166,17 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "ProcessHandle",
     "Provider",
     "SecretStore",
+    # The daemon
+    "DaemonInfo",
+    "Serving",
+    "Tokens",
+    "asgi_app",
+    "daemon_tokens",
+    "find_daemon",
+    "matching_daemon",
+    "serve_stdio",
+    "start_daemon",
+    "stop_daemon",
     # The rest
     "NexusError",
     "slugify",

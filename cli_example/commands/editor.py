@@ -28,7 +28,7 @@ async def open_tree(
     """Open a workspace's tree in your editor. Its files are on this machine, wherever its programs run."""
     from cli_example import editing
 
-    async with cli.open() as nx:
+    async with cli.open_here() as nx:
         ws = await nx.attach(await cli.name(nx, name))
         act = ws.editor_command(editing.chosen(editor, nx.config))
     if only_print:

@@ -55,7 +55,7 @@ async def init(
 @command(commands, "doctor")
 async def doctor(cli: Cli, fix: Annotated[bool, typer.Option("--fix", help="Put right what can be.")] = False) -> int:
     """Look for what is wrong here. Repository, workspaces, backends and machine are examined; status 1 when something is wrong."""
-    async with cli.open() as nx:
+    async with cli.open_here() as nx:
         findings = await nx.doctor(fix=fix)
     cli.show(findings)
     return int(any(finding.level == "error" and not finding.fixed for finding in findings))
@@ -88,7 +88,7 @@ async def prebuild(
     force: Annotated[bool, typer.Option("--force", help="Make it anew where it is there.")] = False,
 ) -> None:
     """Keep what pre-start and post-create come to as an image that new workspaces begin from. Scripts run without secrets."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         with cli.progress() as progress:
             outcome = await nx.prebuild(start_point=start, force=force, progress=progress)
     cli.show(outcome)
@@ -107,7 +107,7 @@ async def trust(
     """Approve what a project would run on this host. Its scripts are shown exactly; when they change you are asked again."""
     from cli_example import approval, errors
 
-    async with cli.open() as nx:
+    async with cli.open_here() as nx:
         if listing or revoke:
             cli.show(await (nx.trust.revoke() if revoke else nx.trust.approvals()), empty="nothing is approved")
             return errors.OK

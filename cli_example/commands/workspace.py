@@ -33,7 +33,7 @@ async def create(
 ) -> None:
     """Create a workspace. It gets the branch nexus/NAME, a worktree, ports, and a place where it runs."""
     labels, lifetime = options.pairs(label, "--label"), options.seconds(ttl)
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         with cli.progress() as progress:
             workspace = await nx.create(
                 name,
@@ -51,7 +51,7 @@ async def create(
 @command(commands, "up", with_settings=True)
 async def up(cli: Cli, name: NewName) -> None:
     """Have a workspace running. It is created when there is none, started or resumed when it does not run."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         with cli.progress() as progress:
             workspace = await nx.ensure(name, progress=progress)
     cli.show(workspace.info)
@@ -81,14 +81,14 @@ async def pause(cli: Cli, name: Name) -> None:
 @command(commands, "resume")
 async def resume(cli: Cli, name: Name) -> None:
     """Let a paused workspace go on."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         cli.show(await nx.resume(name))
 
 
 @command(commands, "retry-hooks")
 async def retry_hooks(cli: Cli, name: Name) -> int:
     """Run scripts again that failed. Those that come after them follow; status 1 when one fails again."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         with cli.progress() as progress:
             info = await nx.retry_hooks(name, progress=progress)
     cli.show(info)
@@ -98,7 +98,7 @@ async def retry_hooks(cli: Cli, name: Name) -> int:
 @command(commands, "switch")
 async def switch(cli: Cli, name: Name) -> None:
     """Make a workspace the current one. It is woken, and the one before put to sleep at the same time."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         outcome = await nx.switch(name)
     cli.show(outcome)
     cli.note(*outcome.warnings)
@@ -166,7 +166,7 @@ async def watch(cli: Cli) -> None:
     """Put idle workspaces to sleep until interrupted. Those past their time are destroyed, never unsaved work."""
     import anyio
 
-    async with cli.open() as nx, anyio.create_task_group() as group:
+    async with cli.open_here() as nx, anyio.create_task_group() as group:
         group.start_soon(nx.watch_idle)
         group.start_soon(nx.watch_ports)
         async with nx.events() as events:
@@ -227,7 +227,7 @@ async def restore(
     ] = True,
 ) -> None:
     """Bring a destroyed workspace back. Its branch, files, staged changes and what was in progress are as they were."""
-    async with cli.open() as nx:
+    async with cli.open(asks=True) as nx:
         with cli.progress() as progress:
             workspace = await nx.restore(
                 name, at, as_name=as_name, settings=cli.flags(), start=start, progress=progress

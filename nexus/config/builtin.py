@@ -37,7 +37,7 @@ def built_in() -> Layer:
                 "local": {"stop_grace": "10s"},
                 "sprite": {"api_endpoint": "https://api.sprites.dev"},
             },
-            "daemon": {"host": "127.0.0.1", "port": 8080},
+            "daemon": {"host": "127.0.0.1", "port": 8080, "drain": "10s", "log_size": "10M", "log_files": 3},
             "limits": {"max_hold": "24h"},
             "multi_user": {"enabled": False, "auth": {"method": "unix"}},
             "scripts": {"timeout": "10m"},

@@ -11,7 +11,6 @@ from typing import Final
 from nexus.config.layers import KeyPath
 
 DORMANT: Final[tuple[KeyPath, ...]] = (
-    ("daemon",),
     ("backends", "sprite"),
     ("backends", "kubernetes"),
     ("resources", "storage", "ephemeral"),
@@ -21,7 +20,6 @@ DORMANT: Final[tuple[KeyPath, ...]] = (
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
 BECAUSE: Final[Mapping[KeyPath, str]] = {
-    ("daemon",): "is read and checked, but there is no daemon yet that would listen there",
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
     **dict.fromkeys(

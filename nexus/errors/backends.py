@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
-from nexus.errors.base import NexusError
+from typing_extensions import override
+
+from nexus.errors.base import Detail, NexusError, lines
 
 
 class ProviderError(NexusError):
@@ -65,6 +67,11 @@ class ServiceFailed(NexusError):
         self.service: str = service
         self.log_tail: tuple[str, ...] = tuple(log_tail)
         super().__init__(message, hint=hint, details={"service": service, "log_tail": list(log_tail)})
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        return cls(message, service=str(details["service"]), log_tail=lines(details.get("log_tail")), hint=hint)
 
 
 class PortError(NexusError):

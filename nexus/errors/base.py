@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 Detail: TypeAlias = "str | int | float | bool | Sequence[Detail] | Mapping[str, Detail] | None"
 
@@ -39,6 +39,15 @@ class NexusError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args), self.__dict__)
 
+    @classmethod
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        """Return an error of this class from what was sent of it. A class with other arguments has a way of its own.
+
+        Raises:
+            TypeError, ValueError, KeyError: When ``details`` do not hold what the class needs.
+        """
+        return cls(message, hint=hint, details=details)
+
     def to_json(self) -> dict[str, Detail]:
         """Return the error as the one JSON object that the command line and the wire print."""
         return {
@@ -48,6 +57,11 @@ class NexusError(Exception):
             "retryable": self.retryable,
             "details": self.details,
         }
+
+
+def lines(value: Detail) -> tuple[str, ...]:
+    """Return the lines of text in one of an error's details; none when it holds something else."""
+    return tuple(str(line) for line in value) if isinstance(value, list | tuple) else ()
 
 
 class InvalidArgument(NexusError, ValueError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from nexus.errors.base import Detail, NexusError
+from typing_extensions import override
+
+from nexus.errors.base import Detail, NexusError, lines
 
 if TYPE_CHECKING:
     from nexus.models.execution import ExecResult
@@ -26,6 +28,12 @@ class ExecStartError(ExecError):
     def __init__(self, message: str, *, exit_code: int = 127, hint: str | None = None) -> None:
         self.exit_code: int = exit_code
         super().__init__(message, hint=hint, details={"exit_code": exit_code})
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        code = details["exit_code"]
+        return cls(message, exit_code=code if isinstance(code, int) else 127, hint=hint)
 
 
 class _WithResult(ExecError):
@@ -91,3 +99,8 @@ class HookFailed(NexusError):
     ) -> None:
         self.tail: tuple[str, ...] = tuple(tail)
         super().__init__(message, hint=hint, details={**(details or {}), "tail": list(self.tail)})
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        return cls(message, tail=lines(details.get("tail")), hint=hint, details=details)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno as _errno
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
-from nexus.errors.base import NexusError
+from typing_extensions import override
+
+from nexus.errors.base import Detail, NexusError
 
 
 class FsError(NexusError, OSError):
@@ -25,6 +28,11 @@ class FsError(NexusError, OSError):
         self.path: str = path
         self.errno = self.number
         self.filename = path
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        return cls(message, path=str(details["path"]), hint=hint)
 
     def __setstate__(self, state: dict[str, object] | None) -> None:
         super().__setstate__(state)

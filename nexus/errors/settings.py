@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
-from nexus.errors.base import NexusError
+from typing_extensions import override
+
+from nexus.errors.base import Detail, NexusError, lines
 
 
 class ConfigError(NexusError):
@@ -23,6 +25,11 @@ class ConfigError(NexusError):
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str | None = None) -> None:
         self.problems: tuple[str, ...] = tuple(problems) or (message,)
         super().__init__(message, hint=hint, details={"problems": list(self.problems)})
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        return cls(message, problems=lines(details.get("problems")), hint=hint)
 
 
 class SecretError(NexusError):
@@ -80,3 +87,8 @@ class NotTrusted(NexusError, PermissionError):
     def __init__(self, message: str, *, unapproved: Sequence[str] = (), hint: str | None = None) -> None:
         self.unapproved: tuple[str, ...] = tuple(unapproved)
         super().__init__(message, hint=hint, details={"unapproved": list(self.unapproved)})
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        return cls(message, unapproved=lines(details.get("unapproved")), hint=hint)

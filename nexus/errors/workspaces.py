@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from nexus.errors.base import Detail, NexusError
+from typing_extensions import override
+
+from nexus.errors.base import Detail, NexusError, lines
 
 
 class NotFound(NexusError, LookupError):
@@ -102,6 +104,14 @@ class UnsavedWork(Conflict):
         self.lost: tuple[str, ...] = tuple(lost)
         super().__init__(
             message, hint=hint, details={"lost": list(self.lost), **({} if report is None else {"report": report})}
+        )
+
+    @classmethod
+    @override
+    def revive(cls, message: str, hint: str | None, details: Mapping[str, Detail]) -> Self:
+        report = details.get("report")
+        return cls(
+            message, lost=lines(details.get("lost")), hint=hint, report=report if isinstance(report, Mapping) else None
         )
 
 

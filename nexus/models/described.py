@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 
-from pydantic import BaseModel, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -21,6 +21,9 @@ class Described(Model):
     The texts are read when somebody asks for them. Pydantic's own way (``use_attribute_docstrings``) parses the module while it is
     imported, which every start of a program would pay for.
     """
+
+    # Its names are what people write into files: a field has another one only where it says so itself.
+    model_config = ConfigDict(alias_generator=None, validate_by_alias=True, validate_by_name=False)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -4,6 +4,7 @@
   each case as a test of their own.
 - :func:`check_files` — the same for access to files: :data:`FILE_CASES`, :func:`run_file_case`.
 - :func:`check_terminals` — the same for terminals, in process or over a socket; :data:`TERMINAL_CASES`, :func:`run_terminal_case`.
+- :func:`check_service` — the conformance suite of workspace services: managers, remote clients, and yours.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
 - :class:`ManualClock` — a clock that a test moves by hand.
 - :mod:`nexus.providers.mock` is the backend to test against.
@@ -23,6 +24,14 @@ from nexus.testing.provider_suite import (
     run_provider_case,
 )
 from nexus.testing.report import CaseResult, Outcome, Report
+from nexus.testing.service_suite import (
+    SERVICE_CASES,
+    MakeService,
+    ServiceCase,
+    ServiceSubject,
+    check_service,
+    run_service_case,
+)
 from nexus.testing.terminal_suite import (
     TERMINAL_CASES,
     MakeTerminals,
@@ -35,10 +44,12 @@ from nexus.testing.terminal_suite import (
 __all__ = [
     "FILE_CASES",
     "PROVIDER_CASES",
+    "SERVICE_CASES",
     "TERMINAL_CASES",
     "CaseResult",
     "FileCase",
     "MakeFiles",
+    "MakeService",
     "MakeSubject",
     "MakeTerminals",
     "ManualClock",
@@ -46,14 +57,18 @@ __all__ = [
     "ProviderCase",
     "ProviderSubject",
     "Report",
+    "ServiceCase",
+    "ServiceSubject",
     "TerminalCase",
     "TerminalSubject",
     "check_files",
     "check_provider",
+    "check_service",
     "check_terminals",
     "commit_files",
     "make_repository",
     "run_file_case",
     "run_provider_case",
+    "run_service_case",
     "run_terminal_case",
 ]

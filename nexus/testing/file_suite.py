@@ -27,7 +27,7 @@ from nexus.errors import (
     PathNotFound,
 )
 from nexus.models.files import ABSENT, Edit, FileChange, FileKind
-from nexus.testing.provider_suite.case import expect, expect_equal, expect_error
+from nexus.testing.expecting import expect, expect_equal, expect_error
 from nexus.testing.report import CaseResult, Outcome, Report
 
 MakeFiles: TypeAlias = Callable[[], AbstractAsyncContextManager[FileAccess]]

@@ -12,10 +12,10 @@ import anyio
 import anyio.to_thread
 
 from nexus.errors import InvalidArgument, PathDenied, PathExists, PathNotADirectory, PathNotFound
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import FileInfo, FileKind, TransferResult
 from nexus.workspace.beneath import GIT_POINTER
 from nexus.workspace.command_place import Entry
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.path_errors import told
 from nexus.workspace.replacing import is_temporary
 

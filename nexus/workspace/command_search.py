@@ -10,10 +10,10 @@ import anyio.to_thread
 
 from nexus.errors import FsError, InvalidArgument
 from nexus.git.ignoring import IgnorePattern, is_ignored, parse_patterns
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import FileKind, GrepMatch
 from nexus.workspace.command_place import Entry
 from nexus.workspace.files_grep import told
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.grep_pattern import Needle
 from nexus.workspace.replacing import is_temporary
 

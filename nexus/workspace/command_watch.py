@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from nexus.errors import FsError, InvalidArgument
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import FileChange, FileKind, WatchBatch, WatchMode
 from nexus.workspace.beneath import GIT_POINTER
 from nexus.workspace.command_place import Entry
 from nexus.workspace.file_changes import Changes
 from nexus.workspace.files_watch import Wish
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.replacing import is_temporary
 
 if TYPE_CHECKING:

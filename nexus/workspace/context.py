@@ -40,9 +40,9 @@ from nexus.state import (
     starting,
     still,
 )
+from nexus.state.clock import SystemClock
 from nexus.telemetry import EventBus
 from nexus.terminals.hub import TerminalHub
-from nexus.workspace.clock import SystemClock
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector

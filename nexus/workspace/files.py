@@ -6,19 +6,26 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 import anyio.from_thread
+import anyio.lowlevel
 from typing_extensions import override
 
 from nexus.abc.files import FileReader, FileWriter, Watch
 from nexus.errors import InvalidArgument, PathNotADirectory, PathNotFound
 from nexus.handles.derived_files import DerivedFiles
+from nexus.handles.glob_pattern import Exclusion, GlobPattern
 from nexus.models.files import Edit, EditResult, Etag, FileInfo, FolderPage, GrepMatch, TransferResult
 from nexus.workspace import files_grep, files_read, files_remove, files_stream, files_transfer, files_watch, files_write
+from nexus.workspace.beneath import Tree
+from nexus.workspace.files_at_once import CachedFiles
 from nexus.workspace.files_watch import Wish
-from nexus.workspace.glob_pattern import Exclusion, GlobPattern
 from nexus.workspace.grep_pattern import Case, Needle
 from nexus.workspace.tree_access import TreeAccess
+
+_IN_A_ROW: Final = 8
+"""Reads that wait for nothing before other tasks have their turn."""
 
 
 class FileSystem(DerivedFiles):
@@ -40,6 +47,8 @@ class FileSystem(DerivedFiles):
 
     def __init__(self, root: Path, *, aliases: Sequence[str] = ()) -> None:
         self._access = TreeAccess(root, tuple(aliases))
+        self._cached = CachedFiles(root)
+        self._reads = 0
 
     def __repr__(self) -> str:
         return f"<FileSystem {self._access.root}>"
@@ -50,7 +59,23 @@ class FileSystem(DerivedFiles):
     async def read_bytes(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes:
         if offset < 0 or (limit is not None and limit < 0):
             raise InvalidArgument(f"offset and limit cannot be negative: offset={offset}, limit={limit}")
-        return await self._access.do(path, lambda tree: files_read.read(tree, path, offset, limit))
+        at_once = self._cached.read(path, offset, limit)
+        if at_once is not None:
+            await self._let_others()
+            return at_once
+        return await self._access.do(path, lambda tree: self._read(tree, path, offset, limit))
+
+    async def _let_others(self) -> None:
+        """Be a place where a cancellation is seen, and let other tasks run now and then: often enough, seldom enough to stay quick."""
+        self._reads = (self._reads + 1) % _IN_A_ROW
+        if self._reads == 0:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+
+    def _read(self, tree: Tree, path: str, offset: int, limit: int | None) -> bytes:
+        self._cached.learn()
+        return files_read.read(tree, path, offset, limit)
 
     @override
     async def stat(self, path: str, *, follow: bool = True) -> FileInfo:

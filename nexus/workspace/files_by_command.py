@@ -15,6 +15,7 @@ from nexus.abc import ProcessHandle
 from nexus.abc.files import FileReader, FileWriter, Watch
 from nexus.errors import FsError, InvalidArgument, PathNotADirectory, PathNotFound, StdinClosed
 from nexus.handles.derived_files import DerivedFiles
+from nexus.handles.glob_pattern import Exclusion, GlobPattern
 from nexus.models.execution import Exited, Output, Stream
 from nexus.models.files import (
     Edit,
@@ -31,7 +32,6 @@ from nexus.workspace.command_search import grep
 from nexus.workspace.command_watch import watch
 from nexus.workspace.files_watch import Wish
 from nexus.workspace.files_write import apply_edits, require_bits
-from nexus.workspace.glob_pattern import Exclusion, GlobPattern
 from nexus.workspace.grep_pattern import Case, Needle
 
 _KEEP: Final = "-"

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from nexus.errors import FsError, InvalidArgument, PathNotFound
 from nexus.git.ignoring import IgnorePattern, is_ignored, parse_patterns
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import GrepMatch
 from nexus.workspace.beneath import Tree
 from nexus.workspace.files_read import named, open_file
 from nexus.workspace.folders import open_below
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.grep_pattern import Line, Needle
 from nexus.workspace.replacing import is_temporary
 from nexus.workspace.tree_access import TreeAccess

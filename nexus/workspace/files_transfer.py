@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nexus.errors import InvalidArgument, PathDenied
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import TransferResult
 from nexus.workspace.beneath import GIT_POINTER, Place, Tree
 from nexus.workspace.files_read import not_a_file
 from nexus.workspace.files_write import make_dir, named_place
 from nexus.workspace.folders import make_folder
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.path_errors import told
 from nexus.workspace.replacing import status_of
 from nexus.workspace.tree_transfer import Transfer, copy_entry, copy_file, copy_folder

@@ -10,10 +10,10 @@ from typing import Final, Literal, Self
 import anyio
 
 from nexus.errors import FsError, InvalidArgument
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import WatchBatch, WatchMode
 from nexus.workspace.beneath import Tree
 from nexus.workspace.file_changes import Changes
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.tree_access import TreeAccess
 from nexus.workspace.watch_native import NativeWatch, TooManyFolders
 from nexus.workspace.watch_poll import PollWatch

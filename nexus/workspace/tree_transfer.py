@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nexus.errors import FsError
+from nexus.handles.glob_pattern import Exclusion
 from nexus.models.files import TransferResult
 from nexus.workspace.beneath import GIT_POINTER
 from nexus.workspace.files_read import describe, open_file
 from nexus.workspace.folders import make_folder, open_below
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.replacing import is_temporary, replace, status_of, temporary_name, turn, write_all
 
 _CHUNK: Final = 1024 * 1024

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from nexus.errors import PathNotFound
+from nexus.handles.glob_pattern import Exclusion
 from nexus.workspace.beneath import GIT_POINTER, Tree
 from nexus.workspace.files_read import named
-from nexus.workspace.glob_pattern import Exclusion
 from nexus.workspace.replacing import is_temporary
 
 Below = tuple[bytes, ...]

@@ -28,6 +28,18 @@ from tests.config.conftest import Site
             "1:16: 'daemon.host' must be an IP address or a host's name, without a port",
         ),
         ("node", "daemon: {host: 1.2.3}", "1:16: 'daemon.host' must be an IP address or a host's name"),
+        (
+            "node",
+            "daemon: {origins: [editor.example]}",
+            "1:20: 'daemon.origins' must be what a browser calls the origin",
+        ),
+        (
+            "node",
+            "daemon: {origins: ['https://a.example/x']}",
+            "1:20: 'daemon.origins' must be what a browser calls",
+        ),
+        ("node", "daemon: {domains: ['*.a.example']}", "1:20: 'daemon.domains' must be a host's name or address"),
+        ("node", "daemon: {drain: 0s}", "1:17: 'daemon.drain' must be longer than zero"),
         ("node", "daemon: {tls: {cert: /c}}", "1:22: 'daemon.tls.cert' needs 'daemon.tls.key' beside it"),
         ("node", "daemon: {tls: {key: /k}}", "1:21: 'daemon.tls.key' needs 'daemon.tls.cert' beside it"),
         ("node", "daemon: {tls: {key: k, cert: /c}}", "1:21: 'daemon.tls.key' must be an absolute path"),
@@ -94,6 +106,26 @@ class TestDaemon:
         site.project("ports: {web: {container: 8080, host: 8080}}\n")
         settings = site.load().settings
         assert (settings.daemon.host, settings.daemon.port, settings.daemon.tls) == ("127.0.0.1", 8080, None)
+        assert not settings.daemon.tcp
+
+    @pytest.mark.parametrize("text", ["{port: 8080}", "{host: 127.0.0.1}", "{tls: {cert: /c, key: /k}}"])
+    def test_saying_where_is_asking_for_it(self, site: Site, text: str) -> None:
+        site.node(f"daemon: {text}")
+        assert site.load().settings.daemon.tcp
+
+    def test_everything_about_it(self, site: Site) -> None:
+        site.node("daemon: {insecure: true, origins: [https://a.example], domains: [.b.example, 192.0.2.1], drain: 1m}")
+        daemon = site.load().settings.daemon
+        assert not daemon.tcp
+        assert daemon.insecure
+        assert daemon.origins == {"https://a.example"}
+        assert daemon.domains == {".b.example", "192.0.2.1"}
+        assert daemon.drain.total_seconds() == 60
+
+    @pytest.mark.parametrize(("insecure", "then"), [("true", "can be read on the way"), ("false", "refuses to start")])
+    def test_what_happens_to_a_daemon_that_others_reach(self, site: Site, insecure: str, then: str) -> None:
+        site.node(f"daemon: {{host: 0.0.0.0, insecure: {insecure}}}")
+        assert any(then in line for line in site.load().warnings)
 
     def test_a_fixed_port_of_a_project_that_is_the_daemons(self, site: Site) -> None:
         node = site.node("daemon:\n  port: 8080\n")
@@ -211,9 +243,8 @@ class TestAcrossFiles:
             "error node:1:32: 'limits.max_workspaces_total' must be a whole number, not 'many'",
             "error user:1:32: 'defaults.port_range' ends (8) before it starts (9)",
             "error project:2:1: unknown key 'nonsense'",
-            "warning node:2:1: 'daemon' is read and checked, but there is no daemon yet that would listen there",
         ]
-        assert [line.split(" ")[1].partition(":")[0] for line in self.validate(site, "node")] == ["node", "node"]
+        assert [line.split(" ")[1].partition(":")[0] for line in self.validate(site, "node")] == ["node"]
         assert self.validate(site, "user") == ["error user:1:32: 'defaults.port_range' ends (8) before it starts (9)"]
         assert self.validate(site, "project") == ["error project:2:1: unknown key 'nonsense'"]
 

@@ -71,6 +71,17 @@ def test_the_readmes_python_runs(app: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
+def test_the_python_about_the_daemon_runs(app: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/embed-the-daemon.md").read_text(), re.DOTALL):
+        body = "".join(f"    {line}\n" for line in block.splitlines() if line.strip() != "import nexus")
+        program = f"import anyio\nimport nexus\n\nasync def main():\n{body}\nanyio.run(main)\n"
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=app, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_readmes_commands_do_what_they_say(app: Path) -> None:
     tour = re.search(r"```console\n(\$ boulder init.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

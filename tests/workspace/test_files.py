@@ -28,11 +28,11 @@ from nexus.errors import (
     PathNotFound,
     WorkspaceGone,
 )
+from nexus.handles.glob_pattern import Exclusion, GlobPattern
 from nexus.models.files import ABSENT, Edit, Etag, FileInfo, FileKind
 from nexus.workspace import replacing
 from nexus.workspace.files import FileSystem
 from nexus.workspace.files_write import apply_edits
-from nexus.workspace.glob_pattern import Exclusion, GlobPattern
 
 
 @pytest.fixture

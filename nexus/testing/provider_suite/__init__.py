@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import anyio
 
+from nexus.testing.expecting import ExpectationFailed
 from nexus.testing.provider_suite import (
     capabilities,
     checkpoints,
@@ -22,7 +23,7 @@ from nexus.testing.provider_suite import (
     services,
     watching,
 )
-from nexus.testing.provider_suite.case import Check, ExpectationFailed, NotApplicable, ProviderCase, ProviderSubject
+from nexus.testing.provider_suite.case import Check, NotApplicable, ProviderCase, ProviderSubject
 from nexus.testing.report import CaseResult, Outcome, Report
 
 PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (

@@ -22,19 +22,8 @@ from nexus.errors import NotFound, PortInUse, StateConflict, Unsupported, Worksp
 from nexus.models.execution import Pty, SpawnRequest
 from nexus.models.instances import Capability, InstanceSpec, InstanceState
 from nexus.models.ports import PortMapping
-from nexus.testing.provider_suite.case import (
-    Check,
-    ExpectationFailed,
-    NotApplicable,
-    case,
-    eventually,
-    expect,
-    expect_equal,
-    expect_error,
-    expect_state,
-    finish,
-    read_until,
-)
+from nexus.testing.expecting import ExpectationFailed, eventually, expect, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, NotApplicable, case, expect_state, finish, read_until
 
 _QUIET = 0.4
 """Seconds of silence that count as frozen."""

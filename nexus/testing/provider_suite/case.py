@@ -5,40 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 
 from nexus.abc import Instance, ProcessHandle, Provider
 from nexus.models.execution import ExecEvent, Exited, Output, SpawnRequest, Started, Stream
 from nexus.models.instances import Capability, InstanceSpec, InstanceState, ProviderInfo
-
-T = TypeVar("T")
-
-
-class ExpectationFailed(AssertionError):
-    """A provider does not keep a promise. Raised by hand, so that ``python -O`` does not turn a failure into a success."""
+from nexus.testing.expecting import ExpectationFailed, eventually, expect, expect_equal, expect_error, shortened
 
 
 class NotApplicable(Exception):
     """The case is about something that this provider does not have, as its objects show."""
-
-
-def expect(condition: object, sentence: str) -> None:
-    """Fail with ``sentence`` unless ``condition`` is true."""
-    if not condition:
-        raise ExpectationFailed(sentence)
-
-
-def expect_equal(seen: T, wanted: T, what: str) -> None:
-    """Fail unless both are equal; the message shows them, shortened."""
-    if seen != wanted:
-        raise ExpectationFailed(f"{what}: expected {_short(wanted)}, got {_short(seen)}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 300 else f"{text[:200]} … {text[-80:]} ({len(text)} characters)"
 
 
 class SpecFactory(Protocol):
@@ -196,7 +174,9 @@ async def read_until(process: ProcessHandle, wanted: bytes) -> bytes:
     while wanted not in seen:
         event = await process.receive()
         if isinstance(event, Exited):
-            raise ExpectationFailed(f"the command ended before it printed {wanted!r}; it printed {_short(bytes(seen))}")
+            raise ExpectationFailed(
+                f"the command ended before it printed {wanted!r}; it printed {shortened(bytes(seen))}"
+            )
         if isinstance(event, Output):
             seen += event.data
     return bytes(seen)
@@ -207,26 +187,6 @@ async def expect_state(instance: Instance, wanted: InstanceState) -> None:
     status = await instance.status()
     expect_equal(status.state, wanted, "the state")
     expect_equal(status.ref.id, instance.ref.id, "the id in the status")
-
-
-async def expect_error(kind: type[Exception], call: Callable[[], Awaitable[object]], what: str) -> Exception:
-    """Fail unless the call raises an error of this class; return the error."""
-    try:
-        await call()
-    except kind as exc:
-        return exc
-    except Exception as exc:
-        raise ExpectationFailed(f"{what} raises {kind.__name__}, not {type(exc).__name__}: {exc}") from exc
-    raise ExpectationFailed(f"{what} raises {kind.__name__}, but it returned")
-
-
-async def eventually(question: Callable[[], Awaitable[bool]], what: str, *, within: float = 10.0) -> None:
-    """Fail unless the answer becomes true in time."""
-    with anyio.move_on_after(within):
-        while not await question():  # noqa: ASYNC110 - what is asked is outside and rings no bell
-            await anyio.sleep(0.02)
-        return
-    raise ExpectationFailed(f"expected that {what}, within {within:g} s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,16 +9,8 @@ from nexus.errors import CheckpointDamaged, Unsupported, WorkspaceGone
 from nexus.models.checkpoints import KeptPlace
 from nexus.models.ids import CheckpointId, new_checkpoint_id
 from nexus.models.instances import Capability, InstanceRef, InstanceState
-from nexus.testing.provider_suite.case import (
-    Check,
-    ExpectationFailed,
-    ProviderCase,
-    case,
-    expect,
-    expect_equal,
-    expect_error,
-    expect_state,
-)
+from nexus.testing.expecting import ExpectationFailed, expect, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, ProviderCase, case, expect_state
 
 _FILE: Final = "/tmp/nexus-conformance"  # noqa: S108 - inside the instance
 _LABELS: Final = {"dev.nexus.test": "checkpoints"}

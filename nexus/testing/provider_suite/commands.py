@@ -8,16 +8,8 @@ from nexus.abc import ProcessHandle
 from nexus.errors import ExecStartError, InvalidArgument, Unsupported, WorkspaceStopped
 from nexus.models.execution import Exited, SpawnRequest, Started
 from nexus.models.instances import Capability
-from nexus.testing.provider_suite.case import (
-    Check,
-    case,
-    expect,
-    expect_equal,
-    expect_error,
-    finish,
-    read_until,
-    shell,
-)
+from nexus.testing.expecting import expect, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, case, finish, read_until, shell
 
 _STATUSES = (0, 1, 2, 3, 42, 125, 126, 127, 128, 130, 137, 143, 200, 254, 255)
 _TRICKY_WORDS = (

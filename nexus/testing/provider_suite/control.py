@@ -9,7 +9,8 @@ import anyio
 from nexus.abc import ProcessHandle
 from nexus.models.execution import Exited, Output, SpawnRequest
 from nexus.models.instances import Capability
-from nexus.testing.provider_suite.case import Check, case, expect, expect_equal, finish, read_until, shell
+from nexus.testing.expecting import expect, expect_equal
+from nexus.testing.provider_suite.case import Check, case, finish, read_until, shell
 
 _FAMILY = "sleep 300 & echo $$ $!; echo ready; wait"
 """A shell and its child: prints both numbers."""

@@ -7,7 +7,8 @@ import anyio
 from nexus.abc import ProcessHandle
 from nexus.errors import StdinClosed
 from nexus.models.execution import Exited, SpawnRequest
-from nexus.testing.provider_suite.case import Check, case, expect, expect_equal, expect_error, finish, read_until
+from nexus.testing.expecting import expect, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, case, finish, read_until
 
 
 @case()

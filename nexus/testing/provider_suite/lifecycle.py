@@ -9,17 +9,8 @@ from nexus.errors import WorkspaceGone
 from nexus.models.execution import SpawnRequest
 from nexus.models.ids import new_workspace_id
 from nexus.models.instances import LABEL_WORKSPACE, Capability, InstanceRef, InstanceState
-from nexus.testing.provider_suite.case import (
-    Check,
-    NotApplicable,
-    case,
-    expect,
-    expect_equal,
-    expect_error,
-    expect_state,
-    finish,
-    shell,
-)
+from nexus.testing.expecting import expect, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, NotApplicable, case, expect_state, finish, shell
 
 _PROTOCOLS = {
     Capability.PAUSE: SupportsPause,

@@ -10,18 +10,8 @@ from nexus.errors import NotFound, ServiceFailed, WorkspaceStopped
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import Capability
 from nexus.models.services import ServiceSpec, ServiceState
-from nexus.testing.provider_suite.case import (
-    Check,
-    ExpectationFailed,
-    ProviderCase,
-    case,
-    eventually,
-    expect,
-    expect_equal,
-    expect_error,
-    finish,
-    shell,
-)
+from nexus.testing.expecting import ExpectationFailed, eventually, expect, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, ProviderCase, case, finish, shell
 
 _STAY: Final = 'echo "value $VALUE"; trap "echo bye; exit 0" TERM; while :; do sleep 0.05; done'
 

@@ -8,7 +8,8 @@ from nexus.abc import SupportsActivity, SupportsConnect, SupportsListening
 from nexus.errors import PortNotOpen, WorkspaceStopped
 from nexus.models.execution import Pty, SpawnRequest
 from nexus.models.instances import Capability
-from nexus.testing.provider_suite.case import Check, NotApplicable, case, eventually, expect_equal, expect_error, finish
+from nexus.testing.expecting import eventually, expect_equal, expect_error
+from nexus.testing.provider_suite.case import Check, NotApplicable, case, finish
 
 
 @case()

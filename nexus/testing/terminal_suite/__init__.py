@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from nexus.testing.provider_suite.case import ExpectationFailed, NotApplicable
+from nexus.testing.expecting import ExpectationFailed
+from nexus.testing.provider_suite.case import NotApplicable
 from nexus.testing.report import CaseResult, Outcome, Report
 from nexus.testing.terminal_suite import attaching, controlling, output, staying
 from nexus.testing.terminal_suite.case import TerminalCase, TerminalCheck, TerminalSubject

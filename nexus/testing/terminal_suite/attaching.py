@@ -9,7 +9,7 @@ import anyio
 from nexus.errors import TerminalNotFound
 from nexus.models.ids import TerminalId
 from nexus.models.terminals import SOFT_RESET, AttachRequest, TerminalState
-from nexus.testing.provider_suite.case import eventually, expect, expect_equal, expect_error
+from nexus.testing.expecting import eventually, expect, expect_equal, expect_error
 from nexus.testing.terminal_suite.case import TerminalCase, TerminalCheck, case
 from nexus.testing.terminal_suite.output import many_lines
 

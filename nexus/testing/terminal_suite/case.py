@@ -19,7 +19,7 @@ from nexus.models.terminals import (
     TerminalOutput,
     TerminalRequest,
 )
-from nexus.testing.provider_suite.case import ExpectationFailed, expect, expect_equal
+from nexus.testing.expecting import ExpectationFailed, expect, expect_equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

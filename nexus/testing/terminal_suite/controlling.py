@@ -10,7 +10,7 @@ import anyio
 from nexus.errors import Busy, InvalidArgument, NotController, StdinClosed, TerminalNotFound
 from nexus.models.execution import Pty
 from nexus.models.terminals import AttachRequest, TerminalResized
-from nexus.testing.provider_suite.case import expect, expect_equal, expect_error
+from nexus.testing.expecting import expect, expect_equal, expect_error
 from nexus.testing.terminal_suite.case import TerminalCase, TerminalCheck, case
 
 

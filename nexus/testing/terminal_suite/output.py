@@ -8,7 +8,7 @@ import anyio
 
 from nexus.models.execution import Pty
 from nexus.models.terminals import AttachRequest, TerminalExited, TerminalGap, TerminalState
-from nexus.testing.provider_suite.case import eventually, expect, expect_equal
+from nexus.testing.expecting import eventually, expect, expect_equal
 from nexus.testing.terminal_suite.case import TerminalCase, TerminalCheck, case
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from nexus.models.terminals import AttachRequest, TerminalState
-from nexus.testing.provider_suite.case import NotApplicable, eventually, expect, expect_equal
+from nexus.testing.expecting import eventually, expect, expect_equal
+from nexus.testing.provider_suite.case import NotApplicable
 from nexus.testing.terminal_suite.case import TerminalCase, TerminalCheck, case
 
 

@@ -1,0 +1,388 @@
+"""The terminals of a workspace behind a daemon."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import anyio
+
+from nexus.client.line import Line
+from nexus.client.link import Link
+from nexus.client.streams import error_in
+from nexus.errors import ConnectionLost, NexusError, NotController, NotFound, StdinClosed
+from nexus.models.execution import Pty
+from nexus.models.ids import TerminalId
+from nexus.models.terminals import (
+    SOFT_RESET,
+    AttachPoint,
+    AttachRequest,
+    Role,
+    TerminalChanged,
+    TerminalEvent,
+    TerminalExit,
+    TerminalExited,
+    TerminalGap,
+    TerminalInfo,
+    TerminalOutput,
+    TerminalRequest,
+    TerminalResized,
+    check_size,
+)
+from nexus.wire.methods import terminals as methods
+from nexus.wire.methods.execs import TerminalSize
+from nexus.wire.methods.session import STREAM_FAILED
+from nexus.wire.methods.table import OfWorkspace
+from nexus.wire.reading import read_result
+
+Listener: TypeAlias = Callable[[Mapping[str, object]], None]
+
+
+class RemoteTerminals:
+    """Implements :class:`~nexus.abc.terminals.TerminalAccess` over a connection.
+
+    Args:
+        line: The connection.
+        workspace: Whose terminals, by id.
+    """
+
+    def __init__(self, line: Line, workspace: str) -> None:
+        self._line = line
+        self._workspace = workspace
+
+    async def open(self, request: TerminalRequest) -> TerminalInfo:
+        """Open a terminal."""
+        params = methods.Open(
+            workspace=self._workspace,
+            argv=request.argv,
+            size=_size(request.size),
+            cwd=request.cwd,
+            env=request.env,
+            user=request.user,
+            name=request.name,
+            scrollback=request.scrollback,
+            keep_alive_ms=round(request.keep_alive * 1000),
+            rerun=request.rerun,
+            idempotency_key=uuid.uuid4().hex,
+        )
+        return await self._line.call(methods.OPEN, params)
+
+    async def list(self) -> tuple[TerminalInfo, ...]:
+        """Return every terminal, the oldest first."""
+        return (await self._line.call(methods.LIST, OfWorkspace(workspace=self._workspace))).items
+
+    async def get(self, terminal: TerminalId) -> TerminalInfo:
+        """Return one terminal."""
+        return await self._line.call(methods.GET, self._one(terminal))
+
+    async def attach(self, terminal: TerminalId, request: AttachRequest | None = None) -> RemoteTerminalSession:
+        """Look at a terminal."""
+        session = RemoteTerminalSession(self._line, self._workspace, terminal, request or AttachRequest())
+        await session.begin()
+        return session
+
+    async def wait(self, terminal: TerminalId) -> TerminalExit:
+        """Wait for its program to end."""
+        return await self._line.call(methods.WAIT, self._one(terminal))
+
+    async def kill(self, terminal: TerminalId, *, grace: float = 2.0) -> TerminalInfo:
+        """End its program and forget the terminal."""
+        params = methods.Kill(
+            workspace=self._workspace,
+            terminal=terminal,
+            grace_ms=round(grace * 1000),
+            idempotency_key=uuid.uuid4().hex,
+        )
+        return await self._line.call(methods.KILL, params)
+
+    async def rename(self, terminal: TerminalId, name: str) -> TerminalInfo:
+        """Call it by another name."""
+        params = methods.Rename(
+            workspace=self._workspace, terminal=terminal, name=name, idempotency_key=uuid.uuid4().hex
+        )
+        return await self._line.call(methods.RENAME, params)
+
+    def _one(self, terminal: TerminalId) -> methods.OfTerminal:
+        return methods.OfTerminal(workspace=self._workspace, terminal=terminal)
+
+
+def _size(size: Pty) -> TerminalSize:
+    return TerminalSize(rows=size.rows, cols=size.cols, term=size.term)
+
+
+class RemoteTerminalSession:
+    """Implements :class:`~nexus.abc.terminals.TerminalSession`. After a lost connection it looks again from where it was.
+
+    Args:
+        line: The connection.
+        workspace: The workspace's id.
+        terminal: The terminal.
+        request: How to look at it.
+    """
+
+    def __init__(self, line: Line, workspace: str, terminal: TerminalId, request: AttachRequest) -> None:
+        self._line = line
+        self._workspace = workspace
+        self._terminal = terminal
+        self._request = request
+        self._link: Link | None = None
+        self._id = ""
+        self._stream = 0
+        self._found: methods.Attached | None = None
+        self._role: Role = request.role
+        self._info: TerminalInfo | None = None
+        self._received = 0
+        self._offset = 0
+        self._events: deque[TerminalEvent] = deque()
+        self._later: deque[TerminalResized] = deque()
+        self._prefixes: dict[int, bytes] = {}
+        self._over = False
+        self._detached = False
+        self._error: NexusError | None = None
+        self._something = anyio.Event()
+
+    async def begin(self) -> None:
+        """Attach."""
+        await self._line.call(methods.ATTACH, self._params(self._request), on_result=self._begun, again=True)
+
+    def _params(self, request: AttachRequest) -> methods.Attach:
+        return methods.Attach(
+            workspace=self._workspace,
+            terminal=self._terminal,
+            since=request.since,
+            role=request.role,
+            replay=request.replay,
+            takeover=request.takeover,
+            size=None if request.size is None else _size(request.size),
+            client=request.client,
+        )
+
+    def _begun(self, found: methods.Attached) -> None:
+        link = self._line.current
+        if link is None:
+            return
+        first = self._found is None
+        if first:
+            self._found, self._offset = found, found.start
+        elif found.start > self._received:
+            self._put(TerminalGap(start=self._received, end=found.start, prefix=base64.b64decode(found.prefix)))
+        self._received = found.start
+        self._info, self._role = found.info, found.role
+        self._link, self._id, self._stream = link, found.session, found.stream
+        link.wire.open_receiving(found.stream, found.start)
+        link.sinks[found.stream] = self
+        self._line.follow(self)
+        for method, listener in self._listeners():
+            self._line.listen(method, self._id, listener)
+        self._line.listen(STREAM_FAILED.name, str(found.stream), self._failed)
+
+    def _listeners(self) -> tuple[tuple[str, Listener], ...]:
+        return (
+            (methods.DID_RESIZE.name, self._resized),
+            (methods.DID_CHANGE.name, self._changed),
+            (methods.DID_SKIP.name, self._skipped),
+            (methods.DID_EXIT.name, self._exited),
+        )
+
+    # What is known --------------------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> TerminalInfo:
+        """The terminal as this session last heard of it."""
+        if self._info is None:
+            raise ConnectionLost("this session has not begun")
+        return self._info
+
+    @property
+    def point(self) -> AttachPoint:
+        """Where this attachment begins."""
+        if self._found is None:
+            raise ConnectionLost("this session has not begun")
+        found = self._found
+        return AttachPoint(
+            start=found.start,
+            oldest=found.oldest,
+            newest=found.newest,
+            gap=found.gap,
+            prefix=base64.b64decode(found.prefix),
+            resizes=found.resizes,
+        )
+
+    @property
+    def role(self) -> Role:
+        """``controller``, or ``viewer``: also after somebody else took over."""
+        return self._role
+
+    @property
+    def offset(self) -> int:
+        """Offset of the next byte: where to attach again."""
+        return self._offset
+
+    # Looking --------------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> TerminalEvent:
+        """Return the next event. A cancelled call loses none.
+
+        Raises:
+            anyio.EndOfStream: After ``TerminalExited`` was returned, and after :meth:`detach`.
+            TransportError: When the connection is lost for good; the terminal goes on.
+        """
+        while self._detached or not self._events:
+            if self._detached or self._over:
+                raise anyio.EndOfStream
+            if self._error is not None:
+                raise self._error
+            self._something = anyio.Event()
+            await self._something.wait()
+        event = self._events.popleft()
+        match event:
+            case TerminalOutput(offset=offset, data=data):
+                self._advance(offset + len(data))
+            case TerminalGap(end=end):
+                self._advance(end)
+            case TerminalChanged(info=info):
+                self._info = info
+            case TerminalExited():
+                self._close()
+            case TerminalResized():
+                pass
+        return event
+
+    def _advance(self, offset: int) -> None:
+        self._offset = offset
+        link = self._link
+        if link is not None and not link.lost.is_set():
+            link.wire.taken(self._stream, offset)
+            link.flush()
+
+    def _put(self, event: TerminalEvent) -> None:
+        self._events.append(event)
+        self._something.set()
+
+    def data(self, stream: int, offset: int, data: bytes) -> None:
+        """Bytes came; a size that begins among them is told at its place."""
+        if stream != self._stream:
+            return
+        self._received = offset + len(data)
+        while self._later and self._later[0].mark.at_offset < self._received:
+            change = self._later.popleft()
+            before = data[: max(0, change.mark.at_offset - offset)]
+            if before:
+                self._put(TerminalOutput(offset=offset, data=before))
+                offset, data = offset + len(before), data[len(before) :]
+            self._put(change)
+        self._put(TerminalOutput(offset=offset, data=data))
+
+    def gap(self, stream: int, start: int, end: int) -> None:
+        """Bytes are not given."""
+        if stream == self._stream:
+            self._received = end
+            self._put(TerminalGap(start=start, end=end, prefix=self._prefixes.pop(end, SOFT_RESET)))
+
+    def end(self, stream: int, *, failed: bool) -> None:
+        """Everything was given."""
+
+    def reset(self, stream: int, code: str) -> None:  # noqa: ARG002 - which stream is clear
+        """The daemon gave it up."""
+        self.give_up(ConnectionLost(f"the daemon gave a terminal's stream up: {code}"))
+
+    def room(self, stream: int, taken: int) -> None:
+        """Nothing is sent on it."""
+
+    def _resized(self, params: Mapping[str, object]) -> None:
+        change = TerminalResized(mark=read_result(methods.DidResize, params).mark)
+        if change.mark.at_offset <= self._received:
+            self._put(change)
+        else:
+            self._later.append(change)
+
+    def _changed(self, params: Mapping[str, object]) -> None:
+        told = read_result(methods.DidChange, params)
+        self._role = told.role
+        self._put(TerminalChanged(info=told.info))
+
+    def _skipped(self, params: Mapping[str, object]) -> None:
+        told = read_result(methods.DidSkip, params)
+        self._prefixes[told.end] = base64.b64decode(told.prefix)
+
+    def _exited(self, params: Mapping[str, object]) -> None:
+        while self._later:
+            self._put(self._later.popleft())
+        self._put(TerminalExited(exit=read_result(methods.DidExit, params).exit))
+        self._forget()
+
+    def _failed(self, params: Mapping[str, object]) -> None:
+        self.give_up(error_in(params))
+
+    # Acting ---------------------------------------------------------------------------------------------------------
+
+    async def write(self, data: bytes) -> None:
+        """Type; returns when the bytes are handed over."""
+        if self._over or self._detached:
+            raise self._finished()
+        params = methods.Input(workspace=self._workspace, session=self._id, data=base64.b64encode(data).decode())
+        try:
+            await self._line.call(methods.INPUT, params)
+        except NotFound:
+            raise StdinClosed("the terminal's program has ended") from None
+
+    async def resize(self, rows: int, cols: int) -> None:
+        """Give the terminal another size."""
+        check_size(rows, cols)
+        if self._over or self._detached:
+            raise self._finished()
+        params = methods.Resize(workspace=self._workspace, session=self._id, rows=rows, cols=cols)
+        try:
+            await self._line.call(methods.RESIZE, params)
+        except NotFound:
+            raise self._finished() from None
+
+    def _finished(self) -> NotController:
+        return NotController(
+            "this session at a terminal is over", hint="attach again", details={"terminal": self._terminal}
+        )
+
+    async def detach(self) -> int:
+        """Look no longer; the program runs on. Twice is fine."""
+        if not self._detached and not self._over and self._error is None:
+            self._detached = True
+            params = methods.OfSession(workspace=self._workspace, session=self._id)
+            with contextlib.suppress(NotFound, ConnectionLost):  # then it is over already
+                await self._line.call(methods.DETACH, params, again=True)
+            self._close()
+        self._detached = True
+        self._something.set()
+        return self._offset
+
+    def _close(self) -> None:
+        self._over = True
+        self._forget()
+        if self._link is not None:
+            self._link.sinks.pop(self._stream, None)
+            self._link.wire.forget(self._stream)
+
+    def _forget(self) -> None:
+        self._line.unfollow(self)
+        for method, _ in self._listeners():
+            self._line.unlisten(method, self._id)
+        self._line.unlisten(STREAM_FAILED.name, str(self._stream))
+
+    # The connection -------------------------------------------------------------------------------------------------
+
+    async def resume(self, link: Link, *, same_session: bool) -> None:  # noqa: ARG002 - terminals outlive sessions
+        """Look again from where it was; who controlled takes over from the look that was lost."""
+        self._forget()
+        again = AttachRequest(
+            since=self._received, role=self._role, takeover=self._role == "controller", client=self._request.client
+        )
+        await link.call(methods.ATTACH, self._params(again), on_result=self._begun)
+
+    def give_up(self, error: NexusError) -> None:
+        """There will be no other connection."""
+        if self._error is None:
+            self._error = error
+        self._something.set()

@@ -1,0 +1,1 @@
+"""The daemon: workspaces served to programs in other processes."""

@@ -1,0 +1,347 @@
+"""One connection from its first to its last moment: one task group, so that nothing of it outlives it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from nexus.abc.transport import Transport
+from nexus.daemon.call import Pages, Routes
+from nexus.daemon.dispatch import Requests
+from nexus.daemon.event_log import EventOutlet
+from nexus.daemon.feeds import Feed
+from nexus.daemon.greeting import greet
+from nexus.daemon.hub import Hub
+from nexus.daemon.inlets import Inlet
+from nexus.daemon.outlets import FeedOutlet, Outlet
+from nexus.daemon.principal import Principal
+from nexus.daemon.session import Session
+from nexus.daemon.writing import Writer
+from nexus.errors import (
+    AuthError,
+    ConnectionLost,
+    NexusError,
+    NotFound,
+    ProtocolError,
+    QuotaExceeded,
+    SlowConsumer,
+    VersionMismatch,
+)
+from nexus.wire.connection import (
+    Cancelled,
+    Connection,
+    Event,
+    RoomGranted,
+    StreamData,
+    StreamEnded,
+    StreamGap,
+    StreamReset,
+)
+from nexus.wire.messages import Notification, Request
+from nexus.wire.methods.table import Params
+
+if TYPE_CHECKING:
+    from nexus.daemon.handlers.files_live import Upload
+    from nexus.daemon.handlers.terminals import Look
+
+T = TypeVar("T")
+
+PATIENCE: Final = 10.0
+"""Seconds that a client has for saying who it is."""
+_CODES: Final[Mapping[type[NexusError], int]] = {
+    AuthError: 4001,
+    VersionMismatch: 4002,
+    SlowConsumer: 4004,
+    ProtocolError: 1002,
+}
+_REPLACED: Final = 4003
+_DRAINING: Final = 4005
+_MOST_PAGES: Final = 32
+_CLOSING: Final = 2.0
+_log: Final = logging.getLogger("nexus.daemon")
+
+
+class ServedConnection:
+    """Serves one client over one transport.
+
+    Args:
+        hub: What all connections share.
+        transport: The connection.
+        routes: What carries out each method.
+    """
+
+    def __init__(self, hub: Hub, transport: Transport, routes: Routes) -> None:
+        self.hub = hub
+        self.transport = transport
+        self.wire = Connection(hub.limits)
+        self.session: Session | None = None
+        self.principal: Principal | None = None
+        self.events: EventOutlet | None = None
+        self.stops: dict[str, Callable[[], None]] = {}
+        """What ends each watch of this connection, by its id."""
+        self.uploads: dict[str, Upload] = {}
+        """The files that are being sent, by id."""
+        self.looks: dict[str, Look] = {}
+        """Who looks at which terminal, by id."""
+        self._requests = Requests(self, routes)
+        self._writer = Writer(transport, hub.limits.pending)
+        self._group: TaskGroup | None = None
+        self._outlets: dict[int, FeedOutlet] = {}
+        self._inlets: dict[int, Inlet] = {}
+        self._pages: dict[str, Pages[object]] = {}
+        self._close: tuple[int, str] | None = None
+
+    async def serve(self) -> None:
+        """Serve until the connection ends, however it does. Commands and keyed work go on; everything else has ended.
+
+        Cancellation: the connection is closed.
+        """
+        self.hub.connections += 1
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.start_soon(self._guarded, self._writer.run)
+                group.start_soon(self._guarded, self._writer.watch)
+                group.start_soon(self._begin)
+        finally:
+            self.hub.connections -= 1
+            self._leave()
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await self._close_pages()
+                await self.transport.aclose(*(self._close or (1000, "")))
+
+    # Out ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def group(self) -> TaskGroup:
+        """Where tasks run that end with this connection."""
+        if self._group is None:
+            raise ConnectionLost("the connection is not served yet")
+        return self._group
+
+    def flush(self) -> None:
+        """Send what the protocol has to say."""
+        try:
+            self._writer.say(self.wire.take_outgoing())
+        except SlowConsumer as error:
+            self.end(error)
+
+    def notify(self, method: str, params: Params) -> None:
+        """Tell the client."""
+        self.wire.notify(method, params.model_dump(mode="json", by_alias=True))
+        self.flush()
+
+    async def calm(self) -> None:
+        """Return when the client has taken most of what it was told."""
+        await self._writer.calm()
+
+    def ready(self, outlet: Outlet) -> None:
+        """Ask this outlet when its turn comes."""
+        self._writer.ready(outlet)
+
+    def end(self, why: NexusError) -> None:
+        """Close this connection because of an error."""
+        code = next((code for kind, code in _CODES.items() if isinstance(why, kind)), 1000)
+        if not isinstance(why, ConnectionLost):
+            _log.warning("%s is closed: %s", self.transport.peer, why.message)
+        self._stop(code, why.message)
+
+    def replace(self) -> None:
+        """Close: a newer connection goes on with the session."""
+        self._stop(_REPLACED, "a newer connection goes on with this session")
+
+    def drain(self) -> None:
+        """Close: the daemon ends."""
+        self._stop(_DRAINING, "the daemon ends")
+
+    def _stop(self, code: int, reason: str) -> None:
+        if self._close is None:
+            self._close = (code, reason)
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+
+    # Streams --------------------------------------------------------------------------------------------------------
+
+    def attach(self, feed: Feed, offsets: Mapping[str, int], *, owner: bool) -> FeedOutlet:
+        """Begin to send a feed on streams of its own.
+
+        Raises:
+            QuotaExceeded: When this connection has too many streams.
+        """
+        self._room_for_streams()
+        outlet: FeedOutlet
+
+        def ready() -> None:
+            self._writer.ready(outlet)
+
+        outlet = FeedOutlet(self.wire, feed, offsets, owner=owner, ready=ready)
+        self._outlets.update(dict.fromkeys(outlet.streams.values(), outlet))
+        return outlet
+
+    def detach(self, feed: Feed) -> None:
+        """Send nothing of a feed any more."""
+        for stream, outlet in list(self._outlets.items()):
+            if outlet.feed is feed:
+                self._close_outlet(stream)
+
+    def receive_into(self, inlet: Inlet, *, stream: int | None = None) -> int:
+        """Let what comes on a stream go into an inlet, and return the stream's id: a new one unless it is given.
+
+        Raises:
+            QuotaExceeded: When this connection has too many streams.
+        """
+        self._room_for_streams()
+        id = self.wire.new_stream() if stream is None else stream  # noqa: A001
+        self.wire.open_receiving(id, inlet.received)
+        self._inlets[id] = inlet
+
+        def taken(offset: int) -> None:
+            if self._inlets.get(id) is not inlet:
+                return
+            if inlet.broken:
+                self.refuse(id, "EXEC_STDIN_CLOSED")
+                return
+            self.wire.taken(id, offset, at_once=True)
+            self.flush()
+
+        inlet.on_taken = taken
+        return id
+
+    def refuse(self, stream: int, code: str) -> None:
+        """Take nothing more on a stream, and say why."""
+        self._inlets.pop(stream, None)
+        self.wire.reset(stream, code)
+        self.flush()
+
+    def _room_for_streams(self) -> None:
+        if self.wire.streams >= self.hub.limits.streams:
+            raise QuotaExceeded(
+                f"this connection has {self.wire.streams} streams open",
+                hint="close some, or connect once more",
+                details={"limit": self.hub.limits.streams},
+            )
+
+    def _close_outlet(self, stream: int) -> None:
+        outlet = self._outlets.pop(stream, None)
+        if outlet is not None:
+            outlet.close()
+            for other in outlet.streams.values():
+                self._outlets.pop(other, None)
+
+    # Listings -------------------------------------------------------------------------------------------------------
+
+    async def keep_pages(self, id: str, pages: Pages[T]) -> None:  # noqa: A002
+        """Keep a listing until its next page is asked for; where there are too many, the oldest is dropped."""
+        while len(self._pages) >= _MOST_PAGES:
+            oldest = next(iter(self._pages))
+            await self._pages.pop(oldest).items.aclose()
+        self._pages[id] = pages  # type: ignore[assignment] # read back by those who know its type
+
+    def take_pages(self, id: str) -> Pages[T]:  # noqa: A002
+        """Return a listing that was kept.
+
+        Raises:
+            NotFound: When there is none.
+        """
+        pages = self._pages.pop(id, None)
+        if pages is None:
+            raise NotFound("this listing is not kept any more", hint="begin it again")
+        return pages  # type: ignore[return-value] # kept by those who know its type
+
+    async def _close_pages(self) -> None:
+        for pages in self._pages.values():
+            await pages.items.aclose()
+        self._pages.clear()
+
+    # In -------------------------------------------------------------------------------------------------------------
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except NexusError as error:
+            self.end(error)
+
+    async def _begin(self) -> None:
+        """Find out who is there, then serve them."""
+        try:
+            with anyio.move_on_after(PATIENCE) as patience:
+                await greet(self)
+        except NexusError as error:
+            self.end(error)
+            return
+        if patience.cancelled_caught:
+            self._stop(4001, "no valid token in time")
+            return
+        await self._read()
+
+    async def _read(self) -> None:
+        """Read until a request comes; let another task go on reading, and answer it here: no time passes on the way to another task."""
+        try:
+            while True:
+                request: Request | None = None
+                for event in self.wire.receive(await self.transport.receive()):
+                    if isinstance(event, Request):
+                        request = event
+                    else:
+                        self._take(event)
+                self.flush()
+                await self._writer.calm()
+                if request is not None:
+                    running = self._requests.begin(request)
+                    if running is not None:
+                        self.group.start_soon(self._read)
+                        await self._requests.answer(request, running)
+                        return
+                    self.flush()
+        except NexusError as error:
+            self.end(error)
+
+    async def answer_now(self) -> None:
+        """Send the answers that wait."""
+        try:
+            self._writer.say(self.wire.take_outgoing(), wake=False)
+            await self._writer.push()
+        except NexusError as error:
+            self.end(error)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Cancelled(id=id):
+                self._requests.cancel(id)
+            case StreamData(stream=stream, data=data) if stream in self._inlets:
+                self._inlets[stream].push(data)
+            case StreamGap(stream=stream) if stream in self._inlets:
+                raise ProtocolError("a client cannot leave out what it sends")
+            case StreamEnded(stream=stream) if stream in self._inlets:
+                self._inlets.pop(stream).end()
+            case RoomGranted(stream=stream, taken=taken):
+                self._granted(stream, taken)
+            case StreamReset(stream=stream):
+                self._reset(stream)
+            case Notification() | _:
+                pass  # unknown ones mean nothing, so that newer clients can be talked to
+
+    def _granted(self, stream: int, taken: int) -> None:
+        for id, outlet in tuple(self._outlets.items()) if stream == 0 else ((stream, self._outlets.get(stream)),):  # noqa: A001
+            if outlet is not None:
+                if stream:
+                    outlet.taken(id, taken)
+                self._writer.ready(outlet)
+
+    def _reset(self, stream: int) -> None:
+        self._close_outlet(stream)
+        inlet = self._inlets.pop(stream, None)
+        if inlet is not None:
+            inlet.break_off()
+
+    def _leave(self) -> None:
+        for stream in tuple(self._outlets):
+            self._close_outlet(stream)
+        if self.events is not None:
+            self.events.close()
+        if self.session is not None:
+            self.hub.sessions.leave(self.session, self)

@@ -1,0 +1,1 @@
+"""Ways to the daemon through somebody else's server."""
