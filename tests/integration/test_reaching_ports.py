@@ -183,7 +183,7 @@ async def test_an_open_connection_keeps_awake_and_a_new_one_wakes(
         await nx._open.holds.delete(ws.id, hold.name)  # as the next beat does
         async with anyio.create_task_group() as group:
             group.start_soon(nx.watch_idle)
-            await clock.at_rest()
+            await clock.at_rest(2)  # the watch, and who keeps prebuilt images fresh
             clock.advance(timedelta(minutes=11))
 
             async def asleep() -> bool:
