@@ -117,6 +117,9 @@ async def test_a_port_is_connected_to_and_opened_and_waited_for(bench: Bench) ->
                     assert opened.url == f"http://127.0.0.1:{opened.host_port}"
                     (view,) = [one for one in await ws.list_ports() if one.container_port == port]
                     assert (view.host_port, view.url, view.visibility) == (opened.host_port, opened.url, "private")
+                    rude = await anyio.connect_tcp("127.0.0.1", opened.host_port)
+                    await rude.send(b"GET")
+                    await anyio.aclose_forcefully(rude)
                     outside = await anyio.connect_tcp("127.0.0.1", opened.host_port)
                     assert await fetched(outside) == data
                     with pytest.raises(InvalidArgument, match="is open already"):
