@@ -98,6 +98,7 @@ def _(value: DaemonInfo) -> View:
         ("serves", ", ".join(map(str, value.workspace_folders))),
         ("socket", str(value.socket or "")),
         ("url", value.url or ""),
+        ("page", value.page or ""),
         ("log", str(value.log or "")),
         ("release", value.version),
     ]

@@ -16,6 +16,7 @@ from cli_example.session import Cli
 commands = typer.Typer()
 
 _SCOPES = "fs:read fs:write exec terminal workspace:read workspace:write port config"
+_PAGE_SCOPES = "workspace:read workspace:write terminal"
 
 
 @command(commands, "start")
@@ -24,12 +25,16 @@ async def start(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay here and show the log, for systemd and to watch it.")
     ] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Show a page to browsers, on the TCP port; as the setting daemon.page.")
+    ] = False,
 ) -> None:
     """Start the daemon of this repository. It goes on in the background, and this returns once it can be connected to."""
+    flags = {**cli.flags(), **({"daemon.page": True} if page else {})}
     if not foreground:
-        started = await nexus.start_daemon(cli.project, flags=cli.flags())
+        started = await nexus.start_daemon(cli.project, flags=flags)
         return cli.show(started.info)
-    serving = nexus.Serving(cli.project, flags=cli.flags())
+    serving = nexus.Serving(cli.project, flags=flags)
     with cli.signals.going_to(serving.signalled):
         await serving.run(show_log=True)
     return None
@@ -38,12 +43,16 @@ async def start(
 @command(commands, "status")
 async def status(cli: Cli) -> None:
     """Show the daemon of this repository; status 6 when none runs."""
+    cli.show(await _running(cli))
+
+
+async def _running(cli: Cli) -> nexus.DaemonInfo:
     from nexus.errors import DaemonUnavailable
 
     found = await nexus.find_daemon(cli.project)
     if found is None:
         raise DaemonUnavailable("no daemon runs for this repository", hint="start one: boulder daemon start")
-    cli.show(found.info)
+    return found.info
 
 
 @command(commands, "stop")
@@ -75,12 +84,22 @@ async def token(
     subject: Annotated[
         str, typer.Option("--subject", metavar="WHO", help="Who it is for; the log names them.")
     ] = "cli",
+    *,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page", help=f"Print the page's address with it, to be opened; scopes when absent: {_PAGE_SCOPES}."
+        ),
+    ] = False,
 ) -> None:
     """Print a new token for your daemons. It is kept nowhere; its id, on standard error, is what revokes it."""
+    daemon = await _running(cli) if page else None
     tokens = await nexus.daemon_tokens(cli.project)
-    issued = tokens.issue(subject=subject, scopes=scope or _SCOPES.split(), workspaces=workspace or "*", ttl=ttl)
+    scopes = scope or (_PAGE_SCOPES if page else _SCOPES).split()
+    issued = tokens.issue(subject=subject, scopes=scopes, workspaces=workspace or "*", ttl=ttl)
+    shown = issued.token if daemon is None else daemon.page_url(issued.token)
     cli.note(f"{issued.token_id} holds until {issued.expires_at:%Y-%m-%d %H:%M:%S %Z}")
-    cli.show(issued if cli.shared.json else issued.token)
+    cli.show(issued if cli.shared.json and daemon is None else shown)
 
 
 @command(commands, "revoke")

@@ -66,6 +66,8 @@ class DaemonSection(Described):
     """Web pages that may connect; for example `[https://editor.example.com]`. Without it no page may."""
     domains: tuple[Domain, ...] | None = None
     """Names and addresses that others call it by; for example `[dev.example.com]`. A leading dot stands for every name below."""
+    page: bool | None = None
+    """Whether its port shows a page to browsers: workspaces, ports, logs, terminals. It takes a token like everything else."""
     drain: PositiveDuration | None = None
     """Time that requests have to end when it is told to stop."""
     log_size: PositiveSize | None = None
@@ -98,6 +100,8 @@ class DaemonSettings(Model):
     """Web pages that may connect."""
     domains: frozenset[str] = frozenset()
     """Names that it is called by, beside those of this machine."""
+    page: bool = False
+    """Whether browsers are shown a page, on TCP."""
     drain: Duration = timedelta(seconds=10)
     """Time that requests have to end when it stops."""
     log_size: Size = 10 << 20
@@ -122,7 +126,7 @@ def daemon_values(merged: Branch, home: Path | None, problems: Problems) -> dict
     node = child(merged, *_SECTION)
     found = plain(node) if node is not None else None
     values: dict[str, JsonValue] = dict(found) if isinstance(found, dict) else {}
-    values["tcp"] = any(_said(merged, key) for key in ("host", "port", "tls"))
+    values["tcp"] = any(_said(merged, key) for key in ("host", "port", "tls")) or values.get("page") is True
     tls = values.pop("tls", None)
     named = {key: text for key, text in tls.items() if isinstance(text, str)} if isinstance(tls, Mapping) else {}
     if not named:

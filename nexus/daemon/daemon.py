@@ -26,6 +26,7 @@ from nexus.daemon.handshake import RPC_PATH, HandshakePolicy
 from nexus.daemon.hub import Hub
 from nexus.daemon.keys import Keys, MemoryKeys
 from nexus.daemon.memory import memory_pair
+from nexus.daemon.plan import PAGE_SCOPES, page_address
 from nexus.daemon.principal import Scope
 from nexus.daemon.revocation import MemoryRevocations, Revocations
 from nexus.daemon.sockets import bind_tcp
@@ -59,6 +60,7 @@ class Daemon:
         port: The TCP port; any free one when 0.
         sockets: Sockets that are bound already, TCP or Unix; they are closed on leaving.
         policy: Which web pages and host names may connect, beside programs of this machine.
+        page: Whether it shows a page to browsers, on TCP; see :meth:`page_url`.
         tls: Encrypts what is sent.
         keys: What tokens are signed with; when absent new ones, so that no token outlives this daemon.
         revocations: The tokens that were taken back; kept in memory when absent.
@@ -74,6 +76,7 @@ class Daemon:
         port: int = 0,
         sockets: Sequence[socket.socket] = (),
         policy: HandshakePolicy | None = None,
+        page: bool = False,
         tls: ssl.SSLContext | None = None,
         keys: Keys | None = None,
         revocations: Revocations | None = None,
@@ -85,6 +88,7 @@ class Daemon:
         self._port = port
         self._sockets = tuple(sockets)
         self._policy = policy or HandshakePolicy()
+        self._page = page
         self._tls = tls
         self._limits = limits
         self._clock = time = clock or SystemClock()
@@ -130,6 +134,22 @@ class Daemon:
         if self._open.url is None:
             raise WrongLoop("this daemon does not listen on TCP", hint="give it a host, or connect to its socket")
         return self._open.url
+
+    def page_url(self, token: str | None = None, *, ttl: float | timedelta | str = DEFAULT_LIFE) -> str:
+        """Return the address of the page, which holds a token: whoever has it may do what the token allows.
+
+        The token stands behind the ``#``, which browsers send to nobody; the page takes it out of the address bar at once.
+
+        Args:
+            token: The token; a new one for all that the page does when absent.
+            ttl: How long a new one holds.
+
+        Raises:
+            WrongLoop: When there is no page, it does not listen on TCP, or does not run.
+        """
+        if not self._page:
+            raise WrongLoop("this daemon has no page", hint="make it with nexus.Daemon(…, page=True)")
+        return page_address(self.url, token or self.issue_token(scopes=PAGE_SCOPES, ttl=ttl, subject="page"))
 
     def issue_token(
         self,
@@ -231,6 +251,11 @@ class Daemon:
                         await state.drain()
             group.cancel_scope.cancel()
 
+    def _shown(self) -> Literal["http", "https"] | None:
+        if not self._page:
+            return None
+        return "http" if self._tls is None else "https"
+
     async def _watch_tokens(self, state: _Running) -> None:
         """End connections whose token was taken back: what comes on their streams, such as typing, is no request."""
         while True:
@@ -256,7 +281,7 @@ class Daemon:
             unix = each.family == socket.AF_UNIX
             if not unix and state.url is None:
                 state.url = _url(each, encrypted=self._tls is not None)
-            policy = self._policy.model_copy(update={"any_host": True}) if unix else self._policy
+            policy = self._policy.model_copy(update={"any_host": True} if unix else {"page": self._shown()})
             listener = await stack.enter_async_context(
                 listen(each, self.serve, door=self.door, policy=policy, tls=None if unix else self._tls)
             )

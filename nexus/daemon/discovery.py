@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from nexus.daemon.places import Places
 from nexus.daemon.private_file import own_folder
-from nexus.errors import StateError
+from nexus.errors import DaemonUnavailable, StateError
 from nexus.models.base import Model
 from nexus.models.workspace import ProcessState
 from nexus.processes import is_alive
@@ -38,12 +38,27 @@ class DaemonInfo(Model):
     """Its Unix socket."""
     url: str | None = None
     """Its address over TCP."""
+    page: str | None = None
+    """Address of its page for browsers, which a token has to be added to."""
     workspace_folders: tuple[Path, ...]
     """The repository whose workspaces it serves."""
     log: Path | None = None
     """Its log."""
     fingerprint: str = ""
     """Of the settings that it was started with; equal where a manager opened now would have the same."""
+
+    def page_url(self, token: str) -> str:
+        """Return the address of its page with a token, which stands behind the ``#``: browsers send that to nobody.
+
+        Raises:
+            DaemonUnavailable: When it shows no page.
+        """
+        if self.page is None:
+            raise DaemonUnavailable(
+                "the daemon that runs shows no page",
+                hint="stop it and start it again: boulder daemon stop; boulder daemon start --page",
+            )
+        return f"{self.page}#token={token}"
 
     @property
     def process(self) -> ProcessState:

@@ -1,4 +1,4 @@
-"""What a daemon answers to an HTTP request, decided purely: upgrade it, say that we are well, or refuse it and why.
+"""What a daemon answers to an HTTP request, decided purely: upgrade it, show its page, say that we are well, or refuse it and why.
 
 Browsers run programs of strangers beside the user's own. Three things keep those out (CVE-2025-52882, CVE-2026-22812): a page may
 not choose its ``Origin``, so that only listed ones pass; a name that was rebound to 127.0.0.1 shows in ``Host``, so that only names of
@@ -13,10 +13,11 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from nexus.daemon.page import PAGE_FILES
 from nexus.models.base import Model
 
 RPC_PATH: Final = "/v1/rpc"
@@ -41,6 +42,8 @@ class HandshakePolicy(Model):
     """Names that this daemon is called by, beside those of the loopback; ``.example.com`` stands for every name below it."""
     any_host: bool = False
     """Whether ``Host`` may say anything: on a Unix socket, which no browser reaches."""
+    page: Literal["http", "https"] | None = None
+    """How our own page is reached, whose origin may connect then; ``None``: there is no page."""
 
 
 class Upgrade(Model):
@@ -50,6 +53,13 @@ class Upgrade(Model):
     """What is echoed; never the one that carries the token."""
     token: Annotated[str | None, Field(repr=False)] = None
     """The token that came along; ``None`` when ``initialize`` has to bring one."""
+
+
+class PageFile(Model):
+    """Answer with a file of the page."""
+
+    name: str
+    """One of :data:`~nexus.daemon.page.PAGE_FILES`."""
 
 
 class Reply(Model):
@@ -64,7 +74,7 @@ class Reply(Model):
 Headers = Sequence[tuple[str, str]]
 
 
-def judge(method: str, target: str, headers: Headers, policy: HandshakePolicy) -> Upgrade | Reply:
+def judge(method: str, target: str, headers: Headers, policy: HandshakePolicy) -> Upgrade | PageFile | Reply:
     """Return what to do with a request.
 
     Args:
@@ -81,11 +91,15 @@ def judge(method: str, target: str, headers: Headers, policy: HandshakePolicy) -
     path = target.partition("?")[0]
     if method != "GET":
         return Reply(status=405, body="not allowed\n", why="its method is not GET")
+    return _upgrade(headers) if path == RPC_PATH else _read(path, policy)
+
+
+def _read(path: str, policy: HandshakePolicy) -> PageFile | Reply:
     if path == HEALTH_PATH:
         return Reply(status=200, body="ok\n")
-    if path != RPC_PATH:
-        return Reply(status=404, body="not found\n", why="it asked for another path")
-    return _upgrade(headers)
+    if policy.page is not None and path in PAGE_FILES:
+        return PageFile(name=PAGE_FILES[path])
+    return Reply(status=404, body="not found\n", why="it asked for another path")
 
 
 def _all(headers: Headers, name: str) -> list[str]:
@@ -96,9 +110,16 @@ def _foreign_page(headers: Headers, policy: HandshakePolicy) -> Reply | None:
     origins = _all(headers, "origin")
     if not origins:  # every browser sends it with a WebSocket handshake, so that this is none
         return None
-    if len(origins) == 1 and origins[0].lower() in {origin.lower() for origin in policy.origins}:
+    if len(origins) == 1 and origins[0].lower() in {origin.lower() for origin in policy.origins} | _own(
+        headers, policy
+    ):
         return None
     return Reply(status=403, body="forbidden\n", why=f"the origin {printable(origins[0])} is not allowed")
+
+
+def _own(headers: Headers, policy: HandshakePolicy) -> set[str]:
+    """Return the origin of our own page as the browser names it: by the ``Host`` that it asked, which is judged by itself."""
+    return {f"{policy.page}://{host.lower()}" for host in _all(headers, "host")} if policy.page is not None else set()
 
 
 def _foreign_name(headers: Headers, policy: HandshakePolicy) -> Reply | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from nexus.config import DaemonSettings
 from nexus.config.addresses import is_loopback
 from nexus.daemon.handshake import HandshakePolicy
+from nexus.daemon.principal import Scope
 from nexus.errors import ConfigError
 
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::", "0:0:0:0:0:0:0:0"})  # noqa: S104 - to recognise it
+PAGE_SCOPES: Final = (Scope.WORKSPACE_READ, Scope.WORKSPACE_WRITE, Scope.TERMINAL)
+"""What the page does: workspaces, their ports and logs; and terminals."""
 
 
 def unix_policy(settings: DaemonSettings) -> HandshakePolicy:
@@ -20,7 +24,10 @@ def unix_policy(settings: DaemonSettings) -> HandshakePolicy:
 def tcp_policy(settings: DaemonSettings) -> HandshakePolicy:
     """Return whom it talks to on a TCP port."""
     own = frozenset() if settings.host in _EVERYWHERE else frozenset({settings.host})
-    return HandshakePolicy(origins=settings.origins, domains=settings.domains | own)
+    shown: Literal["http", "https"] = "http" if settings.tls is None else "https"
+    return HandshakePolicy(
+        origins=settings.origins, domains=settings.domains | own, page=shown if settings.page else None
+    )
 
 
 def check_exposure(settings: DaemonSettings, host: str) -> None:
@@ -53,3 +60,15 @@ def tcp_url(settings: DaemonSettings, host: str, port: int) -> str:
     name = host if host not in _EVERYWHERE else (named[0] if named else "127.0.0.1")
     name = f"[{name}]" if ":" in name else name
     return f"{'wss' if settings.tls else 'ws'}://{name}:{port}"
+
+
+def page_address(url: str, token: str | None = None) -> str:
+    """Return where the page of a daemon is.
+
+    Args:
+        url: The daemon's address for clients.
+        token: Stands behind the ``#``, which browsers send to nobody.
+    """
+    parts = urlsplit(url)
+    plain = f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}/"
+    return plain if token is None else f"{plain}#token={token}"

@@ -210,6 +210,7 @@ class DaemonProcess:
             started_at=started_at,
             socket=self._socket,
             url=self._url,
+            page=plan.page_address(self._url) if self._url is not None and self._settings.page else None,
             token=issued.token,
             expires_at=issued.expires_at,
             workspace_folders=(self._root,),

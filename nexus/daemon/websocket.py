@@ -9,12 +9,13 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, cast
 
 import anyio
+from anyio import to_thread
 from typing_extensions import override
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 from websockets.datastructures import Headers
@@ -31,9 +32,11 @@ from nexus.daemon.handshake import (
     MAX_HEADER_BYTES,
     SUBPROTOCOL,
     HandshakePolicy,
+    PageFile,
     Reply,
     judge,
 )
+from nexus.daemon.page import PAGE_HEADERS, media_type, page_file
 from nexus.daemon.peers import may_knock, peer_of
 from nexus.errors import AuthError, ConnectionLost, ProtocolError
 
@@ -164,6 +167,9 @@ class _Gate:
             if answer.why is not None:
                 refused(peer, answer.why)
             return _plain(answer.status, answer.body)
+        if isinstance(answer, PageFile):
+            data = await to_thread.run_sync(page_file, answer.name)
+            return _response(200, data, media_type(answer.name), PAGE_HEADERS)
         if answer.token is not None:
             try:
                 await self.door.admit(peer, answer.token)
@@ -187,11 +193,12 @@ class _Gate:
 
 
 def _plain(status: int, body: str) -> Response:
-    data = body.encode()
-    headers = Headers(
-        [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), ("Connection", "close")]
-    )
-    return Response(status, http.HTTPStatus(status).phrase, headers, data)
+    return _response(status, body.encode(), "text/plain; charset=utf-8")
+
+
+def _response(status: int, data: bytes, kind: str, more: Iterable[tuple[str, str]] = ()) -> Response:
+    always = [("Content-Type", kind), ("Content-Length", str(len(data))), ("Connection", "close")]
+    return Response(status, http.HTTPStatus(status).phrase, Headers([*always, *more]), data)
 
 
 class Listener:

@@ -17,7 +17,7 @@ import anyio
 from nexus.abc.transport import Peer
 from nexus.daemon.attending import Serve, attend, refused
 from nexus.daemon.door import Door
-from nexus.daemon.handshake import HANDSHAKE_SECONDS, HandshakePolicy, Headers, Reply, Upgrade, judge
+from nexus.daemon.handshake import HANDSHAKE_SECONDS, HandshakePolicy, Headers, PageFile, Reply, Upgrade, judge
 from nexus.errors import AuthError, ConnectionLost, ProtocolError
 
 Message: TypeAlias = MutableMapping[str, object]
@@ -118,10 +118,10 @@ def asgi_app(
             case _:
                 pass
 
-    async def meet(peer: Peer, answer: Upgrade | Reply, receive: Receive, send: Send) -> None:
+    async def meet(peer: Peer, answer: Upgrade | PageFile | Reply, receive: Receive, send: Send) -> None:
         await receive()  # "websocket.connect"; nothing is accepted yet, so that closing has the server say 403
-        if isinstance(answer, Reply):
-            refused(peer, answer.why or "it asked for no WebSocket")
+        if not isinstance(answer, Upgrade):
+            refused(peer, (answer.why if isinstance(answer, Reply) else None) or "it asked for no WebSocket")
             await send({"type": "websocket.close", "code": 4003})
         elif not door.arrive(peer):
             await send({"type": "websocket.close", "code": 4003})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import urllib.request
 from collections.abc import Callable
 
 import pytest
@@ -42,6 +44,9 @@ def test_start_status_stop(run: Run, bare: Boulder, monkeypatch: pytest.MonkeyPa
         shown = run("daemon", "status").text
         for fact in (str(started["pid"]), str(bare.cwd), str(started["socket"]), str(started["log"])):
             assert fact in shown
+        no_page = run("daemon", "token", "--page")
+        assert no_page.status == 6
+        assert "error[DAEMON_UNAVAILABLE]: the daemon that runs shows no page" in no_page.err
         second = run("daemon", "start", "--json")
         assert second.status == 5
         error = json.loads(second.err)["error"]
@@ -50,6 +55,27 @@ def test_start_status_stop(run: Run, bare: Boulder, monkeypatch: pytest.MonkeyPa
         assert run("daemon", "stop", "--json").json == {"stopped": started["pid"]}
     again = run("daemon", "stop")
     assert again.err == "note: no daemon ran for this repository\n"
+
+
+@pytest.mark.slow
+def test_a_page_for_browsers(run: Run, bare: Boulder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = run("--backend", "local", "--set", f"daemon.port={port}", "daemon", "start", "--page", "--json").json
+    assert isinstance(started, dict)
+    try:
+        assert started["page"] == f"http://127.0.0.1:{port}/"
+        issued = run("daemon", "token", "--page")
+        address, token = issued.text.strip().split("#token=")
+        assert address == started["page"]
+        assert token.count(".") == 2
+        assert "holds until" in issued.err
+        with urllib.request.urlopen(address) as answer:
+            assert b"<title>Nexus</title>" in answer.read()
+    finally:
+        run("daemon", "stop")
 
 
 def test_why_it_does_not_start_is_told(run: Run) -> None:

@@ -113,6 +113,21 @@ class TestDaemon:
         site.node(f"daemon: {text}")
         assert site.load().settings.daemon.tcp
 
+    def test_a_page_takes_a_port(self, site: Site) -> None:
+        site.node("daemon: {page: true}")
+        daemon = site.load().settings.daemon
+        assert (daemon.page, daemon.tcp) == (True, True)
+
+    def test_no_page_takes_none(self, site: Site) -> None:
+        site.node("daemon: {page: false}")
+        daemon = site.load().settings.daemon
+        assert (daemon.page, daemon.tcp) == (False, False)
+
+    @pytest.mark.parametrize("level", ["project", "user"])
+    def test_a_clone_shows_no_page(self, site: Site, level: str) -> None:
+        getattr(site, level)("daemon: {page: true}")
+        assert site.problems()
+
     def test_everything_about_it(self, site: Site) -> None:
         site.node("daemon: {insecure: true, origins: [https://a.example], domains: [.b.example, 192.0.2.1], drain: 1m}")
         daemon = site.load().settings.daemon

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nexus.daemon.handshake import (
     MAX_HEADER_BYTES,
     HandshakePolicy,
+    PageFile,
     Reply,
     Upgrade,
     bearer_subprotocol,
@@ -18,12 +19,14 @@ GOOD = [("Host", "127.0.0.1:8080"), ("Sec-WebSocket-Protocol", "nexus.v1")]
 NOBODY = HandshakePolicy()
 
 
-def ask(*more: tuple[str, str], target: str = "/v1/rpc", policy: HandshakePolicy = NOBODY) -> Upgrade | Reply:
+def ask(
+    *more: tuple[str, str], target: str = "/v1/rpc", policy: HandshakePolicy = NOBODY
+) -> Upgrade | PageFile | Reply:
     names = {name.lower() for name, _ in more}
     return judge("GET", target, [*(pair for pair in GOOD if pair[0].lower() not in names), *more], policy)
 
 
-def status(answer: Upgrade | Reply) -> int:
+def status(answer: Upgrade | PageFile | Reply) -> int:
     return answer.status if isinstance(answer, Reply) else 101
 
 
@@ -191,5 +194,6 @@ def test_whatever_comes_is_answered_and_nothing_foreign_is_upgraded(
         assert "Origin" not in dict(headers)
         assert answer.subprotocol == "nexus.v1"
     else:
+        assert isinstance(answer, Reply)  # nobody asked for the page
         assert 200 <= answer.status < 500
         assert "\n" not in (answer.why or "")

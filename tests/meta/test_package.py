@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nexus.daemon.page import PAGE_FILES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,6 +27,8 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
     assert "nexus/__init__.py" in names
     assert "cli_example/__init__.py" in names
     assert {f"nexus/config/schemas/{level}.json" for level in ("node", "user", "project")} <= set(names)
+    assert {f"nexus/daemon/page/{name}" for name in PAGE_FILES.values()} <= set(names)
+    assert {f"nexus/daemon/page/vendor/LICENSE.{name}" for name in ("xterm", "addon-fit")} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/"))]
     entry = next(name for name in names if name.endswith("entry_points.txt"))
     assert "boulder = cli_example:main" in zipfile.ZipFile(wheel).read(entry).decode()
