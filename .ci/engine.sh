@@ -1,5 +1,5 @@
 #!/bin/sh
-# Have Docker Engine's programs installed where that is possible without asking: root on Debian or Ubuntu.
+# Have Docker Engine's programs, and a browser, installed where that is possible without asking: root on Debian or Ubuntu.
 # Starting an engine is the tests' own work: they run one on a socket of its own and end it again.
 set -eu
 
@@ -12,6 +12,8 @@ if ! docker version >/dev/null 2>&1; then # no engine answers
 fi
 [ -x /bin/busybox ] || missing="$missing busybox-static"
 command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry" # pulls are tested against a registry of our own
+# The daemon's page is tested in a real browser, which Ubuntu has only as a snap.
+! grep -qx ID=debian /etc/os-release || command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 # Some tests unpack servers from the system's packages, never installed: that takes the packages' lists.
 lists() { ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; }
 if [ -z "$missing" ]; then
@@ -33,5 +35,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         tries=$((tries - 1))
     done
 else
-    echo "no Docker engine here and no right to install one: its tests will be skipped, with the reason" >&2
+    echo "no Docker engine or browser here and no right to install them: their tests will be skipped, with the reason" >&2
 fi
