@@ -23,7 +23,7 @@ import anyio.to_thread
 from websockets.asyncio.client import ClientConnection, connect
 
 import nexus
-from benchmarks.harness import Measured, Sample, beside
+from benchmarks.harness import Effort, Measured, Sample, beside
 from benchmarks.surroundings import isolated
 from nexus.testing.git import make_repository
 
@@ -84,7 +84,7 @@ def at_once(line: ClientConnection, message: str) -> Measured:
     return ask
 
 
-async def run(rounds: int) -> list[Sample]:
+async def run(effort: Effort) -> list[Sample]:
     """Measure all of it."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
@@ -97,8 +97,8 @@ async def run(rounds: int) -> list[Sample]:
             ):
                 workspace = await client.create("one", start=False)
                 try:
-                    found = await measured(workspace, ours, theirs, rounds)
-                    return found + await peers(root, ours, rounds)
+                    found = await measured(workspace, ours, theirs, effort)
+                    return found + await peers(root, ours, effort)
                 finally:
                     await workspace.destroy(force=True)
 
@@ -113,7 +113,7 @@ async def measured(
     workspace: nexus.Workspace,
     ours: ClientConnection,
     theirs: ClientConnection,
-    rounds: int,
+    effort: Effort,
 ) -> list[Sample]:
     """Measure one file, many at once, and our own client."""
 
@@ -126,13 +126,13 @@ async def measured(
     one, many = asking(theirs, TEXT), at_once(theirs, TEXT)
     echo = "bare websockets echo"
     return [
-        await beside("fs.readFile 4 KiB", asking(ours, request()), echo, one, rounds=rounds, at_most=2.0),
-        await beside("50 x fs.readFile under way", at_once(ours, request()), echo, many, rounds=rounds),
-        await beside("fs.read_text by our client", by_our_client, echo, one, rounds=rounds),
+        await beside("fs.readFile 4 KiB", asking(ours, request()), echo, one, effort=effort, at_most=2.0),
+        await beside("50 x fs.readFile under way", at_once(ours, request()), echo, many, effort=effort),
+        await beside("fs.read_text by our client", by_our_client, echo, one, effort=effort),
     ]
 
 
-async def peers(root: Path, ours: ClientConnection, rounds: int) -> list[Sample]:
+async def peers(root: Path, ours: ClientConnection, effort: Effort) -> list[Sample]:
     """Measure Jupyter Server where it is installed."""
     if importlib.util.find_spec("jupyter_server") is None:
         print("daemon: jupyter_server is not installed, so it is not measured", file=sys.stderr)
@@ -152,7 +152,7 @@ async def peers(root: Path, ours: ClientConnection, rounds: int) -> list[Sample]
             return (time.perf_counter() - begun) / (TIMES // 10)
 
         name = "Jupyter Server's contents API"
-        return [await beside("fs.readFile 4 KiB", asking(ours, request()), name, theirs, rounds=rounds, at_most=0.1)]
+        return [await beside("fs.readFile 4 KiB", asking(ours, request()), name, theirs, effort=effort, at_most=0.1)]
 
 
 @contextlib.contextmanager
