@@ -27,8 +27,8 @@ from benchmarks.surroundings import isolated
 from nexus.errors import ProviderUnavailable
 from nexus.testing.git import make_repository
 
-_LANES: Final = 8
-"""Commands that run at a time."""
+_LANES: Final = 4
+"""Commands that run, and workspaces that are made, at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +89,14 @@ async def work(nx: nexus.WorkspaceManager, load: Load) -> None:
     await _read_away(ws, load.printed)
     for number in range(load.switches):
         await nx.switch("right" if number % 2 else "left")
-    for number in range(load.workspaces):
-        fresh = await nx.create(f"soak-{number}")
+    names = (f"soak-{number}" for number in range(load.workspaces))
+
+    async def workspace() -> None:
+        fresh = await nx.create(next(names))
         await fresh.exec("true", check=True)
         await fresh.destroy()
+
+    await _repeat(load.workspaces, _LANES, workspace)
 
 
 async def _read_away(ws: nexus.Workspace, size: int) -> None:

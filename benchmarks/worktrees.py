@@ -100,8 +100,8 @@ class Trial:
             await anyio.to_thread.run_sync(self._before, self._root)
 
 
-async def measure(count: int, effort: Effort) -> list[Sample]:
-    """Measure in a repository of ``count`` files."""
+async def measure(count: int, effort: Effort, *, states: bool = True) -> list[Sample]:
+    """Measure in a repository of ``count`` files; with ``states`` also from main checkouts that are not clean and warm."""
     samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
@@ -117,6 +117,8 @@ async def measure(count: int, effort: Effort) -> list[Sample]:
 
         warm = await add(size, 0.5)
         samples.append(judged(f"remove a {size}, as the caller sees it", warm.removals, limit_ms=50))
+        if not states:
+            return samples
         await add(f"{size}, files not in memory", None, forget)
         await anyio.to_thread.run_sync(edit_a_tenth, root)
         await add(f"{size}, a tenth edited", None)
@@ -133,4 +135,4 @@ async def run(effort: Effort) -> list[Sample]:
     if effort.quick:
         return await measure(500, effort)
     large = Effort(rounds=3, seconds=effort.seconds)
-    return [*await measure(5_000, effort), *(await measure(50_000, large))[:2]]
+    return [*await measure(5_000, effort), *await measure(50_000, large, states=False)]

@@ -71,6 +71,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "preferences.default_editor": "cursor",
     "project_overrides.<name>.resources": "large",
     "resources": "large",
+    "scripts.initialize": "./tools/make-env.sh",
     "scripts.post-create": "npm ci",
     "scripts.post-start": "npm run dev &",
     "scripts.pre-start": "npm install",

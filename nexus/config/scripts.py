@@ -16,6 +16,7 @@ from nexus.models.hooks import Hook, HookName
 from nexus.models.units import parse_duration
 
 SECTIONS: Final[Mapping[HookName, str]] = {
+    HookName.INITIALIZE: "scripts",
     HookName.PRE_START: "scripts",
     HookName.POST_CREATE: "scripts",
     HookName.POST_START: "scripts",
@@ -59,8 +60,11 @@ AnyScript = Annotated[
 
 
 class Scripts(Described):
-    """Scripts around the start of a workspace. They run inside it, in its tree."""
+    """Scripts around the start of a workspace. All but `initialize` run inside it, in its tree."""
 
+    initialize: AnyScript | None = None
+    """Runs on this host, in the main checkout, before every start, and after your approval on every backend. When it fails the
+    start fails."""
     pre_start: AnyScript | None = Field(default=None, alias="pre-start")
     """Runs before services, at every start. When it fails the start fails."""
     post_create: AnyScript | None = Field(default=None, alias="post-create")

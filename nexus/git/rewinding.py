@@ -255,11 +255,32 @@ def _move(repository: Repository, repo: Repo, ref: str, before: bytes | None, af
 def _move_both(
     repository: Repository, repo: Repo, clone: Clone, ref: str, *, before: bytes | None, after: bytes
 ) -> bool:
-    """Move the branch here and in the clone. What the clone had there last is in the checkpoint that was taken before."""
-    if not _move(repository, repo, ref, before, after):
-        return False
+    """Move the branch in the clone, then here: killed in between, the next return of the clone's branch makes up for it.
+
+    What the clone had there last is in the checkpoint that was taken before.
+    """
     theirs = clone.refs().get(os.fsencode(ref))
-    return theirs == after or move_in(clone, ref, theirs, after)
+    _drop_lock_of_ours(clone, ref, after)
+    if theirs != after and not move_in(clone, ref, theirs, after):
+        return False
+    if _move(repository, repo, ref, before, after):
+        return True
+    if theirs is not None and theirs != after:
+        move_in(clone, ref, after, theirs)
+    return False
+
+
+def _drop_lock_of_ours(clone: Clone, ref: str, after: bytes) -> None:
+    """Remove the lock on the clone's branch that a killed process of ours left: it holds what we wrote, or a beginning of it."""
+    parent, _, name = os.fsencode(ref).rpartition(b"/")
+    root = os.open(clone.git_dir, beneath.ENTERED)
+    try:
+        with suppress(OSError), beneath.folder(root, parent) as at:
+            lock = name + b".lock"
+            if (after + b"\n").startswith(beneath.read_file(at, lock, limit=len(after) + 1)):
+                os.unlink(lock, dir_fd=at)
+    finally:
+        os.close(root)
 
 
 def _note_clone(repository: Repository, name: str, tip: str) -> None:

@@ -13,6 +13,8 @@ from nexus.models.units import Duration
 class HookName(StrEnum):
     """The moments, by the keys that configure them: ``scripts.pre-start``, ``hooks.on_wake`` and so on."""
 
+    INITIALIZE = "initialize"
+    """Nothing runs yet. The only one that runs on this host. A failure fails the start."""
     PRE_START = "pre-start"
     """The place runs, nothing else does yet. A failure fails the start."""
     POST_CREATE = "post-create"

@@ -64,7 +64,8 @@ async def _held(
     path: Path, operation: int, timeout: float, reason: str, before: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
     with translated("lock", path):
-        descriptor = await to_thread.run_sync(_open, path, before)
+        # Opening the file is as quick as locking it, which is done here as well; what comes before may take its time.
+        descriptor = _open(path) if before is None else await to_thread.run_sync(_open_after, before, path)
     try:
         pause = _FIRST_PAUSE
         deadline = anyio.current_time() + timeout
@@ -78,9 +79,12 @@ async def _held(
         os.close(descriptor)
 
 
-def _open(path: Path, before: Callable[[], None] | None) -> int:
-    if before is not None:
-        before()
+def _open_after(before: Callable[[], None], path: Path) -> int:
+    before()
+    return _open(path)
+
+
+def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(path, flags, FILE_MODE)

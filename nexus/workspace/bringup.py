@@ -30,10 +30,11 @@ async def bring_up(
 
     Raises:
         NotTrusted: When a script is not approved; nothing was started.
-        HookFailed: When ``pre-start`` fails; the instance is stopped again.
+        HookFailed: When ``initialize`` fails, or ``pre-start`` does; the instance is stopped again.
     """
     await hooks.check(context, record)
     await service_trust.check(context, record)
+    await hooks.before_everything(context, record, report)
     files = await secret_files(context, record, instance)
     report("start", "starting")
     await instance.start()

@@ -13,7 +13,15 @@ import anyio
 from pydantic import JsonValue
 
 from nexus.abc import ProgressCallback, Provider, SupportsCheckpoints, SupportsPause
-from nexus.errors import AlreadyExists, CheckpointNotFound, InvalidArgument, NexusError, OperationTimeout, Unsupported
+from nexus.errors import (
+    AlreadyExists,
+    CheckpointNotFound,
+    InvalidArgument,
+    NexusError,
+    OperationTimeout,
+    ProviderUnavailable,
+    Unsupported,
+)
 from nexus.git import KeptTree
 from nexus.models.checkpoints import NAME_PATTERN, Checkpoint, CheckpointEntry, KeptPlace
 from nexus.models.ids import CheckpointId, new_checkpoint_id
@@ -32,6 +40,8 @@ from nexus.workspace.underway import underway
 FROZEN_LIMIT: Final = 600.0
 """Seconds that a workspace may stand still for a checkpoint."""
 _CLEANUP_LIMIT: Final = 60.0
+_PROBES: Final = 5
+"""Times that a backend is asked what it can do: a probe gives up early, and a busy machine is slow."""
 
 
 def choose(entries: tuple[CheckpointEntry, ...], which: str, workspace: str) -> CheckpointEntry:
@@ -146,11 +156,26 @@ async def _refuse_name(context: Context, record: WorkspaceRecord, name: str | No
 
 
 async def keeper_of(context: Context, record: WorkspaceRecord) -> SupportsCheckpoints | None:
-    """Return the provider as one that keeps places; ``None`` where it cannot, here and now."""
+    """Return the provider as one that keeps places; ``None`` where it cannot.
+
+    Raises:
+        ProviderUnavailable: When it does not say. A checkpoint without the place must not come of a slow answer.
+    """
     provider: Provider = await context.provider(record.backend)
     if not isinstance(provider, SupportsCheckpoints):
         return None
-    return provider if Capability.CHECKPOINTS in (await provider.probe()).capabilities else None
+    info = await provider.probe()
+    for _ in range(_PROBES - 1):
+        if info.available:
+            break
+        info = await provider.probe()
+    if not info.available:
+        raise ProviderUnavailable(
+            f"the {record.backend} backend does not say what it can do: {info.detail}",
+            hint=info.hint or "try again; 'boulder doctor' says what is wrong with it",
+            details={"provider": record.backend},
+        )
+    return provider if Capability.CHECKPOINTS in info.capabilities else None
 
 
 async def _take(

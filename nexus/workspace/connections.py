@@ -14,7 +14,7 @@ from anyio.abc import ByteStream
 from typing_extensions import override
 
 from nexus.abc import SupportsConnect, SupportsListening
-from nexus.errors import InvalidArgument, NexusError, OperationTimeout, PortNotOpen, WorkspaceNotFound, WorkspaceStopped
+from nexus.errors import InvalidArgument, NexusError, OperationTimeout, PortNotOpen, WorkspaceStopped
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import Capability, InstanceState
 from nexus.models.units import seconds
@@ -193,8 +193,6 @@ async def _is_open(context: Context, record: WorkspaceRecord, port: int) -> bool
         await (await _connect(context, record, port)).aclose()
     except (PortNotOpen, WorkspaceStopped):
         return False
-    except WorkspaceNotFound:
-        raise
     return True
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import anyio
 
-from nexus.abc import Instance, ProgressCallback, SupportsCheckpoints, SupportsMakingAhead
+from nexus.abc import Instance, ProgressCallback, Provider, SupportsCheckpoints, SupportsMakingAhead
 from nexus.config import ConfigStack, Settings, SshAccess
 from nexus.errors import (
     AlreadyExists,
@@ -17,6 +17,7 @@ from nexus.errors import (
     CleanupError,
     GitError,
     HookFailed,
+    ImageNotFound,
     NexusError,
     NotTrusted,
     PortInUse,
@@ -26,7 +27,7 @@ from nexus.errors import (
 from nexus.git import Fill, GitIdentity, Worktree, read_identity
 from nexus.models.checkpoints import CheckpointEntry
 from nexus.models.events import StatusChanged
-from nexus.models.instances import Capability
+from nexus.models.instances import Capability, InstanceSpec
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
@@ -229,15 +230,24 @@ class Creation:
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = prebuilt.beginning(self.record, self._context.specification(self.record))
+        spec = self._context.specification(self.record)
         self._report("create", f"making the {self.record.backend} instance")
         place = None if request.fork is None else (await fork_of(self._context, request.fork)).place
         if place is not None and isinstance(provider, SupportsCheckpoints):
             names = renamed_volumes(place, self.record.id)
             instance = await provider.make_from(spec, place, names, progress=self._report)
         else:
-            instance = await provider.create(spec, progress=self._report)
+            instance = await self._make_new(provider, spec)
         self.record = self.record.model_copy(update={"container_id": instance.ref.handle, "volumes": spec.mounts})
+
+    async def _make_new(self, provider: Provider, spec: InstanceSpec) -> Instance:
+        try:
+            return await provider.create(prebuilt.beginning(self.record, spec), progress=self._report)
+        except ImageNotFound:
+            if not prebuilt.is_chosen(self.record):
+                raise
+        self.record = prebuilt.without(self.record)  # somebody has just removed it
+        return await provider.create(spec, progress=self._report)
 
     async def start(self) -> None:
         """Start the instance that was made.

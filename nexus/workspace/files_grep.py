@@ -6,6 +6,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import closing
 from typing import Final, NamedTuple, TypeAlias
 
 from nexus.errors import FsError, InvalidArgument, PathNotFound
@@ -82,6 +83,37 @@ class _Progress:
         self.lines = 0
 
 
+class _OpenFolder:
+    """The folder that files are opened in, kept open from one file of it to the next.
+
+    Args:
+        top: Descriptor of the folder that is searched.
+    """
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._below: tuple[bytes, ...] | None = None
+        self._fd = -1
+
+    def descriptor(self, below: tuple[bytes, ...]) -> int:
+        """Return the descriptor of a folder.
+
+        Raises:
+            OSError: When it is gone, or a link by now.
+        """
+        if below != self._below:
+            self.close()
+            self._fd = open_below(self._top, below)
+            self._below = below
+        return self._fd
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._below is not None:
+            self._below = None
+            os.close(self._fd)
+
+
 class Search:
     """One search. :meth:`step` goes on with it and gives what it found.
 
@@ -115,17 +147,21 @@ class Search:
             if not self._begun:
                 self._begun = True
                 self._folders = [_Folder((), () if self._wanted.ignored else _from_above(tree, shown))]
-            found: list[GrepMatch] = []
-            for _ in range(_NAMES):
-                if self._budget <= 0 or len(found) >= _FOUND:
-                    return found
-                if self._within is None and not self._files:
-                    if not self._folders:
-                        return found or None
-                    self._list(top, shown, self._folders.pop())
-                    continue
-                found += self._next(top, shown)
-            return found
+            with closing(_OpenFolder(top)) as opened:
+                return self._go_on(top, shown, opened)
+
+    def _go_on(self, top: int, shown: tuple[bytes, ...], opened: _OpenFolder) -> list[GrepMatch] | None:
+        found: list[GrepMatch] = []
+        for _ in range(_NAMES):
+            if self._budget <= 0 or len(found) >= _FOUND:
+                return found
+            if self._within is None and not self._files:
+                if not self._folders:
+                    return found or None
+                self._list(top, shown, self._folders.pop())
+                continue
+            found += self._next(opened, shown)
+        return found
 
     def _single(self, tree: Tree, file: int) -> list[GrepMatch] | None:
         """Look into the one file that the search is about."""
@@ -138,14 +174,10 @@ class Search:
         finally:
             os.close(fd)
 
-    def _next(self, top: int, shown: tuple[bytes, ...]) -> list[GrepMatch]:
+    def _next(self, opened: _OpenFolder, shown: tuple[bytes, ...]) -> list[GrepMatch]:
         file = self._within.file if self._within is not None else self._files.popleft()
         try:
-            folder = open_below(top, file.folder)
-            try:
-                found = os.open(file.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            finally:
-                os.close(folder)
+            found = os.open(file.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened.descriptor(file.folder))
             try:
                 fd = open_file(found, "")
             finally:
@@ -180,6 +212,9 @@ class Search:
             for line in self._needle.lines(piece):
                 yield told(path, at.lines + line.number + 1, line)
             at.offset += len(piece)
+            if at.offset >= at.size:
+                self._within = None
+                return
             at.lines += piece.count(b"\n")
 
     def _list(self, top: int, shown: tuple[bytes, ...], folder: _Folder) -> None:

@@ -217,14 +217,13 @@ async def _serve(listener: _Listener, port: int, connect: Connect, what: str) ->
     limiter = anyio.CapacityLimiter(_MOST)
 
     async def handle(outside: SocketStream) -> None:
-        async with limiter, outside:
-            try:
-                inside = await connect(port)
-            except NexusError as error:
-                _log.info("%s: a connection was refused: %s", what, error)
-                return
-            async with inside:
+        try:
+            async with limiter, outside, await connect(port) as inside:
                 await pump(outside, inside)
+        except NexusError as error:
+            _log.info("%s: a connection was refused: %s", what, error)
+        except Exception as error:  # noqa: BLE001 - whatever happens to one connection, the others go on
+            _log.warning("%s: a connection has ended: %r", what, error)
 
     async with listener:
         await listener.serve(handle)

@@ -43,7 +43,7 @@ async def run_hook(
     try:
         log = await context.hook_logs.create(record.name, hook.name)
     except NexusError as error:
-        return _ended(context, record, HookResult(hook=hook.name, problem=error.message, hint=error.hint))
+        return told(context, record, HookResult(hook=hook.name, problem=error.message, hint=error.hint))
     context.bus.publish(HookStarted(workspace=record.id, name=record.name, hook=hook.name, log=log.path))
     report(hook.name, "running")
     begun = time.monotonic()
@@ -51,7 +51,7 @@ async def run_hook(
     try:
         request = await with_secrets(context, record, _request(hook))
         redactor = context.secrets.redactor()
-        recorder = HookRecorder(hook.name, log, redactor, report=report, publish=_publisher(context, record, hook))
+        recorder = HookRecorder(hook.name, log, redactor, report=report, publish=publisher(context, record, hook))
         ended = await beside(lambda: _to_the_end(instance, request, recorder), log.drain)
         result = _result(result, ended, recorder)
     except NexusError as error:
@@ -62,7 +62,7 @@ async def run_hook(
             if not result.ok:
                 log.put(f"\n[nexus: {result.model_copy(update={'log': None}).sentence}]\n".encode())
             await log.close()
-    return _ended(context, record, result)
+    return told(context, record, result)
 
 
 def _request(hook: Hook) -> SpawnRequest:
@@ -102,13 +102,16 @@ def _result(result: HookResult, ended: Exited, recorder: HookRecorder) -> HookRe
     )
 
 
-def _publisher(context: Context, record: WorkspaceRecord, hook: Hook) -> Callable[[Stream, str], None]:
+def publisher(context: Context, record: WorkspaceRecord, hook: Hook) -> Callable[[Stream, str], None]:
+    """Return what tells observers of each piece that a script prints."""
+
     def publish(stream: Stream, text: str) -> None:
         context.bus.publish(HookOutput(workspace=record.id, name=record.name, hook=hook.name, stream=stream, text=text))
 
     return publish
 
 
-def _ended(context: Context, record: WorkspaceRecord, result: HookResult) -> HookResult:
+def told(context: Context, record: WorkspaceRecord, result: HookResult) -> HookResult:
+    """Tell observers that a script has ended, and return what became of it."""
     context.bus.publish(HookFinished(workspace=record.id, name=record.name, result=result))
     return result

@@ -1,6 +1,7 @@
 """When scripts and hooks run in a workspace's life, and what follows when one fails.
 
-What has to succeed before a workspace counts as started (``pre-start``) fails the start. What comes after it (``post-create``,
+What has to succeed before a workspace counts as started (``initialize``, ``pre-start``) fails the start. What comes after it
+(``post-create``,
 ``on_wake``, ``post-start``) leaves it running and degraded; those after the one that failed are not run, and all of them are due.
 What runs on the way down (``on_sleep``, ``pre-stop``) is a warning at most. Nothing configured costs nothing.
 """
@@ -19,6 +20,7 @@ from nexus.models.hooks import Hook, HookName, HookResult
 from nexus.models.instances import InstanceState
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
+from nexus.workspace.hook_host import run_on_host
 from nexus.workspace.hook_plan import KEPT, admit, planned
 from nexus.workspace.hook_run import GRACE, run_hook
 
@@ -40,6 +42,21 @@ async def check(context: Context, record: WorkspaceRecord) -> None:
     """Raise ``NotTrusted`` before anything is started when a script is not approved, those of the way down included."""
     if has_hooks(context, record):
         await admit(context, record)
+
+
+async def before_everything(context: Context, record: WorkspaceRecord, report: ProgressCallback) -> None:
+    """Run ``initialize`` on this host. Nothing of the workspace runs yet.
+
+    Raises:
+        HookFailed: When it fails.
+        NotTrusted: When it is not approved.
+    """
+    if not has_hooks(context, record):
+        return
+    for hook in await admit(context, record, (HookName.INITIALIZE,)):
+        result = await run_on_host(context, record, hook, report)
+        if not result.ok:
+            raise _failure(record, result)
 
 
 async def before_services(

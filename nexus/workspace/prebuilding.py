@@ -41,6 +41,7 @@ _TURN: Final = 3600.0
 """Seconds that one waits for another one's prebuild."""
 _CLEANUP: Final = 120.0
 _SETTINGS: Final[Mapping[str, JsonValue]] = {
+    "scripts.initialize": None,
     "scripts.post-start": None,
     "scripts.pre-stop": None,
     "hooks.on_wake": None,

@@ -27,13 +27,14 @@ async def choose(
     Args:
         context: The parts.
         record: The record, its image prepared.
-        request: What is asked for. What is restored, and a branch that was there, is not what an image was prebuilt from.
+        request: What is asked for. What is restored or forked, and a branch that was there, is not what an image was
+            prebuilt from.
         settings: The settings of this creation.
         provider: The backend.
     """
     if not (isinstance(provider, SupportsPrebuilds) and settings.prebuild.enabled and record.base_commit):
         return record
-    if request.restore is not None or not record.branch_created or is_being_made(record):
+    if request.restore is not None or request.fork is not None or not record.branch_created or is_being_made(record):
         return record
     try:
         there = {one.key: one for one in await provider.prebuilds(labels(context))}
@@ -71,3 +72,18 @@ def beginning(record: WorkspaceRecord, spec: InstanceSpec) -> InstanceSpec:
     told = record.config.get(CONFIG)
     image = told.get("image") if isinstance(told, dict) else None
     return spec.model_copy(update={"image": image}) if isinstance(image, str) else spec
+
+
+def is_chosen(record: WorkspaceRecord) -> bool:
+    """Return whether a place is to begin from a prebuilt image."""
+    return CONFIG in record.config
+
+
+def without(record: WorkspaceRecord) -> WorkspaceRecord:
+    """Return the record of one that begins from its own image after all."""
+    return record.model_copy(
+        update={
+            "config": {name: value for name, value in record.config.items() if name != CONFIG},
+            "annotations": {name: value for name, value in record.annotations.items() if name != ANNOTATION},
+        }
+    )

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import anyio
 
 from nexus.abc import Instance, ProgressCallback
-from nexus.errors import CheckpointDamaged, CheckpointNotFound, NexusError
+from nexus.errors import CheckpointDamaged, CheckpointNotFound, NexusError, Unsupported
 from nexus.models.checkpoints import CheckpointEntry
+from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import checkpointing, running
@@ -54,12 +55,18 @@ async def restore(
     """Make a workspace what it was at a checkpoint. The caller holds its lock.
 
     Raises:
-        CheckpointDamaged: When something of the checkpoint is gone. Nothing has changed.
+        CheckpointDamaged, Unsupported: When something of the checkpoint is gone, or cannot be put back here. Nothing has changed.
         NexusError: When something failed. It is what it was before, or the error's notes say why not.
 
     Cancellation: it is carried out all the same, for up to a minute; recovery does the rest.
     """
     await context.trees.secure(entry.checkpoint.ref, entry.checkpoint.commit)
+    if entry.place is not None and await checkpointing.keeper_of(context, record) is None:
+        raise Unsupported(
+            f"the checkpoint {entry.checkpoint.label} holds files that the {record.backend} backend cannot put back any more",
+            hint="fork its tree, or take files out of it: git checkout <its ref> -- .",
+            details={"capability": str(Capability.CHECKPOINTS), "provider": record.backend},
+        )
     place = await look(context, record)
     facts = {"checkpoint": str(entry.checkpoint.id), "was": place.waking}
     plan = tuple(RewindStep)

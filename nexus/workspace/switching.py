@@ -40,11 +40,18 @@ class Sleeper(NamedTuple):
     how: Sleep
 
 
-class Ahead(NamedTuple):
-    """What was seen while the locks were still being taken."""
+class Glance(NamedTuple):
+    """What was seen of a workspace while its lock was still being taken, and the record that it was found by."""
 
-    target: Place | None = None
-    old: Place | None = None
+    record: WorkspaceRecord
+    place: Place
+
+
+class Ahead(NamedTuple):
+    """What was seen of both."""
+
+    target: Glance | None = None
+    old: Glance | None = None
 
 
 class Holding(Protocol):
@@ -94,13 +101,13 @@ async def _switch_from(
 async def _look_ahead(context: Context, target: WorkspaceRecord, previous: str | None) -> Ahead:
     """Ask about both workspaces before their locks are held, so that nobody waits for the answers. What fails is asked again."""
 
-    async def ask(record: WorkspaceRecord | None) -> Place | None:
+    async def ask(record: WorkspaceRecord | None) -> Glance | None:
         try:
-            return None if record is None else await look(context, record)
+            return None if record is None else Glance(record, await look(context, record))
         except NexusError:
             return None
 
-    async def ask_old() -> Place | None:
+    async def ask_old() -> Glance | None:
         return await ask(await _previous(context, previous, target))
 
     return Ahead(*await both(lambda: ask(target), ask_old))
@@ -159,16 +166,20 @@ async def settle(context: Context, entry: JournalEntry) -> None:
         await context.store.set_current(target.name)
 
 
-async def _asked(context: Context, record: WorkspaceRecord, ahead: Place | None, expected: InstanceState) -> Place:
-    """Return what a workspace does, as it was seen ahead where acting on that proves it, else asked again.
+async def _asked(context: Context, record: WorkspaceRecord, ahead: Glance | None, expected: InstanceState) -> Place:
+    """Return what a workspace does, as it was seen ahead where that still counts, else asked again.
 
-    Nothing is taken for granted: a backend refuses to resume what is not paused, and to pause what does not run.
+    It counts when nobody has finished anything with the workspace since, which would show in its record, and when acting on it
+    proves it: a backend refuses to resume what is not paused, and to pause what does not run.
     """
-    known = ahead is not None and ahead.seen.state is expected and ahead.instance is await context.instance(record)
-    return ahead if ahead is not None and known else await look(context, record)
+    if ahead is not None and ahead.record == record and ahead.place.seen.state is expected:
+        return ahead.place
+    return await look(context, record)
 
 
-async def _look_into(context: Context, old: WorkspaceRecord | None, ahead: Place | None) -> Sleeper | NexusError | None:
+async def _look_into(
+    context: Context, old: WorkspaceRecord | None, ahead: Glance | None
+) -> Sleeper | NexusError | None:
     """Find out how a workspace can be put to sleep. One that cannot be asked is a warning: it does not hold up the switch."""
     if old is None:
         return None

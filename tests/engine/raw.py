@@ -100,6 +100,10 @@ class RawEngine:
             self.call("DELETE", f"/networks/{number}")
         for name in found["volumes"]:
             self.call("DELETE", f"/volumes/{name}")
+        # Those that hold files of its containers; one that has lost its name goes with what was made from it.
+        for image in self.get("/images/json?filters=" + quote(json.dumps({"label": [label]}))):
+            for name in image["RepoTags"] or ():
+                self.call("DELETE", f"/images/{quote(name, safe=':/')}")
 
     def import_image(self, archive: bytes, image: str) -> None:
         """Make an image of a root file system, unless it is there with the same content."""

@@ -52,7 +52,7 @@ async def test_checkpoint(place: Bench, nursery: Nursery, table: Table) -> None:
             assert (await ws.checkpoints.diff("mark")).files == ()
         return "taken" if marks else "nothing left of it"
 
-    await matrix.run(prepare, judge, most=5 if place.backend == "docker" else 14)
+    await matrix.run(prepare, judge, most=3 if place.backend == "docker" else 9)
     await _end(place)
 
 
@@ -106,7 +106,7 @@ async def killed_at_a_restore(place: Bench, nursery: Nursery, table: Table, isol
             assert git(tree, "log", "-1", "--format=%s").strip() == f"later {matrix.work.idea}".strip()
         return "carried on" if restored else "as before"
 
-    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 14)
+    await matrix.run(prepare, judge, most=3 if place.backend == "docker" else 9)
     await _end(place)
 
 
@@ -123,7 +123,7 @@ async def test_deletion_of_a_checkpoint(place: Bench, nursery: Nursery, table: T
         marks = await (await nx.attach("victim")).checkpoints.list()
         return "as before" if marks else "gone"
 
-    await matrix.run(prepare, judge, most=3 if place.backend == "docker" else 10)
+    await matrix.run(prepare, judge, most=3 if place.backend == "docker" else 7)
     await _end(place)
 
 
@@ -152,5 +152,5 @@ async def test_fork(place: Bench, nursery: Nursery, table: Table) -> None:
         assert await (await nx.attach("victim")).checkpoints.list() == ()
         return f"{len(twins)} of 2 forks" if twins else "no forks"
 
-    await matrix.run(prepare, judge, most=4 if place.backend == "docker" else 14)
+    await matrix.run(prepare, judge, most=3 if place.backend == "docker" else 9)
     await _end(place)

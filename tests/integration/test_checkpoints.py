@@ -14,6 +14,7 @@ from nexus.errors import (
     GitError,
     InvalidArgument,
     ProviderError,
+    ProviderUnavailable,
     Unsupported,
 )
 from nexus.models.checkpoints import Checkpoint
@@ -205,6 +206,27 @@ async def test_what_cannot_be_kept_leaves_nothing_and_the_workspace_goes_on(mock
         with pytest.raises(ProviderError, match="no room"):
             await ws.checkpoints.create()
         assert (await ws.checkpoints.list(), refs(mock.repository), mock.world.kept) == ((), [], {})
+        assert await ws.status() == "running"
+
+
+async def test_a_backend_that_does_not_answer_makes_no_half_a_checkpoint(mock: Bench) -> None:
+    assert mock.script is not None
+    async with mock.open() as nx:
+        ws = await nx.create("a")
+        mark = await ws.checkpoints.create()
+        mock.script.down = "the cable is out"
+        with pytest.raises(ProviderUnavailable, match="the cable is out"):
+            await ws.checkpoints.create()
+        with pytest.raises(ProviderUnavailable, match="the cable is out"):
+            await ws.checkpoints.restore(mark)
+        mock.script.down = None
+        assert await ws.checkpoints.list() == (mark,)
+    mock.extra["backends.mock.without"] = ["checkpoints"]
+    async with mock.open() as nx:
+        ws = await nx.attach("a")
+        with pytest.raises(Unsupported, match="cannot put back any more"):
+            await ws.checkpoints.restore(mark)
+        assert (await ws.checkpoints.create()).image is None
         assert await ws.status() == "running"
 
 

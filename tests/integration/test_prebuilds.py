@@ -150,6 +150,18 @@ async def test_those_that_fit_no_more_are_refreshed_and_pruned(
         assert all(action.size for action in seen.values())
         assert await prebuilding.refresh(nx._open) is None
         (left,) = images(raw, repository)
+        # Removed between the choice and the making: the creation goes on without.
+        progress: list[str] = []
+
+        def remove(stage: str, text: str, *_: object) -> None:
+            progress.append(text)
+            if stage == "create" and "making" in text:
+                raw.call("DELETE", f"/images/{left['Id']}?force=1")
+
+        ws = await nx.create("a", progress=remove)
+        assert "dev.nexus.prebuild" not in ws.info.annotations
+        assert (await ws.shell("wc -l </tmp/pre-start-ran", check=True)).stdout.strip() == "1"
+        await ws.destroy()
     assert first not in str(left["RepoTags"])
 
 

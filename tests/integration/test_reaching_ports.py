@@ -117,6 +117,9 @@ async def test_a_port_is_connected_to_and_opened_and_waited_for(bench: Bench) ->
                     assert opened.url == f"http://127.0.0.1:{opened.host_port}"
                     (view,) = [one for one in await ws.list_ports() if one.container_port == port]
                     assert (view.host_port, view.url, view.visibility) == (opened.host_port, opened.url, "private")
+                    rude = await anyio.connect_tcp("127.0.0.1", opened.host_port)
+                    await rude.send(b"GET")
+                    await anyio.aclose_forcefully(rude)
                     outside = await anyio.connect_tcp("127.0.0.1", opened.host_port)
                     assert await fetched(outside) == data
                     with pytest.raises(InvalidArgument, match="is open already"):
@@ -180,7 +183,7 @@ async def test_an_open_connection_keeps_awake_and_a_new_one_wakes(
         await nx._open.holds.delete(ws.id, hold.name)  # as the next beat does
         async with anyio.create_task_group() as group:
             group.start_soon(nx.watch_idle)
-            await clock.at_rest()
+            await clock.at_rest(2)  # the watch, and who keeps prebuilt images fresh
             clock.advance(timedelta(minutes=11))
 
             async def asleep() -> bool:

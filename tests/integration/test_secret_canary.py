@@ -300,7 +300,9 @@ async def test_the_canary_is_inside_and_nowhere_else(
             if engine is not None:
                 async with ws.spawn("sleep", "1000"):
                     states, execs = look_at_engine(engine, canary, repository, since)
-                assert states == 2  # what it was made again from, and the checkpoint that its fork was made from
+                assert (
+                    states == 3
+                )  # what it was made again from, and the checkpoint of it and its service that its fork was made from
                 assert execs >= 1
             for words in (
                 *(

@@ -11,13 +11,13 @@ from nexus.config.adopting.variables import TREE, Variables
 from nexus.config.layers import Branch, Items, KeyPath, Node
 
 MOMENTS: Final[Mapping[KeyPath, tuple[str, ...]]] = {
+    ("scripts", "initialize"): ("initializeCommand",),
     ("scripts", "post-create"): ("onCreateCommand", "updateContentCommand", "postCreateCommand"),
     ("scripts", "post-start"): ("postStartCommand",),
 }
 """Our scripts, and the commands that each consists of, in order."""
 
 NOT_RUN: Final[Mapping[str, str]] = {
-    "initializeCommand": "is not run: it is meant for this host, not for the workspace",
     "postAttachCommand": "is not run: nothing attaches to a workspace the way an editor does",
 }
 

@@ -183,7 +183,12 @@ def limits_of(resources: ResourceAllocation, info: EngineInfo, *, changing: bool
     memory, limit = resources.memory, resources.memory_limit
     # More cores than there are is refused by the engine, and cannot be had anyway.
     cores = min(resources.cpu_limit, info.ncpu) if info.ncpu else resources.cpu_limit
-    body: dict[str, JsonValue] = {"Memory": limit, "NanoCpus": round(cores * 1_000_000_000)}
+    body: dict[str, JsonValue] = {
+        "Memory": limit,
+        "NanoCpus": round(cores * 1_000_000_000),
+        # What it is meant to have counts when there is not enough for everybody; the engine has a lowest and a highest share.
+        "CpuShares": min(max(2, round(1024 * resources.cpu.cores)), 262_144),
+    }
     if memory.bytes < limit or changing:
         body["MemoryReservation"] = memory.bytes if memory.bytes < limit else 0
     if memory.swap is not None:

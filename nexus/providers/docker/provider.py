@@ -43,7 +43,7 @@ from nexus.providers.docker.volumes import list_volumes, remove_volume
 _PROBE_DEADLINE: Final = 0.45
 """For each of the two questions of a probe, which has a second in all."""
 _CLOSE_LIMIT: Final = 60.0
-_CAPABILITIES: Final = frozenset(Capability)
+_CAPABILITIES: Final = frozenset(Capability) - {Capability.KEEPING}
 _BUILD_LABELS: Final = {"dev.nexus.image": "build"}
 
 

@@ -8,8 +8,10 @@ ordinary user without delegation, :mod:`nexus.providers.local.limits` does what 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -29,6 +31,8 @@ _SMALLEST_QUOTA: Final = 1_000
 _PREFIX: Final = "nexus-"
 _NO_LIMIT: Final = 1 << 60
 _CLIMB: Final = 8
+_LOOKS: Final = 200
+_LOOK: Final = 0.005
 
 
 _PROCESSES: Final = 4096
@@ -159,18 +163,27 @@ def remove(folder: Path) -> None:
     left: list[str] = []
     for path in named if isinstance(named, list) else ():
         group = Path(str(path))
-        if group.name == name:
-            try:
-                group.rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError:
-                left.append(str(group))
+        if group.name == name and not _gone(group):
+            left.append(str(group))
     with suppress(OSError):
         if left:
             _note(note, left)
         else:
             note.unlink()
+
+
+def _gone(group: Path) -> bool:
+    """Remove a group, and say whether it is gone. A process leaves its group a moment after its end can be seen."""
+    for _ in range(_LOOKS):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY or _said(group / "cgroup.procs"):
+                return False
+            time.sleep(_LOOK)
+    return False
 
 
 def _note(file: Path, groups: Sequence[str]) -> None:

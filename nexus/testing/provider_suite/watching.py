@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from nexus.abc import SupportsActivity, SupportsListening
+import anyio
+
+from nexus.abc import SupportsActivity, SupportsConnect, SupportsListening
+from nexus.errors import PortNotOpen, WorkspaceStopped
 from nexus.models.execution import Pty, SpawnRequest
 from nexus.models.instances import Capability
-from nexus.testing.expecting import eventually, expect_equal
+from nexus.testing.expecting import eventually, expect_equal, expect_error
 from nexus.testing.provider_suite.case import Check, NotApplicable, case, finish
 
 
@@ -68,9 +71,37 @@ async def programs_that_listen_are_seen(check: Check) -> None:
     await eventually(gone, "the port is no longer seen")
 
 
+@case(Capability.PORTS)
+async def a_port_inside_is_connected_to(check: Check) -> None:
+    """``connect`` reaches a program that listens inside; where nothing does it is ``PortNotOpen``, stopped ``WorkspaceStopped``."""
+    if check.subject.listener is None:
+        raise NotApplicable("the subject has no program that listens")
+    instance = await check.running()
+    if not isinstance(instance, SupportsConnect):
+        raise NotApplicable("its instances have no connect()")
+    await expect_error(PortNotOpen, lambda: instance.connect(8080), "connecting to a port on which nothing listens")
+    await check.spawn(instance, SpawnRequest(argv=check.subject.listener(8080)))
+
+    async def answered() -> bool:
+        try:
+            async with await instance.connect(8080) as stream:
+                return await stream.receive() == b"here\n"
+        except (PortNotOpen, anyio.EndOfStream):
+            return False  # it is only beginning, or has just served somebody and begins again
+
+    await eventually(answered, "the program is reached")
+    await instance.stop(grace=1.0)
+    await expect_error(WorkspaceStopped, lambda: instance.connect(8080), "connecting to a stopped instance")
+
+
 async def _ports(instance: SupportsListening) -> set[int] | None:
     found = await instance.listeners()
     return None if found is None else {one.port for one in found}
 
 
-CASES = (running_commands_are_listed, a_terminal_is_listed_as_one, programs_that_listen_are_seen)
+CASES = (
+    running_commands_are_listed,
+    a_terminal_is_listed_as_one,
+    programs_that_listen_are_seen,
+    a_port_inside_is_connected_to,
+)

@@ -139,6 +139,7 @@ DEVCONTAINERS: dict[str, Case] = {
               "postStartCommand": "cd '${containerWorkspaceFolder}' && ./up", "postAttachCommand": "x", "waitFor": "onCreateCommand"}"""
         },
         {
+            "scripts.initialize.run": "# initializeCommand\nsh -c 'rm -rf ~'\n",
             "scripts.post-create.run": """\
 # onCreateCommand
 sh -c 'echo one'
@@ -153,7 +154,7 @@ wait "$job2" || failed=$?
 [ "$failed" -eq 0 ]
 """,
         },
-        {"initializeCommand", "postAttachCommand", "waitFor"},
+        {"postAttachCommand", "waitFor"},
     ),
     "what the host must have": Case(
         {DEV: '{"image": "a", "hostRequirements": {"cpus": 4, "memory": "8gb", "storage": "32gb", "gpu": "optional"}}'},

@@ -32,13 +32,16 @@ def allocation(cores: float, memory: int, **more: object) -> ResourceAllocation:
 
 def test_what_is_left_out_when_made_is_said_when_changed() -> None:
     plain = allocation(2, GB)
-    assert limits_of(plain, BIG) == {"Memory": GB, "NanoCpus": 2_000_000_000}
+    assert limits_of(plain, BIG) == {"Memory": GB, "NanoCpus": 2_000_000_000, "CpuShares": 2048}
     assert limits_of(plain, BIG, changing=True) == {
         "Memory": GB,
         "NanoCpus": 2_000_000_000,
         "MemoryReservation": 0,
+        "CpuShares": 2048,
         "MemorySwap": 2 * GB,
     }
+    burst = ResourceAllocation(cpu=CpuAllocation(cores=1, limit=4))
+    assert (limits_of(burst, BIG)["CpuShares"], limits_of(burst, BIG)["NanoCpus"]) == (1024, 4_000_000_000)
     full = limits_of(allocation(2, GB, limit=2 * GB, swap=0), BIG)
     assert (full["Memory"], full["MemoryReservation"], full["MemorySwap"]) == (2 * GB, GB, 2 * GB)
 
