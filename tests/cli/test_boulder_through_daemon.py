@@ -64,6 +64,7 @@ def same(one: Done, other: Done) -> None:
 
 def _plain(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)?", "TIME", text)
+    text = re.sub(r"\b\d+[smh](?= ago| unless)", "AWHILE", text)
     return re.sub(r"\d+ ms|[\d.]+ ?(KiB|MiB|GiB|%)|\b\d{5,}\b|[0-9a-f-]{36}|3\d{4}", "N", text)
 
 
