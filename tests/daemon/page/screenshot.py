@@ -36,7 +36,10 @@ def _repository(folder: Path) -> Path:
 
 
 async def _take(devtools: str, folder: Path, image: Path) -> None:
-    flags: dict[str, JsonValue] = {"backend": "local", "ports": {"web": {"container": 3000}, "api": {"container": 8000}}}
+    flags: dict[str, JsonValue] = {
+        "backend": "local",
+        "ports": {"web": {"container": 3000}, "api": {"container": 8000}},
+    }
     root = await anyio.to_thread.run_sync(_repository, folder)
     async with (
         nexus.open(root, flags=flags) as nx,
