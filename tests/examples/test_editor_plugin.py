@@ -20,7 +20,9 @@ from pydantic import JsonValue
 import nexus
 from tests.workbench import git
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "editor-plugin"
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "examples" / "editor-plugin"
+EMBEDDING = ROOT / "docs" / "how-to" / "embed-the-daemon.md"
 OLDEST_NODE = 20
 NO_REGISTRY = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ENOTCACHED)\b")
 EXPECTED = [
@@ -69,9 +71,9 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def run(*command: str, cwd: Path, status: int = 0, **env: str) -> str:
+async def run(*command: str, cwd: Path, status: int = 0, typed: bytes = b"", **env: str) -> str:
     with anyio.fail_after(120):
-        done = await anyio.run_process(command, cwd=cwd, env={**os.environ, **env}, check=False)
+        done = await anyio.run_process(command, input=typed, cwd=cwd, env={**os.environ, **env}, check=False)
     printed = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, printed
     return printed
@@ -97,6 +99,21 @@ async def test_a_plugin_does_its_work_on_daemons_of_both_kinds(plugin: Path, rep
     finally:
         await nexus.stop_daemon(repository)
     assert git(repository, "branch", "--list", "nexus/*") == ""
+
+
+@pytest.mark.slow
+async def test_a_websocket_alone_is_enough_for_a_terminal(plugin: Path, repository: Path) -> None:
+    """``terminal.mjs`` of the page about embedding, as it stands there; it prints more than a stream may without credit."""
+    snippet = re.search(r"```javascript\n// terminal.mjs\n(.*?)```", EMBEDDING.read_text(), re.DOTALL)
+    assert snippet is not None
+    (plugin / "terminal.mjs").write_text(snippet[1])
+    async with nexus.open(repository, flags={"backend": "local"}) as nx, nexus.Daemon(nx) as daemon:
+        async with nx.create("try-1"):
+            env = {"DAEMON_URL": daemon.url, "DAEMON_TOKEN": daemon.issue_token()}
+            typed = b"seq 1 800000; exit\n"
+            printed = await run("node", "terminal.mjs", cwd=plugin, typed=typed, **env)
+    assert "\n1\r\n2\r\n3\r\n" in printed
+    assert "\n799999\r\n800000\r\n" in printed
 
 
 def test_the_lock_file_names_no_registry_of_anybodys_own() -> None:
