@@ -43,7 +43,7 @@ async def open_(
     from cli_example.passthrough import terminal
 
     given, leave = options.pairs(env, "--env", inherit=True), key(detach_key)
-    async with cli.open_here() as nx:
+    async with cli.open() as nx:
         ws = await nx.attach(name)
         opened = ws.terminals.open(*(argv or ()), size=terminal(), name=title, cwd=cwd, env=given)
         return await attached(cli, name, opened, detach=leave)
@@ -52,7 +52,7 @@ async def open_(
 @command(commands, "list")
 async def list_(cli: Cli, name: NameOrCurrent = None) -> None:
     """List a workspace's terminals."""
-    async with cli.open_here() as nx:
+    async with cli.open() as nx:
         ws = await nx.attach(await cli.name(nx, name))
         cli.show(await ws.terminals.list(), empty="no terminals")
 
@@ -72,7 +72,7 @@ async def attach(
     from cli_example.passthrough import terminal
 
     leave = key(detach_key)
-    async with cli.open_here() as nx:
+    async with cli.open() as nx:
         ws = await nx.attach(name)
         info = await chosen(ws.terminals, which)
         there = ws.terminals.attach(
@@ -86,7 +86,7 @@ async def kill(cli: Cli, name: Name, which: Which = None) -> None:
     """End a terminal's program and forget the terminal."""
     from cli_example.attached import chosen
 
-    async with cli.open_here() as nx:
+    async with cli.open() as nx:
         ws = await nx.attach(name)
         info = await ws.terminals.kill((await chosen(ws.terminals, which)).id)
         cli.show(info)
@@ -97,6 +97,6 @@ async def rename(cli: Cli, name: Name, which: Which, title: Annotated[str, typer
     """Call a terminal by another name."""
     from cli_example.attached import chosen
 
-    async with cli.open_here() as nx:
+    async with cli.open() as nx:
         ws = await nx.attach(name)
         cli.show(await ws.terminals.rename((await chosen(ws.terminals, which)).id, title))

@@ -141,7 +141,8 @@ class Defaults(Described):
     stop_below: PositiveSize | None = None
     """When this machine has less memory to give, workspaces that sleep are stopped, the one that slept longest first; `null`: never."""
     switch: SwitchStrategy | None = None
-    """How a switch puts the workspace to sleep that one leaves: pause, where its backend can, keeps its programs; stop frees its memory."""
+    """How a switch puts the workspace to sleep that one leaves: pause, where its backend can, keeps its programs; stop frees its memory;
+    checkpoint stops it too, and keeps a checkpoint of how it was left."""
     image: Text | None = None
     """Image that containers start from."""
     resources: AnyResources | None = None

@@ -93,7 +93,8 @@ class Writer:
             message = self._first.popleft()
             self._waiting -= len(message)
             await self._send(message)
-        self._something.set()
+        if self._first or self._turns:
+            self._something.set()
 
     async def _send(self, message: str | bytes) -> None:
         self._busy, self._begun = True, anyio.current_time()

@@ -27,6 +27,7 @@ from nexus.git.lending import lend
 from nexus.git.lfs import fill_lfs
 from nexus.git.lfs_pointer import PROGRAM
 from nexus.git.listing import get_worktree
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
 from nexus.git.repository import opened, read_config
 from nexus.git.restored_content import Content, joined, put_state, set_permissions
@@ -253,7 +254,7 @@ def _make_branch(repo: Repo, repository: Repository, ref: str, tip: str, start: 
 
 def _drop_branch(repo: Repo, repository: Repository, ref: str, tip: str) -> None:
     """Remove the branch that this call made; one that has moved since is somebody's work and stays."""
-    if repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(tip.encode())):
+    if delete_ref(repo, os.fsencode(ref), tip.encode()):
         reflog.forget(repository.common_dir, ref)
 
 

@@ -23,8 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from dulwich.objects import ObjectID
-from dulwich.refs import Ref
 from pydantic import ValidationError
 
 from nexus.errors import GitError
@@ -35,6 +33,7 @@ from nexus.git.excluding import exclude
 from nexus.git.keeping import make_ref
 from nexus.git.lending import needed
 from nexus.git.listing import get_worktree
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened, sheltered
 from nexus.git.submodule_checkout import end_module_loans
@@ -240,8 +239,8 @@ def drop_kept(repository: Repository, ref: str, expected: str) -> bool:
     if current is None:
         return True
     with opened(repository) as repo:
-        gone = repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(expected.encode()))
+        gone = delete_ref(repo, os.fsencode(ref), expected.encode())
     if gone:
         with suppress(OSError):
             (repository.common_dir / ref).parent.rmdir()
-    return bool(gone)
+    return gone

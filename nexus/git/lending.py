@@ -19,6 +19,7 @@ from nexus.git import layout
 from nexus.git.index_file import LINK, SUBMODULE, read_index
 from nexus.git.keeping import index_files, make_commit, store_tree
 from nexus.git.layout import Worktree
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.report import stashes_on
 from nexus.git.repository import sheltered
@@ -75,7 +76,7 @@ def let_go(repo: Repo, repository: Repository, name: str) -> None:
     before = Refs(repository.common_dir).get(os.fsencode(ref))
     if before is not None:
         require_real_path(repository.common_dir, ref)
-        repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(before))
+        delete_ref(repo, os.fsencode(ref), before)
 
 
 def _parents(

@@ -23,6 +23,7 @@ from nexus.git.index_file import entry_for, format_index
 from nexus.git.kept_trees import ENTRY, TREE, KeptTree, folder_of, read_kept
 from nexus.git.lending import lend
 from nexus.git.listing import get_worktree
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, require_real_path, require_room
 from nexus.git.repository import opened
 from nexus.git.threads import Stop
@@ -123,7 +124,7 @@ def _branch(repo: Repo, repository: Repository, name: str, tip: str, undo: ExitS
     made = Ref(os.fsencode(ref)), ObjectID(tip.encode())
     if not repo.refs.add_if_new(*made):
         raise BranchInUse(f"somebody else has just made the branch {ref}", hint="try again")
-    undo.callback(repo.refs.remove_if_equals, *made)
+    undo.callback(delete_ref, repo, *made)
     reflog.append(repository.common_dir, ref, None, tip, "branch: Restored")
     return True
 

@@ -8,15 +8,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from dulwich.objects import ObjectID
-from dulwich.refs import Ref
-
 from nexus.errors import CleanupError, GitError
 from nexus.git import beneath, layout, reflog
 from nexus.git.creating import draft_path
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.guarding import unguard
 from nexus.git.listing import lock_of
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, checked_out, require_real_path
 from nexus.git.repository import opened
 from nexus.models.workspace import Repository
@@ -147,7 +145,7 @@ def _delete_branch(repository: Repository, name: str, expected_tip: str) -> bool
     if checked_out(repository.common_dir, ref) is not None:
         return False
     with opened(repository) as repo:
-        deleted = repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(expected_tip.encode()))
+        deleted = delete_ref(repo, os.fsencode(ref), expected_tip.encode())
     if deleted:
         reflog.forget(repository.common_dir, ref)
     return deleted

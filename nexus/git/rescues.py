@@ -15,6 +15,7 @@ from dulwich.repo import Repo
 from nexus.errors import GitError, InvalidName
 from nexus.git import layout
 from nexus.git.kept_trees import drop_kept, is_kept_tree, list_kept
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened
 from nexus.git.rescue_state import read_manifest
@@ -141,11 +142,11 @@ def drop_ref(repository: Repository, ref: str, expected: str) -> bool:
     if current != expected.encode():
         return False
     with opened(repository) as repo:
-        gone = repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(expected.encode()))
+        gone = delete_ref(repo, os.fsencode(ref), expected.encode())
     if gone:
         with suppress(OSError):
             (repository.common_dir / ref).parent.rmdir()
-    return bool(gone)
+    return gone
 
 
 def _require_ours(ref: str) -> None:

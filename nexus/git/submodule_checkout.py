@@ -23,6 +23,7 @@ from nexus.git.copying_whole import copy_whole
 from nexus.git.index_file import LINK, SUBMODULE, format_index
 from nexus.git.objects import stored
 from nexus.git.plain_store import require_plain
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened, read_config
 from nexus.git.submodules import FILE, LIMIT, Submodule, git_dirs, named_submodules
@@ -201,4 +202,4 @@ def end_module_loans(repository: Repository, name: str) -> None:
         sha = Refs(git_dir).get(os.fsencode(ref))
         if sha is not None:
             with opened(_as_repository(git_dir, repository.root)) as repo:
-                repo.refs.remove_if_equals(Ref(os.fsencode(ref)), ObjectID(sha))
+                delete_ref(repo, os.fsencode(ref), sha)

@@ -25,7 +25,7 @@ BACKEND_TYPES: Final[tuple[BackendType, ...]] = get_args(BackendType)
 Isolation: TypeAlias = Literal["worktree", "clone"]
 """What a workspace's tree is: a linked worktree, or a private clone that cannot write the main repository."""
 
-SwitchStrategy: TypeAlias = Literal["pause", "stop"]
+SwitchStrategy: TypeAlias = Literal["pause", "stop", "checkpoint"]
 """How a switch puts the workspace to sleep that one leaves."""
 
 RECORD_SCHEMA: Final = 1

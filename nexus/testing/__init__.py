@@ -6,12 +6,14 @@
 - :func:`check_terminals` — the same for terminals, in process or over a socket; :data:`TERMINAL_CASES`, :func:`run_terminal_case`.
 - :func:`check_service` — the conformance suite of workspace services: managers, remote clients, and yours.
 - :func:`make_repository`, :func:`commit_files` — small git repositories, made without the ``git`` program.
+- :func:`memory_pair` — the two ends of a connection in memory, for a daemon and its client in one program.
 - :class:`ManualClock` — a clock that a test moves by hand.
 - :mod:`nexus.providers.mock` is the backend to test against.
 """
 
 from __future__ import annotations
 
+from nexus.daemon.memory import MemoryTransport, memory_pair
 from nexus.testing.clock import ManualClock
 from nexus.testing.file_suite import FILE_CASES, FileCase, MakeFiles, check_files, run_file_case
 from nexus.testing.git import commit_files, make_repository
@@ -53,6 +55,7 @@ __all__ = [
     "MakeSubject",
     "MakeTerminals",
     "ManualClock",
+    "MemoryTransport",
     "Outcome",
     "ProviderCase",
     "ProviderSubject",
@@ -67,6 +70,7 @@ __all__ = [
     "check_terminals",
     "commit_files",
     "make_repository",
+    "memory_pair",
     "run_file_case",
     "run_provider_case",
     "run_service_case",

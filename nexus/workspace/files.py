@@ -66,12 +66,10 @@ class FileSystem(DerivedFiles):
         return await self._access.do(path, lambda tree: self._read(tree, path, offset, limit))
 
     async def _let_others(self) -> None:
-        """Be a place where a cancellation is seen, and let other tasks run now and then: often enough, seldom enough to stay quick."""
+        """Let other tasks run, and a cancellation be seen, now and then: often enough to be fair, seldom enough to stay quick."""
         self._reads = (self._reads + 1) % _IN_A_ROW
         if self._reads == 0:
             await anyio.lowlevel.checkpoint()
-        else:
-            await anyio.lowlevel.checkpoint_if_cancelled()
 
     def _read(self, tree: Tree, path: str, offset: int, limit: int | None) -> bytes:
         self._cached.learn()

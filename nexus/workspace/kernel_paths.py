@@ -28,6 +28,12 @@ _RENAMEAT2: Final = {
 }
 _RENAME_NOREPLACE: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_SYSCALL: Final = ctypes.CDLL(None, use_errno=True)["syscall"]
+# Told once what it is given, so that no call has to say it again: this one is made for every file.
+_SYSCALL.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_SYSCALL.restype = ctypes.c_long
+_HOW: Final = struct.Struct("=QQQ")
+"""``struct open_how``: flags, mode, resolve."""
 
 
 def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
@@ -36,15 +42,9 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
     Raises:
         OSError: ``ENOSYS`` where the kernel does not have the call, ``EXDEV`` when the path leaves the folder.
     """
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)  # struct open_how: flags, mode, resolve
+    how = _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
     while True:
-        descriptor: int = _LIBC.syscall(
-            ctypes.c_long(_OPENAT2),
-            ctypes.c_long(directory),
-            ctypes.c_char_p(path),
-            ctypes.c_char_p(how),
-            ctypes.c_size_t(len(how)),
-        )
+        descriptor: int = _SYSCALL(_OPENAT2, directory, path, how, _HOW.size)
         if descriptor >= 0:
             return descriptor
         number = ctypes.get_errno()

@@ -19,9 +19,9 @@ from nexus.errors import NexusError, StateConflict
 from nexus.models.events import Switched
 from nexus.models.instances import InstanceState
 from nexus.models.requests import SwitchOutcome
-from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.models.workspace import SwitchStrategy, WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import places, running
+from nexus.workspace import leaving, places, running
 from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
@@ -121,6 +121,9 @@ async def _switch(
         lambda: _look_into(context, old, ahead.old),
     )
     sleeper = found if isinstance(found, Sleeper) else None
+    kept: tuple[str, ...] = ()
+    if sleeper is not None and sleeper.how == "stop" and context.settings.switch == "checkpoint":
+        kept = await leaving.keep(context, sleeper.record)
     facts: dict[str, JsonValue] = {
         WITH: [] if sleeper is None else [sleeper.record.name],
         "wake": place.waking,
@@ -131,6 +134,7 @@ async def _switch(
         asleep, warnings = await _swap(context, sleeper, target, place, journal)
     if isinstance(found, NexusError):
         warnings += (_warning(old, found),)
+    warnings = (*kept, *warnings)
     context.bus.publish(Switched(workspace=target.id, name=target.name, previous=previous))
     return SwitchOutcome(
         previous=old.name if old else None,
@@ -190,9 +194,9 @@ async def _look_into(
         return error
 
 
-def _sleep(place: Place, wanted: Literal["pause", "stop"]) -> Sleep:
+def _sleep(place: Place, wanted: SwitchStrategy) -> Sleep:
     """Pause where that is wanted and the backend can, else stop; leave alone what does not run."""
-    if wanted == "stop" or not isinstance(place.instance, SupportsPause):
+    if wanted != "pause" or not isinstance(place.instance, SupportsPause):
         return "none" if place.down else "stop"
     return "pause" if place.seen.state is InstanceState.RUNNING else "none"
 

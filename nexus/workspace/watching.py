@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from nexus.errors import NexusError, WorkspaceNotFound
 from nexus.models.activity import FROM_THE_FUTURE
@@ -116,7 +117,7 @@ class IdleWatch:
             return None
         except NexusError as error:
             _log.warning("the idle watch could not look after %s and tries again: %s", record.name, error)
-            return self._postpone(record, now + _AGAIN)
+            return self._postpone(record, self._context.clock.now() + _AGAIN)
 
     def _postpone(self, record: WorkspaceRecord, until: datetime) -> datetime:
         self._later[record.id] = until
@@ -178,7 +179,10 @@ async def _put_to_sleep(context: Context, record: WorkspaceRecord, *, pressed: b
 
 
 async def _rest(context: Context, bell: _Bell, seconds: float) -> None:
-    """Return after some seconds, or as soon as something happens."""
+    """Return after some seconds, or as soon as something happens; at once where something has."""
+    if bell.rang:
+        await anyio.lowlevel.checkpoint()
+        return
     async with anyio.create_task_group() as group:
 
         async def nap() -> None:
@@ -199,6 +203,10 @@ class _Bell:
     def heard(self, event: WorkspaceEvent) -> None:
         if isinstance(event, StatusChanged | Switched):
             self._event.set()
+
+    @property
+    def rang(self) -> bool:
+        return self._event.is_set()
 
     def silence(self) -> None:
         if self._event.is_set():

@@ -93,7 +93,7 @@ def test_the_same_words_with_and_without(run: Run, log: Callable[[], int]) -> No
         ["ws", "sync", "a"],
         ["ws", "hold", "a", "--for", "1h"],
         ["ws", "rescues"],
-        ["ws", "gc"],
+        ["ws", "gc", "--dry-run"],
         ["prune", "--dry-run"],
     ):
         visited = log()

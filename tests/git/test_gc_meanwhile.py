@@ -13,10 +13,12 @@ import pytest
 from dulwich.objects import ShaFile
 from dulwich.refs import DiskRefsContainer
 
-from nexus.errors import GitError
+from nexus.errors import Busy, GitError
 from nexus.git import Worktrees, refs
 from nexus.git.guarded_objects import GuardedObjects
+from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs
+from nexus.git.repository import opened
 from nexus.git.shelter import Shelter, sweep
 from tests.git.oracle import REASON, Git
 
@@ -188,3 +190,59 @@ def test_refs_that_are_packed_while_they_are_read_are_all_seen(
     with before(monkeypatch, refs, moment, lambda: git.run("pack-refs", "--all", "--prune")) as calls:
         assert Refs(common).commits() == seen
     assert calls
+
+
+@pytest.fixture
+def older(git: Git) -> str:
+    """A branch whose file says another commit than the packed refs do, which is returned."""
+    git.run("branch", "nexus/one")
+    git.run("pack-refs", "--all")
+    git.run("update-ref", "refs/heads/nexus/one", git.commit("work"))
+    return git.run("rev-parse", "main~1").strip()
+
+
+async def test_a_branch_that_git_packs_while_it_is_deleted_does_not_come_back(
+    git: Git, older: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = (await git.worktrees())._repository
+    pack = ["git", "-c", "core.packedRefsTimeout=0", "pack-refs", "--all", "--prune"]
+
+    def try_to_pack() -> None:
+        assert b"Unable to create" in subprocess.run(pack, cwd=git.root, env=git.env, capture_output=True).stderr
+
+    with before(monkeypatch, Path, "unlink", try_to_pack) as calls, opened(repository) as repo:
+        assert delete_ref(repo, b"refs/heads/nexus/one", git.head().encode())
+    assert calls
+    git.run("pack-refs", "--all", "--prune")
+    assert git.run("for-each-ref", "refs/heads/nexus") == ""
+    assert git.run("status", "--porcelain") == ""
+
+
+async def test_a_branch_that_cannot_be_deleted_now_stays_where_it_was(git: Git, older: str) -> None:
+    repository = (await git.worktrees())._repository
+    lock = git.root / ".git" / "packed-refs.lock"
+    lock.touch()
+    with pytest.raises(Busy), opened(repository) as repo:
+        delete_ref(repo, b"refs/heads/nexus/one", git.head().encode())
+    assert git.run("rev-parse", "nexus/one").strip() == git.head()
+    lock.unlink()
+    with opened(repository) as repo:
+        assert not delete_ref(repo, b"refs/heads/nexus/one", older.encode())
+        assert delete_ref(repo, b"refs/heads/nexus/one", git.head().encode())
+        assert not delete_ref(repo, b"refs/heads/nexus/one", git.head().encode())
+    assert git.run("for-each-ref", "refs/heads/nexus") == ""
+    assert [path.name for path in (git.root / ".git").iterdir() if path.name.startswith(("nexus", "packed"))] == [
+        "packed-refs"
+    ]
+
+
+async def test_a_tag_that_is_packed_goes_with_what_it_leads_to(git: Git) -> None:
+    for name in ("v1", "v2", "v3"):
+        git.run("tag", "-a", name, "-m", name)
+    git.run("pack-refs", "--all")
+    wanted = git.run("rev-parse", "v2").strip()
+    with opened((await git.worktrees())._repository) as repo:
+        assert delete_ref(repo, b"refs/tags/v2", wanted.encode())
+    assert git.run("tag").split() == ["v1", "v3"]
+    git.run("fsck", "--strict")
+    assert git.run("show-ref", "-d").count("^{}") == 2

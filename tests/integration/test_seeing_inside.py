@@ -76,9 +76,9 @@ async def test_work_of_another_program_keeps_a_workspace_awake(bench: Bench) -> 
         assert (await ws.refresh()).awake_because[0] == "running: sleep"
         group.start_soon(nx.watch_idle)
         for _ in range(3):
-            await clock.at_rest(2)  # the watch, and who keeps prebuilt images fresh
+            await clock.at_rest(2)
             clock.advance(31 * 60)
-        await clock.at_rest(2)  # the watch, and who keeps prebuilt images fresh
+        await clock.at_rest(2)
         assert await ws.status() is WorkspaceStatus.RUNNING
         await process.aclose()
         clock.advance(31 * 60)
@@ -91,7 +91,7 @@ async def test_work_of_another_program_keeps_a_workspace_awake(bench: Bench) -> 
 
         # Asleep for long it is stopped, and comes back all the same.
         for minutes, wanted in ((31, WorkspaceStatus.PAUSED), (241, WorkspaceStatus.STOPPED)):
-            await clock.at_rest(2)  # the watch, and who keeps prebuilt images fresh
+            await clock.at_rest(2)
             clock.advance(minutes * 60)
             with anyio.fail_after(40):
                 async for event in events:

@@ -23,8 +23,6 @@ from tests.workbench import Bench, make_bench
 
 RUNNING, PAUSED, STOPPED = WorkspaceStatus.RUNNING, WorkspaceStatus.PAUSED, WorkspaceStatus.STOPPED
 MINUTE, HOUR = 60.0, 3600.0
-BOTH = 2
-"""Who sleeps by the clock while nothing is due: the watch, and whoever keeps prebuilt images fresh beside it."""
 
 
 class Site:
@@ -40,15 +38,19 @@ class Site:
             bench.repository, flags={**bench.flags, **(flags or {})}, providers=bench.providers, clock=self.clock
         )
 
-    async def pass_alone(self, seconds: float) -> None:
-        """Let time pass for the one who watches, when that is not the idle watch."""
-        self.clock.advance(seconds)
-        await self.clock.at_rest()
+    async def at_rest(self, watches: int = 1) -> None:
+        """Return once everything is done that is due; each watch sleeps twice, for itself and for the prebuilt image."""
+        await self.clock.at_rest(2 * watches)
 
     async def pass_(self, seconds: float) -> None:
         """Let time pass, and the watch do what is due."""
         self.clock.advance(seconds)
-        await self.clock.at_rest(BOTH)
+        await self.at_rest()
+
+    async def pass_for_ports(self, seconds: float) -> None:
+        """Let time pass, and the watch over ports look."""
+        self.clock.advance(seconds)
+        await self.clock.at_rest()
 
 
 @pytest.fixture
@@ -60,15 +62,16 @@ def site(repository: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Si
 async def watched(nx: nexus.WorkspaceManager, site: Site) -> AsyncGenerator[None, None]:
     async with anyio.create_task_group() as group:
         group.start_soon(nx.watch_idle)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         yield
         group.cancel_scope.cancel()
 
 
 async def next_status(events: AsyncIterator[WorkspaceEvent], status: WorkspaceStatus) -> StatusChanged:
-    async for event in events:
-        if isinstance(event, StatusChanged) and event.status is status:
-            return event
+    with anyio.fail_after(60):
+        async for event in events:
+            if isinstance(event, StatusChanged) and event.status is status:
+                return event
     raise AssertionError(status)
 
 
@@ -83,7 +86,7 @@ async def test_a_workspace_sleeps_when_nothing_happens_and_the_next_command_wake
 
         site.clock.advance(11 * MINUTE)
         assert (await next_status(events, PAUSED)).reason == "nothing happened in it for 31m"
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         asleep = await ws.refresh()
         assert (asleep.status, asleep.awake_because) == (PAUSED, ())
         assert asleep.asleep_since is not None
@@ -95,13 +98,13 @@ async def test_a_workspace_sleeps_when_nothing_happens_and_the_next_command_wake
         assert ws.info.asleep_since is None
 
         # Asleep for longer it is stopped, and a command still brings it back.
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         site.clock.advance(31 * MINUTE)
         await next_status(events, PAUSED)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         site.clock.advance(4 * HOUR + MINUTE)
         await next_status(events, STOPPED)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         assert (await ws.refresh()).asleep_since is not None
         async with ws.spawn("echo", "again") as process:
             assert (await process.wait()).stdout == "again\n"
@@ -117,7 +120,7 @@ async def test_what_is_typed_into_a_terminal_keeps_a_workspace_awake_and_wakes_o
         assert (await ws.refresh()).awake_because[0] == "typed into terminal mine 0s ago"
         site.clock.advance(31 * MINUTE)  # one that is only open is no work
         await next_status(events, PAUSED)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         await terminal.write("printf 'awa%s\\n' ke\n")
         assert await ws.status() is RUNNING
         async for data in terminal:
@@ -127,10 +130,10 @@ async def test_what_is_typed_into_a_terminal_keeps_a_workspace_awake_and_wakes_o
         # Asleep for so long that it was stopped: its next key starts it, and a shell in it.
         site.clock.advance(31 * MINUTE)
         await next_status(events, PAUSED)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         site.clock.advance(5 * HOUR)
         await next_status(events, STOPPED)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         await terminal.write("printf 'awa%s\\n' ke\n")
         assert await ws.status() is RUNNING
         async for data in terminal:
@@ -166,12 +169,12 @@ async def test_one_that_a_switch_left_is_stopped_in_time_or_when_memory_is_short
             ("b", "memory is short"),
         ]
         left[0] = 1 << 30
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         await nx.switch("b")
         site.clock.advance(5 * HOUR)
         stopped = await next_status(events, STOPPED)
         assert (stopped.name, stopped.reason.split()[0]) == ("c", "asleep")
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
 
 
 async def test_a_switch_that_is_to_stop_what_it_leaves_does(site: Site) -> None:
@@ -303,7 +306,7 @@ async def test_one_past_its_time_is_destroyed_but_never_unsaved_work_or_one_that
         site.clock.advance(HOUR + 1)
         gone = await next_status(events, WorkspaceStatus.DESTROYED)
         assert gone.name == saved.name
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         assert [entry.name for entry in await nx.list()] == ["dirty", "held"]
         kept = {action.name: action.reason for action in await nx.gc() if action.kind == "expired"}
         assert "held by demo" in kept["held"]
@@ -322,14 +325,14 @@ async def test_the_watch_survives_a_backend_that_fails_and_a_clock_that_is_set_b
     async with site.open() as nx, watched(nx, site), nx.create("a") as ws, nx.events() as events:
         site.bench.script.fail("pause", error=lambda: ProviderUnavailable("away"), times=2)
         site.clock.advance(31 * MINUTE)
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         assert await ws.status() is RUNNING
         await site.pass_(2 * MINUTE)
         site.clock.advance(2 * MINUTE)
         await next_status(events, PAUSED)
 
         await ws.start()
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         site.clock.jump(-300 * HOUR)
         await site.pass_(2 * MINUTE)
         assert await ws.status() is RUNNING
@@ -351,7 +354,7 @@ async def test_a_time_chosen_at_creation_outlives_the_program_that_chose_it(site
         assert (await next_status(events, PAUSED)).name == "short"
         site.clock.advance(HOUR)
         assert (await next_status(events, PAUSED)).name == "usual"
-        await site.clock.at_rest(BOTH)
+        await site.at_rest()
         assert (await nx.get("never")).awake_because == ("idle_timeout is off",)
         site.clock.advance(2 * HOUR)
         assert {(await next_status(events, STOPPED)).name for _ in range(2)} == {"short", "usual"}
@@ -364,7 +367,7 @@ async def test_two_watches_do_no_harm_and_a_command_that_begins_meanwhile_is_not
     async with site.open() as nx, site.open() as other, nx.create("a") as ws, anyio.create_task_group() as group:
         group.start_soon(nx.watch_idle)
         group.start_soon(other.watch_idle)
-        await site.clock.at_rest(2)
+        await site.at_rest(watches=2)
         reached, go = anyio.Event(), anyio.Event()
 
         async def hold_up(_: RecordedCall) -> None:
@@ -385,7 +388,7 @@ async def test_two_watches_do_no_harm_and_a_command_that_begins_meanwhile_is_not
             while not begun:  # noqa: ASYNC110 - it waits in the library, or does not
                 await anyio.sleep(0.01)
             (process,) = begun
-            await site.clock.at_rest(2)
+            await site.at_rest(watches=2)
             while (await ws.status()) is not RUNNING:  # noqa: ASYNC110 - which of the two watches acts is not known
                 await anyio.sleep(0.01)
         await process.write(b"hello")
@@ -420,14 +423,14 @@ async def test_open_ports_are_told_until_the_workspace_stops(site: Site) -> None
         await site.clock.at_rest()
         world.listen(ws.id, web)
         world.listen(ws.id, 5173, address="127.0.0.1")
-        await site.pass_alone(5)
+        await site.pass_for_ports(5)
         await ws.pause()
-        await site.pass_alone(5)
+        await site.pass_for_ports(5)
         await ws.resume()
         world.listen(ws.id, 5173, address="127.0.0.1", on=False)
-        await site.pass_alone(5)
+        await site.pass_for_ports(5)
         await ws.stop()
-        await site.pass_alone(5)
+        await site.pass_for_ports(5)
         group.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             seen: list[WorkspaceEvent] = []

@@ -68,13 +68,13 @@ async def read(call: Call, params: methods.ReadFile) -> methods.Content:
 def _content(data: bytes, params: methods.ReadFile) -> methods.Content:
     if params.encoding != "base64":
         try:
-            return methods.Content.model_construct(text=data.decode(), data=None)
+            return methods.Content(text=data.decode())
         except UnicodeDecodeError:
             if params.encoding == "text":
                 raise FsError(
                     f"{params.path} is no UTF-8 text", path=params.path, hint="read it with encoding 'base64'"
                 ) from None
-    return methods.Content.model_construct(text=None, data=base64.b64encode(data).decode())
+    return methods.Content(data=base64.b64encode(data).decode())
 
 
 @ROUTES.on(methods.REALPATH)

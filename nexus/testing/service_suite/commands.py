@@ -59,12 +59,12 @@ async def much_output_is_complete(check: ServiceCheck) -> None:
     """Output of any size arrives whole, and the middle of it is dropped only by the limit of the result."""
     one = await check.workspace()
     size = check.subject.bulk
-    process = await one.spawn("head", "-c", str(size), "/dev/zero")
     count = 0
-    async for event in process:
-        if isinstance(event, Output):
-            expect_equal(event.offset, count, "the offset")
-            count += len(event.data)
+    async with one.spawn("head", "-c", str(size), "/dev/zero") as process:
+        async for event in process:
+            if isinstance(event, Output):
+                expect_equal(event.offset, count, "the offset")
+                count += len(event.data)
     expect_equal((count, process.exit_code), (size, 0), "the bytes and the status")
     done = await one.exec("head", "-c", str(size), "/dev/zero", limit=OutputLimit(head=1000, tail=2000))
     lost = done.truncated[Stream.STDOUT]
@@ -156,15 +156,16 @@ async def a_cancelled_read_loses_nothing(check: ServiceCheck) -> None:
 async def signals_and_the_end_of_a_block(check: ServiceCheck) -> None:
     """A signal reaches the whole group, and leaving an owning block ends the command."""
     one = await check.workspace()
-    process = await one.spawn("sh", "-c", "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.05; done")
-    printed = process.lines(merge=False)
-    expect_equal(await anext(printed), (Stream.STDOUT, "ready"), "the first line")
-    await process.signal(15)
-    later = [
-        line async for stream, line in printed if stream is Stream.STDOUT
-    ]  # a shell may tell of its child's end, too
-    expect_equal(later, ["caught"], "what the handler printed")
-    expect_equal((await process.wait()).exit_code, 7, "the status")
+    async with one.spawn(
+        "sh", "-c", "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    ) as process:
+        printed = process.lines(merge=False)
+        expect_equal(await anext(printed), (Stream.STDOUT, "ready"), "the first line")
+        await process.signal(15)
+        # A shell may tell of its child's end, too: on the other stream.
+        later = [line async for stream, line in printed if stream is Stream.STDOUT]
+        expect_equal(later, ["caught"], "what the handler printed")
+        expect_equal((await process.wait()).exit_code, 7, "the status")
     async with one.spawn("sleep", "600", grace=0.5) as sleeper:
         await anext(aiter(sleeper))
     expect(sleeper.exit_code is None or sleeper.exit_code > 128, f"it was ended: {sleeper.exit_code}")

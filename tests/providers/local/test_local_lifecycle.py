@@ -84,7 +84,7 @@ async def test_it_has_the_shape_of_the_seams(provider: LocalProvider, running: L
 async def test_probing_tells_what_it_is_and_makes_nothing(provider: LocalProvider, options: dict[str, str]) -> None:
     info = await provider.probe()
     assert info.available
-    assert info.capabilities == {"pause", "logs", "stats", "pty", "signals", "services", "host-tree"}
+    assert info.capabilities == {"pause", "logs", "stats", "pty", "signals", "services", "host-tree", "keeping"}
     assert Capability.ISOLATION not in info.capabilities
     assert "nothing is isolated" in info.detail
     assert not any(Path(folder).exists() for folder in options.values())
