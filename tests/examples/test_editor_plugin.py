@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -71,9 +72,11 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def run(*command: str, cwd: Path, status: int = 0, typed: bytes = b"", **env: str) -> str:
+async def run(
+    *command: str, cwd: Path, status: int = 0, typed: bytes = b"", env: Mapping[str, str] | None = None
+) -> str:
     with anyio.fail_after(120):
-        done = await anyio.run_process(command, input=typed, cwd=cwd, env={**os.environ, **env}, check=False)
+        done = await anyio.run_process(command, input=typed, cwd=cwd, env={**os.environ, **(env or {})}, check=False)
     printed = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, printed
     return printed
@@ -85,11 +88,11 @@ async def test_a_plugin_does_its_work_on_daemons_of_both_kinds(plugin: Path, rep
     local: dict[str, JsonValue] = {"backend": "local"}
     async with nexus.open(repository, flags=local) as nx, nexus.Daemon(nx) as daemon:
         embedded = {"DAEMON_URL": daemon.url, "DAEMON_TOKEN": daemon.issue_token()}
-        await run("npm", "run", "build", cwd=plugin, **embedded)
-        printed = await run("node", "out/main.js", cwd=plugin, **embedded)
+        await run("npm", "run", "build", cwd=plugin, env=embedded)
+        printed = await run("node", "out/main.js", cwd=plugin, env=embedded)
         assert [line for line in EXPECTED if line not in printed] == []
         assert await nx.list() == ()
-        await run("node", "out/main.js", cwd=plugin, status=1, **{**embedded, "DAEMON_TOKEN": "wrong"})
+        await run("node", "out/main.js", cwd=plugin, status=1, env={**embedded, "DAEMON_TOKEN": "wrong"})
 
     assert "no daemon serves" in await run("node", "out/main.js", str(repository), cwd=plugin, status=1)
     await nexus.start_daemon(repository, flags=local)
@@ -107,11 +110,10 @@ async def test_a_websocket_alone_is_enough_for_a_terminal(plugin: Path, reposito
     snippet = re.search(r"```javascript\n// terminal.mjs\n(.*?)```", EMBEDDING.read_text(), re.DOTALL)
     assert snippet is not None
     (plugin / "terminal.mjs").write_text(snippet[1])
-    async with nexus.open(repository, flags={"backend": "local"}) as nx, nexus.Daemon(nx) as daemon:
-        async with nx.create("try-1"):
-            env = {"DAEMON_URL": daemon.url, "DAEMON_TOKEN": daemon.issue_token()}
-            typed = b"seq 1 800000; exit\n"
-            printed = await run("node", "terminal.mjs", cwd=plugin, typed=typed, **env)
+    async with nexus.open(repository, flags={"backend": "local"}) as nx, nexus.Daemon(nx) as daemon, nx.create("try-1"):
+        env = {"DAEMON_URL": daemon.url, "DAEMON_TOKEN": daemon.issue_token()}
+        typed = b"seq 1 800000; exit\n"
+        printed = await run("node", "terminal.mjs", cwd=plugin, typed=typed, env=env)
     assert "\n1\r\n2\r\n3\r\n" in printed
     assert "\n799999\r\n800000\r\n" in printed
 

@@ -115,7 +115,9 @@ def test_an_empty_folder_becomes_a_terminal(home: Path, tmp_path: Path) -> None:
 @contextmanager
 def serving(folder: Path, env: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Run ``serve.py`` as a person does: with what it prints handed on, and Ctrl-C at the end."""
-    with subprocess.Popen([sys.executable, "serve.py"], cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, "serve.py"], cwd=folder, env=env, stdout=subprocess.PIPE, text=True
+    ) as server:
         try:
             assert server.stdout is not None
             export, *pairs = server.stdout.readline().split()

@@ -38,7 +38,9 @@ def test_it_is_valid_by_the_meta_schema(found: dict[str, Any]) -> None:
 
 def test_every_method_and_notification_is_in_it(methods: dict[str, dict[str, Any]]) -> None:
     assert set(methods) == set(METHODS) | set(NOTICES)
-    assert {name for name, method in methods.items() if "result" not in method} == set(NOTICES), "OpenRPC's way to say so"
+    assert {name for name, method in methods.items() if "result" not in method} == set(NOTICES), (
+        "OpenRPC's way to say so"
+    )
     assert all(method["paramStructure"] == "by-name" for method in methods.values())
 
 

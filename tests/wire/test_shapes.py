@@ -4,7 +4,8 @@ from pydantic import JsonValue
 
 from nexus.wire.shapes import as_sent, draft7, reached
 
-X, Y = {"$ref": "#/components/schemas/X"}, {"$ref": "#/components/schemas/Y"}
+X: dict[str, JsonValue] = {"$ref": "#/components/schemas/X"}
+Y: dict[str, JsonValue] = {"$ref": "#/components/schemas/Y"}
 
 
 def test_a_field_may_have_the_name_of_a_keyword() -> None:
