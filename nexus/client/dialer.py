@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from nexus.errors import (
     SlowConsumer,
     Unauthenticated,
 )
+from nexus.providers.local.keeper.address import address as address_of
 from nexus.wire.limits import DEFAULT_LIMITS, SUBPROTOCOL
 
 _PING_SECONDS: Final = 20.0
@@ -92,9 +94,9 @@ async def dial(
     text = os.fspath(address)
     url, path = _place(text)
     try:
-        with anyio.fail_after(timeout):
-            making = unix_connect if path is not None else connect
-            options = {"path": path} if path is not None else ({"ssl": tls} if tls is not None else {})
+        with anyio.fail_after(timeout), _reachable(path) as socket:
+            making = unix_connect if socket is not None else connect
+            options = {"path": socket} if socket is not None else ({"ssl": tls} if tls is not None else {})
             connection = await making(
                 uri=url,
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -122,6 +124,11 @@ async def dial(
             raise DaemonUnavailable(f"the connection to {text} was lost while it was made") from None
         raise ProtocolError(f"what answers at {text} is no daemon: {error}") from None
     return WebSocketTransport(connection, Peer(address=text))
+
+
+def _reachable(path: str | None) -> AbstractContextManager[str | None]:
+    """Give the name that a socket can be connected by: long paths do not fit into the kernel's own form."""
+    return nullcontext(None) if path is None else address_of(path)
 
 
 def _said(error: OSError | TimeoutError) -> str:

@@ -131,13 +131,13 @@ def test_init_writes_a_file_once_and_keeps_git_clean(bare: Boulder) -> None:
 
 
 def test_init_writes_down_what_other_tools_have(bare: Boulder) -> None:
-    (bare.cwd / "compose.yaml").write_text("services:\n  db: {image: 'postgres:16', networks: [a]}\n")
-    assert "'services.db.networks' is not taken over" in bare("config", "validate").text
+    (bare.cwd / "compose.yaml").write_text("services:\n  db: {image: 'postgres:16', cap_add: [SYS_ADMIN]}\n")
+    assert "'services.db.cap_add' is not taken over" in bare("config", "validate").text
     none = bare("init", "--from", "devcontainer", ok=False)
     assert "has no devcontainer file" in none.err
     assert "image: postgres:16  # compose.yaml:2" in bare("init", "--from", "compose", "--print").text.replace('"', "")
     bare("init", "--from", "compose")
-    assert "networks" not in bare("config", "validate").text
+    assert "cap_add" not in bare("config", "validate").text
     assert "postgres:16" in bare("config", "explain", "services.db.image").text
 
 

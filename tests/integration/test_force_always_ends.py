@@ -85,10 +85,9 @@ async def test_a_crash_after_the_tree_is_gone_does_not_forget_whose_the_branch_i
             await remove("a", expected_tip=None, delete_branch=False, behind=True)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(context.worktrees, "remove", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(context.worktrees, "remove", killed)
             await nx.destroy("a", force=True)
-        monkeypatch.undo()
         entries: list[JournalEntry] = list(await context.journal.unfinished())
         (entry,) = entries
         outcome = await destruction.resume(context, entry)

@@ -289,13 +289,13 @@ async def test_trash_that_cannot_be_deleted_is_named_with_the_command(
     async with bench.open() as nx:
         await nx.create("a", start=False)
         delete: Callable[..., list[str]] = lambda victim, *_: [f"{victim}: Permission denied"]  # noqa: E731
-        monkeypatch.setattr(trash, "delete_tree", delete)
-        await nx.destroy("a")
-        (action,) = [action for action in await nx.gc() if action.kind == "trash"]
-        assert action.action == "kept"
-        assert "sudo rm -rf -- " in action.reason
-        assert str(bench.repository / ".nexus" / "trash") in action.reason
-        assert any("sudo rm -rf" in finding.message for finding in await nx.doctor())
-        assert any(each.kind == "trash" and each.action == "kept" for each in await nx.prune())
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:  # not undo(): that would give this test the real home folder
+            patched.setattr(trash, "delete_tree", delete)
+            await nx.destroy("a")
+            (action,) = [action for action in await nx.gc() if action.kind == "trash"]
+            assert action.action == "kept"
+            assert "sudo rm -rf -- " in action.reason
+            assert str(bench.repository / ".nexus" / "trash") in action.reason
+            assert any("sudo rm -rf" in finding.message for finding in await nx.doctor())
+            assert any(each.kind == "trash" and each.action == "kept" for each in await nx.prune())
         assert [action for action in await nx.gc() if action.kind == "trash"] == []

@@ -22,6 +22,7 @@ from nexus.daemon.discovery import Announcement, announced
 from nexus.daemon.launch import start_background
 from nexus.daemon.places import Places, places
 from nexus.processes import start_time
+from nexus.providers.local.keeper.address import address
 from nexus.serving.process import Serving
 from nexus.state.clock import SystemClock
 from tests.daemon.talking import Talker
@@ -121,13 +122,14 @@ class Daemons:
     @asynccontextmanager
     async def talking(self, found: Announcement, token: str | None = None) -> AsyncGenerator[Known]:
         """Come in over the Unix socket."""
-        making = unix_connect(
-            str(found.socket),
-            "ws://localhost/v1/rpc",
-            subprotocols=[Subprotocol("nexus.v1")],
-            additional_headers={"Authorization": f"Bearer {token or found.token}"},
-        )
-        async with making as connection:
+        with address(str(found.socket)) as path:  # a test's folders may be deep
+            connection = await unix_connect(
+                path,
+                "ws://localhost/v1/rpc",
+                subprotocols=[Subprotocol("nexus.v1")],
+                additional_headers={"Authorization": f"Bearer {token or found.token}"},
+            )
+        async with connection:
             yield await greeted(connection)
 
     async def subject(self, found: Announcement, token: str | None = None) -> str:
