@@ -13,13 +13,15 @@ from nexus.wire.failures import NUMBERS
 from nexus.wire.methods import METHODS, NOTICES
 from nexus.wire.methods.session import Document
 from nexus.wire.methods.table import AnyMethod
+from nexus.wire.shapes import REF, as_sent, draft7, name_in, reached
 
 OPENRPC: Final = "1.3.2"
-_REF: Final = "#/components/schemas/{model}"
+_OURS: Final = "nexus.wire.methods."
+_SHARED: Final = "nexus.wire.methods.table"
 
 
 def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Document:
-    """Return the document.
+    """Return the document. It is valid by the OpenRPC meta-schema, and its schemas by draft 7.
 
     Args:
         methods: Which methods; all of the table when absent.
@@ -31,8 +33,18 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
     outgoing += [notice.params for notice in NOTICES.values()]
     given: list[tuple[type[Model], JsonSchemaMode]] = [(model, "validation") for model in dict.fromkeys(incoming)]
     told: list[tuple[type[Model], JsonSchemaMode]] = [(model, "serialization") for model in dict.fromkeys(outgoing)]
-    schemas, definitions = models_json_schema([*given, *told], by_alias=True, ref_template=_REF)
-    shapes: dict[str, JsonValue] = definitions.get("$defs", {})
+    schemas, definitions = models_json_schema([*given, *told], by_alias=True, ref_template=REF)
+    names = {name_in(schemas[method.result, "serialization"]): _name(method) for method in reversed(known)}
+    shapes: dict[str, JsonValue] = {
+        names.get(name, name): draft7(shape, names) for name, shape in definitions.get("$defs", {}).items()
+    }
+    asked = {method.name: _params(schemas[method.params, "validation"], names, shapes) for method in known}
+    answered = {method.name: draft7(schemas[method.result, "serialization"], names) for method in known}
+    noticed = {
+        name: _params(schemas[notice.params, "serialization"], names, shapes) for name, notice in NOTICES.items()
+    }
+    taken = reached(asked.values(), shapes)
+    sent = reached([*answered.values(), *noticed.values()], shapes)
     return Document(
         openrpc=OPENRPC,
         info={"title": "Nexus", "version": version, "description": "Development workspaces over a WebSocket."},
@@ -42,8 +54,8 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
                     "name": method.name,
                     "summary": method.summary,
                     "paramStructure": "by-name",
-                    "params": _params(schemas[method.params, "validation"], shapes),
-                    "result": {"name": "result", "schema": schemas[method.result, "serialization"]},
+                    "params": asked[method.name],
+                    "result": {"name": "result", "schema": answered[method.name]},
                     "x-scope": method.scope,
                     "x-effect": str(method.effect),
                     "x-progress": method.progress,
@@ -55,20 +67,31 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
                     "name": name,
                     "summary": notice.summary,
                     "paramStructure": "by-name",
-                    "params": _params(schemas[notice.params, "serialization"], shapes),
+                    "params": noticed[name],
                     "x-notification": "from-daemon",
                 }
                 for name, notice in sorted(NOTICES.items())
             ),
         ),
-        components={"schemas": shapes, "errors": _errors()},
+        components={
+            "schemas": {
+                name: as_sent(shapes[name]) if name not in taken else shapes[name] for name in sorted(taken | sent)
+            },
+            "errors": _errors(),
+        },
     )
 
 
-def _params(schema: JsonValue, shapes: Mapping[str, JsonValue]) -> list[JsonValue]:
+def _name(method: AnyMethod) -> str:
+    """Return what the shape of a result is called: by its method, so that no later method of another group takes its name."""
+    name, group = method.result.__name__, method.name.partition(".")[0].capitalize()
+    ours = method.result.__module__.startswith(_OURS) and method.result.__module__ != _SHARED
+    return f"{group}{name}" if ours and not name.startswith(group) else name
+
+
+def _params(schema: JsonValue, names: Mapping[str, str], shapes: Mapping[str, JsonValue]) -> list[JsonValue]:
     """Return one descriptor for each field of a model: parameters go by name."""
-    reference = schema.get("$ref") if isinstance(schema, dict) else None
-    shape = shapes.get(str(reference).rpartition("/")[2], schema)
+    shape = shapes.get(name_in(draft7(schema, names)), schema)
     if not isinstance(shape, dict):
         return []
     fields, required = shape.get("properties", {}), shape.get("required", [])

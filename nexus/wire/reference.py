@@ -27,13 +27,14 @@ a daemon gives by `rpc.discover`.
   method is `-32601`. What a daemon can do is said by its `capabilities`, never by its version.
 - Names are in camel case. Times that end in `Ms` are whole milliseconds; other times are RFC 3339. Offsets stay below 2^53.
 - Paths, arguments and variables are bytes. One that is no UTF-8 is sent with the byte `0xNN` as the character U+F7NN, and a
-  character between U+F780 and U+F7FF as its three bytes in that way.
+  character between U+F780 and U+F7FF as its three bytes in that way. Contents that need not be text are Base64: `data`, `input`
+  and `prefix`.
 
 ```text
 → {"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocol":{"min":1,"max":1},"auth":{"token":"…"}}
 ← {"jsonrpc":"2.0","id":1,
-   "result":{"protocol":1,"sessionId":"se_…","resumeToken":"…","resumed":false,"scopes":["exec","fs:read"],"limits":{…}}
-→ {"jsonrpc":"2.0","method":"initialized","params":{}
+   "result":{"protocol":1,"sessionId":"se_…","resumeToken":"…","resumed":false,"scopes":["exec","fs:read"],"limits":{…}}}
+→ {"jsonrpc":"2.0","method":"initialized","params":{}}
 ```
 
 ## Cancelling, progress, time
@@ -41,7 +42,7 @@ a daemon gives by `rpc.discover`.
 - `$/cancelRequest {"id": …}` says that the answer is not wanted. The request is answered all the same: with its result, or
   `-32800`.
 - A request with `"_meta": {"progressToken": …}` is told of by `$/progress {"token": …, "value": {"kind": "report", "step":
-  …, "message": …}`.
+  …, "message": …}}`.
 - A request with `"_meta": {"timeoutMs": …}` is cancelled after that time, and answered `OPERATION_TIMEOUT`.
 - Effect **read**: cancelled when the connection is lost, may be asked again. **keyed**: goes on when the connection is lost;
   asked again with the same `idempotencyKey`, within a day, it is joined, or its outcome given again. **live**: belongs to
@@ -68,6 +69,10 @@ Sixteen bytes, then the payload; numbers are big-endian:
 - Nobody sends beyond what was granted: `limits.streamWindow` beyond the last `WINDOW` of a stream, and
   `limits.connectionWindow` beyond the last one of stream 0. A stream's credit is renewed as its reader takes it; the
   connection's as soon as bytes have arrived, so that streams that nobody reads stop no other.
+- A stream begins with its result: at offset 0, or where that says (`start`). Its first bytes may be the next message. A client
+  that works on answers later than on binary messages keeps what comes on streams that it does not know yet.
+- Some streams go both ways under one id, each way with its own offsets and credit: a port's carries bytes and its `END` in
+  either direction, and a command's input is sent on `streams.stdin`. `RESET` gives up both.
 - What both channels of a command print is sent in the order in which it came. `exec.didExit` comes after the `END` of both.
 
 ## Coming back
@@ -168,7 +173,7 @@ def _type(schema: JsonValue, shapes: Mapping[str, JsonValue]) -> str:
 
 
 def _choice(schema: Mapping[str, JsonValue], shapes: Mapping[str, JsonValue]) -> str:
-    if isinstance(each := schema.get("anyOf") or schema.get("oneOf"), list):
+    if isinstance(each := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"), list):
         return " or ".join(dict.fromkeys(_type(one, shapes) for one in each))
     choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
     return " or ".join(f"`{choice}`" for choice in choices) if isinstance(choices, list) else ""
@@ -176,5 +181,8 @@ def _choice(schema: Mapping[str, JsonValue], shapes: Mapping[str, JsonValue]) ->
 
 def _plain(schema: Mapping[str, JsonValue], shapes: Mapping[str, JsonValue]) -> str:
     if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items'), shapes)}"
+        each = schema.get("items")
+        if isinstance(each, list):
+            return f"[{', '.join(_type(one, shapes) for one in each)}]"
+        return f"list of {_type(each, shapes)}"
     return str(schema.get("type", "any"))

@@ -1,4 +1,4 @@
-"""A client by hand: says exactly what a test wants said, and shows exactly what comes."""
+"""A client by hand: says exactly what a test wants said, shows exactly what comes, and holds the daemon to its OpenRPC document."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import nexus
 from nexus.abc.transport import Transport
 from nexus.daemon.daemon import Daemon
 from nexus.wire.frames import Flag, Frame, Kind, decode
+from tests.daemon.promised import check
 
 PATIENCE = 20.0
 
@@ -64,6 +65,7 @@ class Talker:
     async def call(self, method: str, **params: Any) -> Any:
         answer = await self.answer(await self.ask(method, **params))
         assert "result" in answer, answer
+        check(method, answer["result"])
         return answer["result"]
 
     async def refused(self, method: str, **params: Any) -> Any:
@@ -75,6 +77,7 @@ class Talker:
         while True:
             for at, notice in enumerate(self.notices):
                 if notice["method"] == method:
+                    check(method, notice["params"])
                     return self.notices.pop(at)["params"]
             await self.hear()
 

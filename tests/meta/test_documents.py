@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from docs.generate import PAGES
 from tests import warm
 
 ROOT = Path(__file__).parents[2]
+EMBEDDING = ROOT / "docs/how-to/embed-the-daemon.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -72,13 +75,59 @@ def test_the_readmes_python_runs(app: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 def test_the_python_about_the_daemon_runs(app: Path) -> None:
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/embed-the-daemon.md").read_text(), re.DOTALL):
+    for block in re.findall(r"```python\n(?!# )(.*?)```", EMBEDDING.read_text(), re.DOTALL):
         body = "".join(f"    {line}\n" for line in block.splitlines() if line.strip() != "import nexus")
         program = f"import anyio\nimport nexus\n\nasync def main():\n{body}\nanyio.run(main)\n"
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=app, env=environment(), capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_an_empty_folder_becomes_a_terminal(home: Path, tmp_path: Path) -> None:
+    """The files of the page as they stand there, in the order of the page; only installing is left out."""
+    text = EMBEDDING.read_text()
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    make = re.search(r"^\$ (git init .*)$", text, re.MULTILINE)
+    assert make is not None
+    identity = {f"GIT_{who}_{what}": "t@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    env = {**environment(), **identity}
+    subprocess.run(["sh", "-c", make[1]], cwd=folder, env=env, check=True)
+    for name, content in re.findall(r"```(?:python|javascript)\n(?:#|//) (\S+)\n(.*?)```", text, re.DOTALL):
+        (folder / name).write_text(content)
+    assert {path.name for path in folder.iterdir()} == {"app", "serve.py", "terminal.py", "terminal.mjs"}
+
+    with serving(folder, env) as found:
+        seen = subprocess.run(
+            [sys.executable, "terminal.py"],
+            cwd=folder,
+            env={**env, **found},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "\nthis is try-1\n" in seen.stdout, seen.stderr
+        assert seen.returncode == 0
+
+
+@contextmanager
+def serving(folder: Path, env: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Run ``serve.py`` as a person does: with what it prints handed on, and Ctrl-C at the end."""
+    with subprocess.Popen(
+        [sys.executable, "serve.py"], cwd=folder, env=env, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            export, *pairs = server.stdout.readline().split()
+            assert export == "export"
+            yield dict(pair.split("=", 1) for pair in pairs)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+    left = subprocess.run(["git", "branch", "--list", "nexus/*"], cwd=folder / "app", capture_output=True, text=True)
+    assert left.stdout == ""
 
 
 @pytest.mark.slow
