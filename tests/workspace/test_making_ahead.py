@@ -38,7 +38,7 @@ class Ahead(MockProvider):
 
 
 @pytest.fixture
-def bench(tmp_path: Path, home: Path) -> Bench:  # noqa: ARG001 - registers in a home of its own
+def bench(tmp_path: Path, home: Path) -> Bench:
     make_repository(tmp_path / "app", {"a": "a\n"})
     Ahead.made, Ahead.begun = set(), anyio.Event()
     registry = ProviderRegistry.installed()

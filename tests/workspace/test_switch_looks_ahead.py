@@ -14,7 +14,7 @@ from tests.workbench import Bench, make_bench
 
 
 @pytest.fixture
-def bench(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Bench:  # noqa: ARG001 - registers in a home of its own
+def bench(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Bench:
     make_repository(tmp_path / "app", {"a": "a\n"})
     return make_bench("mock", tmp_path / "app", tmp_path, request)
 
