@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from typing_extensions import override
 
 from nexus.abc import ProcessHandle
 from nexus.abc.files import FileReader, FileWriter, Watch
-from nexus.errors import FsError, InvalidArgument, PathNotADirectory, PathNotFound, StdinClosed
+from nexus.errors import FsError, InvalidArgument, NexusError, PathNotADirectory, PathNotFound, StdinClosed
 from nexus.handles.derived_files import DerivedFiles
 from nexus.handles.glob_pattern import Exclusion, GlobPattern
 from nexus.models.execution import Exited, Output, Stream
@@ -240,8 +241,12 @@ class FilesByCommand(DerivedFiles):
             "draft", path, bits, match, str(int(parents)), token=token, stdin=True
         ) as process:
             writing = _Writing(process, self._place, path)
-            yield writing
-            drafted = await writing.finish()
+            try:
+                yield writing
+                drafted = await writing.finish()
+            except BaseException:
+                await _give_up(process)
+                raise
         try:
             async with self._turn:
                 out = await self._place.ask("publish", path, bits, match, str(writing.sent), token=token)
@@ -251,6 +256,17 @@ class FilesByCommand(DerivedFiles):
             if drafted:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(10):
                     await self._place.ask("drop", path, token=token)
+
+
+async def _give_up(process: ProcessHandle) -> None:
+    """Have a draft end, and remove what it wrote.
+
+    A shell that is just starting its ``cat`` may lose that one's signal, and would wait for it: so its input ends as well.
+    The signal comes first, or a draft that is cut short would look like a whole one.
+    """
+    with anyio.CancelScope(shield=True), anyio.move_on_after(10), suppress(NexusError):
+        await process.signal(signal.SIGTERM)
+        await process.close_stdin()
 
 
 class _Pieces:
