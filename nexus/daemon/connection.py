@@ -91,7 +91,7 @@ class ServedConnection:
         self.looks: dict[str, Look] = {}
         """Who looks at which terminal, by id."""
         self._requests = Requests(self, routes)
-        self._writer = Writer(transport, hub.limits.pending)
+        self._writer = Writer(transport, hub.limits.pending, hub.patience.send)
         self._group: TaskGroup | None = None
         self._outlets: dict[int, FeedOutlet] = {}
         self._inlets: dict[int, Inlet] = {}
