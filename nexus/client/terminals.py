@@ -384,19 +384,19 @@ class RemoteTerminalSession:
         raise self._finished()
 
     async def _looking(self) -> bool:
-        """Return when this look is known on the connection that there is; ``False`` when it is over.
+        """Return when this look is known on the connection that there is; ``False`` when the program has ended.
 
         Raises:
+            NotController: When the end was told, or this session has detached.
             TransportError: When the connection is lost for good.
         """
-        while not (self._over or self._exit_told):
-            if self._detached:
+        while not self._exit_told or self._over:
+            if self._over or self._detached:
                 raise self._finished()
             if self._error is not None:
                 raise self._error
             if self._link is await self._line.link():
                 return True
-            self._turned = anyio.Event()
             await self._turned.wait()
         return False
 
@@ -434,7 +434,8 @@ class RemoteTerminalSession:
 
     def _news(self) -> None:
         self._something.set()
-        self._turned.set()
+        turned, self._turned = self._turned, anyio.Event()
+        turned.set()
 
     def _forget(self) -> None:
         self._line.unfollow(self)

@@ -100,7 +100,11 @@ async def test_who_typed_goes_on_typing(bench: Bench) -> None:
             await session.write(b"%d\n" % number)
             assert await until(session, b"<%d>" % number) == b"<%d>" % number
             assert session.role == "controller"
-        await session.resize(50, 120)
+        await reconnected(client, proxy)
+        async with anyio.create_task_group() as group:  # several wait for the same look
+            group.start_soon(session.write, b"x\n")
+            group.start_soon(session.resize, 50, 120)
+        assert await until(session, b"<x>") == b"<x>"
         assert session.info.controller == "me"
 
 
