@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEER := .peers/node_modules/.bin/devcontainer
+JUPYTER := .peers/jupyter/bin/jupyter-server
 
 # Tests start hundreds of processes: each would compile the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types bench bench-peers bench-scale bench-soak docs build clean engine
+.PHONY: help setup demo test quick lint types bench bench-peers bench-scale bench-soak bench-load docs build clean engine
 
 help:  ## show the words
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
@@ -44,14 +45,18 @@ types: setup  ## mypy, strict
 bench: setup engine  ## every budget, met or missed, into docs/benchmarks.md (ARGS=--quick: only whether it works)
 	@$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
-bench-peers: setup engine $(PEER)  ## the same job on the bare engine, the dev container CLI and git
+bench-peers: setup engine $(PEER) $(JUPYTER)  ## the same job on the bare engine, the dev container CLI, git, and Jupyter Server
 	@$(BIN)/python -m benchmarks.peers $(or $(ARGS),--write)
+	@$(BIN)/python -m benchmarks --only daemon $(filter --quick,$(ARGS))
 
 bench-scale: setup engine  ## a hundred workspaces on one engine, and fifty at once
 	@$(BIN)/python -m benchmarks.scale $(or $(ARGS),--write)
 
 bench-soak: setup engine  ## what is left after ten thousand commands
 	@$(BIN)/python -m benchmarks.soak $(or $(ARGS),--write)
+
+bench-load: setup  ## two hundred clients of one daemon, a thousand reconnects, readers that do not read
+	@$(BIN)/python -m benchmarks.daemon_load $(or $(ARGS),--write)
 
 $(PEER):
 	@npm install --prefix .peers --no-fund --no-audit --silent @devcontainers/cli || echo "npm cannot install it: left out"
@@ -61,6 +66,9 @@ docs: setup  ## write the generated pages again
 
 build: setup  ## wheel and source archive
 	@$(BIN)/python -m build --outdir dist
+
+$(JUPYTER):
+	@$(PYTHON) -m venv .peers/jupyter && .peers/jupyter/bin/pip install -q jupyter_server || echo "pip cannot install it: left out"
 
 clean:  ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

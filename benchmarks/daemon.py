@@ -1,14 +1,13 @@
 """Reading a file of 4 KiB over the daemon: beside a bare WebSocket echo of as much, and beside Jupyter Server's contents API.
 
 Server and client are processes of their own. Both sides are asked by a bare ``websockets`` client, so that the servers are compared;
-our own client is measured as well. ``pip install jupyter_server`` adds the peer.
+our own client is measured as well. ``make bench-peers`` installs the peer, in a folder of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib.util
 import json
 import os
 import socket
@@ -29,6 +28,8 @@ from nexus.testing.git import make_repository
 
 TEXT = "x" * 4095 + "\n"
 TIMES = 500
+PEER = Path(__file__).parents[1] / ".peers" / "jupyter" / "bin" / "python"
+"""Has Jupyter Server: beside our own environment, so that its many requirements do not become ours."""
 
 
 @contextlib.contextmanager
@@ -134,8 +135,8 @@ async def measured(
 
 async def peers(root: Path, ours: ClientConnection, effort: Effort) -> list[Sample]:
     """Measure Jupyter Server where it is installed."""
-    if importlib.util.find_spec("jupyter_server") is None:
-        print("daemon: jupyter_server is not installed, so it is not measured", file=sys.stderr)
+    if not PEER.exists():
+        print("daemon: Jupyter Server is not installed (make bench-peers), so it is not measured", file=sys.stderr)
         return []
     with jupyter(root) as (port, token):
         line = http.client.HTTPConnection("127.0.0.1", port)
@@ -163,7 +164,7 @@ def jupyter(root: Path) -> Iterator[tuple[int, str]]:
         port = int(free.getsockname()[1])
     token = os.urandom(16).hex()
     options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", "--ServerApp.open_browser=False"]
-    command = [sys.executable, "-m", "jupyter_server", *options, f"--ServerApp.root_dir={root}", "--allow-root"]
+    command = [str(PEER), "-m", "jupyter_server", *options, f"--ServerApp.root_dir={root}", "--allow-root"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             _wait(port)

@@ -1,9 +1,13 @@
-"""Run by the benchmark of the daemon, in a process of its own: a daemon, or a bare echo, until its standard input ends."""
+"""Run by the benchmarks of the daemon, in a process of its own: a daemon, or a bare echo, until its standard input ends.
+
+Each line there is answered with what the process holds at that moment.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import anyio
@@ -11,6 +15,7 @@ import anyio.to_thread
 from websockets.asyncio.server import ServerConnection, serve
 
 import nexus
+from benchmarks.counting import count
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -19,9 +24,10 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-async def until_end() -> None:
-    """Wait until whoever started this has had enough."""
-    await anyio.to_thread.run_sync(sys.stdin.read)
+async def until_end(root: Path) -> None:
+    """Count for whoever started this, until they have had enough."""
+    while await anyio.to_thread.run_sync(sys.stdin.readline):
+        print(json.dumps(asdict(await count(None, root))), flush=True)
 
 
 async def main(kind: str, root: Path) -> None:
@@ -30,11 +36,11 @@ async def main(kind: str, root: Path) -> None:
         async with serve(echo, "127.0.0.1", 0, compression=None) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             print(json.dumps({"url": f"ws://127.0.0.1:{port}", "token": ""}), flush=True)
-            await until_end()
+            await until_end(root)
         return
     async with nexus.open(root, flags={"backend": "local"}) as nx, nexus.Daemon(nx) as daemon:
         print(json.dumps({"url": daemon.url, "token": daemon.issue_token()}), flush=True)
-        await until_end()
+        await until_end(root)
 
 
 if __name__ == "__main__":

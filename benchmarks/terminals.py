@@ -1,4 +1,7 @@
-"""Terminals on this host: bytes a second through a terminal of ours beside a bare one, and key → echo beside a bare one."""
+"""Terminals on this host: bytes a second through a terminal of ours beside a bare one, and key → echo beside a bare one.
+
+Both in process and through a daemon, which is a process of its own then.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import anyio
 import anyio.to_thread
 
 import nexus
+from benchmarks.daemon import serving
 from benchmarks.harness import Effort, Sample, beside
 from benchmarks.surroundings import isolated
 from nexus.testing.git import make_repository
@@ -32,39 +36,48 @@ async def run(effort: Effort) -> list[Sample]:
         make_repository(root, {"f": "x\n"})
         async with nexus.open(root, flags={"backend": "local"}) as nx:
             ws = await nx.create("terminals")
-
-            async def ours() -> float:
-                begun, count = time.perf_counter(), 0
-                async with ws.terminals.open(*_PROGRAM) as terminal:
-                    async for data in terminal:
-                        count += len(data)
-                    seconds = time.perf_counter() - begun
-                assert count >= _BULK
-                return seconds
-
-            flow = await beside(
-                f"{_BULK >> 20} MiB through a terminal, local",
-                ours,
-                "a bare terminal",
-                lambda: anyio.to_thread.run_sync(_bare_flow),
-                effort=effort,
-            )
-            async with ws.terminals.open("cat") as terminal:
-                await terminal.write("\n")
-                await _until(terminal, b"\n")
-
-                async def echo() -> float:
-                    begun = time.perf_counter()
-                    await terminal.write("x")
-                    await _until(terminal, b"x")
-                    return time.perf_counter() - begun
-
-                with _Bare() as bare:
-                    keys = await beside(
-                        "key → echo, local", echo, "a bare terminal", bare.echo, effort=effort.times(20), warm_up=5
-                    )
+            found = await _measured(ws, "local", effort)
             await ws.destroy()
-            return [flow, keys]
+        with serving("daemon", root) as place:
+            async with nexus.connect(place["url"], token=place["token"]) as client:
+                remote = await client.create("terminals")
+                found += await _measured(remote, "through a daemon", effort)
+                await remote.destroy()
+        return found
+
+
+async def _measured(ws: nexus.Workspace, where: str, effort: Effort) -> list[Sample]:
+    async def ours() -> float:
+        begun, count = time.perf_counter(), 0
+        async with ws.terminals.open(*_PROGRAM) as terminal:
+            async for data in terminal:
+                count += len(data)
+            seconds = time.perf_counter() - begun
+        assert count >= _BULK
+        return seconds
+
+    flow = await beside(
+        f"{_BULK >> 20} MiB through a terminal, {where}",
+        ours,
+        "a bare terminal",
+        lambda: anyio.to_thread.run_sync(_bare_flow),
+        effort=effort,
+    )
+    async with ws.terminals.open("cat") as terminal:
+        await terminal.write("\n")
+        await _until(terminal, b"\n")
+
+        async def echo() -> float:
+            begun = time.perf_counter()
+            await terminal.write("x")
+            await _until(terminal, b"x")
+            return time.perf_counter() - begun
+
+        with _Bare() as bare:
+            keys = await beside(
+                f"key → echo, {where}", echo, "a bare terminal", bare.echo, effort=effort.times(20), warm_up=5
+            )
+    return [flow, keys]
 
 
 async def _until(terminal: nexus.Terminal, wanted: bytes) -> None:

@@ -26,7 +26,7 @@ class RemotePort(ByteStream):
         self._line = line
         self._link: Link | None = None
         self._stream = 0
-        self._out = Outgoing()
+        self._out = Outgoing(both_ways=True)
         self._pieces: deque[tuple[int, bytes]] = deque()
         self._ended = False
         self._broken = False
@@ -39,11 +39,17 @@ class RemotePort(ByteStream):
 
         Raises:
             PortNotOpen: When nothing listens there.
+
+        Cancellation: there is no connection.
         """
         made = cls(line)
-        await line.call(
-            methods.CONNECT, methods.OfPort(workspace=workspace, port=port), on_result=made._begin, again=True
-        )
+        try:
+            await line.call(
+                methods.CONNECT, methods.OfPort(workspace=workspace, port=port), on_result=made._begin, again=True
+            )
+        except BaseException:
+            made._leave()
+            raise
         if made._link is None:
             raise ConnectionLost("the connection to the daemon was lost meanwhile", hint="connect again")
         return made
@@ -54,6 +60,10 @@ class RemotePort(ByteStream):
             return
         self._link, self._stream = link, found.stream
         link.wire.open_receiving(found.stream)
+        if self._closed:  # while this was on its way
+            link.wire.reset(found.stream, "CLOSED")
+            link.flush()
+            return
         self._out.attach(link, found.stream, 0, sink=self)
         link.sinks[found.stream] = self
         self._line.follow(self)
@@ -94,15 +104,19 @@ class RemotePort(ByteStream):
 
     @override
     async def aclose(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._line.unfollow(self)
-            if self._link is not None and not self._link.lost.is_set():
-                self._link.sinks.pop(self._stream, None)
-                self._link.wire.reset(self._stream, "CLOSED")
-                self._link.flush()
-            self._something.set()
+        self._leave()
         await anyio.lowlevel.checkpoint()
+
+    def _leave(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._line.unfollow(self)
+        if self._link is not None and not self._link.lost.is_set():
+            self._link.sinks.pop(self._stream, None)
+            self._link.wire.reset(self._stream, "CLOSED")
+            self._link.flush()
+        self._something.set()
 
     def data(self, stream: int, offset: int, data: bytes) -> None:  # noqa: ARG002 - there is one
         """Bytes came."""

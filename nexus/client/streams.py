@@ -136,9 +136,14 @@ def error_in(params: Mapping[str, object]) -> NexusError:
 
 
 class Outgoing:
-    """Bytes for the daemon, as far as it takes them. What it has not taken yet is kept, to be sent again after a cut."""
+    """Bytes for the daemon, as far as it takes them. What it has not taken yet is kept, to be sent again after a cut.
 
-    def __init__(self) -> None:
+    Args:
+        both_ways: Whether bytes come back on the same stream, so that its end here is not its end.
+    """
+
+    def __init__(self, *, both_ways: bool = False) -> None:
+        self._both_ways = both_ways
         self._link: Link | None = None
         self._stream: int | None = None
         self._kept = bytearray()
@@ -239,5 +244,6 @@ class Outgoing:
             self._sent += len(piece)
         if self._ending and self._sent == self.length:
             link.send(link.wire.end(stream))
-            link.sinks.pop(stream, None)
+            if not self._both_ways:
+                link.sinks.pop(stream, None)
             self._stream = None

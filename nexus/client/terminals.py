@@ -14,13 +14,14 @@ import anyio
 from nexus.client.line import Line
 from nexus.client.link import Link
 from nexus.client.streams import error_in
-from nexus.errors import ConnectionLost, NexusError, NotController, NotFound, StdinClosed
+from nexus.errors import Busy, ConnectionLost, NexusError, NotController, NotFound, StdinClosed
 from nexus.models.execution import Pty
 from nexus.models.ids import TerminalId
 from nexus.models.terminals import (
     SOFT_RESET,
     AttachPoint,
     AttachRequest,
+    ResizeMark,
     Role,
     TerminalChanged,
     TerminalEvent,
@@ -139,15 +140,27 @@ class RemoteTerminalSession:
         self._offset = 0
         self._events: deque[TerminalEvent] = deque()
         self._later: deque[TerminalResized] = deque()
+        self._size = (0, 0)
+        """Rows and columns that hold where ``_received`` is."""
         self._prefixes: dict[int, bytes] = {}
+        self._exit_told = False
         self._over = False
         self._detached = False
         self._error: NexusError | None = None
         self._something = anyio.Event()
+        self._turned = anyio.Event()
+        """Set when it looks again, and when it never will."""
 
     async def begin(self) -> None:
-        """Attach."""
-        await self._line.call(methods.ATTACH, self._params(self._request), on_result=self._begun, again=True)
+        """Attach.
+
+        Cancellation: nobody is attached.
+        """
+        try:
+            await self._line.call(methods.ATTACH, self._params(self._request), on_result=self._begun, again=True)
+        except BaseException:
+            self._leave()
+            raise
 
     def _params(self, request: AttachRequest) -> methods.Attach:
         return methods.Attach(
@@ -165,13 +178,15 @@ class RemoteTerminalSession:
         link = self._line.current
         if link is None:
             return
-        first = self._found is None
-        if first:
-            self._found, self._offset = found, found.start
-        elif found.start > self._received:
-            self._put(TerminalGap(start=self._received, end=found.start, prefix=base64.b64decode(found.prefix)))
-        self._received = found.start
-        self._info, self._role = found.info, found.role
+        if self._detached:  # while this was on its way
+            link.post(methods.DETACH, methods.OfSession(workspace=self._workspace, session=found.session))
+            return
+        if self._found is None:
+            self._found, self._offset, self._info = found, found.start, found.info
+            self._size = (found.resizes[0].rows, found.resizes[0].cols)
+        else:
+            self._begun_again(found)
+        self._received, self._role = found.start, found.role
         self._link, self._id, self._stream = link, found.session, found.stream
         link.wire.open_receiving(found.stream, found.start)
         link.sinks[found.stream] = self
@@ -179,6 +194,18 @@ class RemoteTerminalSession:
         for method, listener in self._listeners():
             self._line.listen(method, self._id, listener)
         self._line.listen(STREAM_FAILED.name, str(found.stream), self._failed)
+        self._news()
+
+    def _begun_again(self, found: methods.Attached) -> None:
+        """Tell what happened while nobody looked. What comes after ``found.start``, the daemon tells again."""
+        self._later.clear()
+        self._prefixes.clear()
+        if found.start > self._received:
+            self._put(TerminalGap(start=self._received, end=found.start, prefix=base64.b64decode(found.prefix)))
+        size = found.resizes[0]
+        if (size.rows, size.cols) != self._size:
+            self._resized_to(size)
+        self._put(TerminalChanged(info=found.info))
 
     def _listeners(self) -> tuple[tuple[str, Listener], ...]:
         return (
@@ -274,7 +301,7 @@ class RemoteTerminalSession:
             if before:
                 self._put(TerminalOutput(offset=offset, data=before))
                 offset, data = offset + len(before), data[len(before) :]
-            self._put(change)
+            self._resized_to(change.mark)
         self._put(TerminalOutput(offset=offset, data=data))
 
     def gap(self, stream: int, start: int, end: int) -> None:
@@ -296,9 +323,13 @@ class RemoteTerminalSession:
     def _resized(self, params: Mapping[str, object]) -> None:
         change = TerminalResized(mark=read_result(methods.DidResize, params).mark)
         if change.mark.at_offset <= self._received:
-            self._put(change)
+            self._resized_to(change.mark)
         else:
             self._later.append(change)
+
+    def _resized_to(self, mark: ResizeMark) -> None:
+        self._size = (mark.rows, mark.cols)
+        self._put(TerminalResized(mark=mark))
 
     def _changed(self, params: Mapping[str, object]) -> None:
         told = read_result(methods.DidChange, params)
@@ -313,6 +344,7 @@ class RemoteTerminalSession:
         while self._later:
             self._put(self._later.popleft())
         self._put(TerminalExited(exit=read_result(methods.DidExit, params).exit))
+        self._exit_told = True
         self._forget()
 
     def _failed(self, params: Mapping[str, object]) -> None:
@@ -321,25 +353,55 @@ class RemoteTerminalSession:
     # Acting ---------------------------------------------------------------------------------------------------------
 
     async def write(self, data: bytes) -> None:
-        """Type; returns when the bytes are handed over."""
-        if self._over or self._detached:
-            raise self._finished()
+        """Type; returns when the bytes are handed over. While the connection is made again, it waits for that.
+
+        Raises:
+            ConnectionLost: When the connection was lost before it was clear whether they were: look at the screen, as a person would.
+        """
+        if not await self._looking():
+            raise self._ended()
         params = methods.Input(workspace=self._workspace, session=self._id, data=base64.b64encode(data).decode())
         try:
             await self._line.call(methods.INPUT, params)
         except NotFound:
-            raise StdinClosed("the terminal's program has ended") from None
+            raise self._ended() from None
 
     async def resize(self, rows: int, cols: int) -> None:
         """Give the terminal another size."""
         check_size(rows, cols)
-        if self._over or self._detached:
-            raise self._finished()
-        params = methods.Resize(workspace=self._workspace, session=self._id, rows=rows, cols=cols)
-        try:
-            await self._line.call(methods.RESIZE, params)
-        except NotFound:
-            raise self._finished() from None
+        while await self._looking():
+            params = methods.Resize(workspace=self._workspace, session=self._id, rows=rows, cols=cols)
+            link = self._link
+            try:
+                await self._line.call(methods.RESIZE, params)
+            except NotFound:
+                break
+            except ConnectionLost:
+                if link is None or not link.lost.is_set():
+                    raise
+            else:
+                return
+        raise self._finished()
+
+    async def _looking(self) -> bool:
+        """Return when this look is known on the connection that there is; ``False`` when the program has ended.
+
+        Raises:
+            NotController: When the end was told, or this session has detached.
+            TransportError: When the connection is lost for good.
+        """
+        while not self._exit_told or self._over:
+            if self._over or self._detached:
+                raise self._finished()
+            if self._error is not None:
+                raise self._error
+            if self._link is await self._line.link():
+                return True
+            await self._turned.wait()
+        return False
+
+    def _ended(self) -> StdinClosed:
+        return StdinClosed("the terminal's program has ended")
 
     def _finished(self) -> NotController:
         return NotController(
@@ -348,25 +410,38 @@ class RemoteTerminalSession:
 
     async def detach(self) -> int:
         """Look no longer; the program runs on. Twice is fine."""
-        if not self._detached and not self._over and self._error is None:
-            self._detached = True
+        link, was = self._link, self._detached or self._over or self._error is not None
+        self._leave()
+        if not was and link is not None and not link.lost.is_set():  # the look ends with its connection
             params = methods.OfSession(workspace=self._workspace, session=self._id)
             with contextlib.suppress(NotFound, ConnectionLost):  # then it is over already
-                await self._line.call(methods.DETACH, params, again=True)
-            self._close()
-        self._detached = True
-        self._something.set()
+                await link.call(methods.DETACH, params)
+        await anyio.lowlevel.checkpoint()
         return self._offset
+
+    def _leave(self) -> None:
+        """Take nothing more, whatever is on its way."""
+        self._detached = True
+        self._close()
 
     def _close(self) -> None:
         self._over = True
         self._forget()
+        self._news()
         if self._link is not None:
             self._link.sinks.pop(self._stream, None)
             self._link.wire.forget(self._stream)
 
+    def _news(self) -> None:
+        self._something.set()
+        turned, self._turned = self._turned, anyio.Event()
+        turned.set()
+
     def _forget(self) -> None:
         self._line.unfollow(self)
+        self._unlisten()
+
+    def _unlisten(self) -> None:
         for method, _ in self._listeners():
             self._line.unlisten(method, self._id)
         self._line.unlisten(STREAM_FAILED.name, str(self._stream))
@@ -374,15 +449,21 @@ class RemoteTerminalSession:
     # The connection -------------------------------------------------------------------------------------------------
 
     async def resume(self, link: Link, *, same_session: bool) -> None:  # noqa: ARG002 - terminals outlive sessions
-        """Look again from where it was; who controlled takes over from the look that was lost."""
-        self._forget()
-        again = AttachRequest(
-            since=self._received, role=self._role, takeover=self._role == "controller", client=self._request.client
-        )
-        await link.call(methods.ATTACH, self._params(again), on_result=self._begun)
+        """Look again from where it was. Who controlled does so again, unless somebody else does by now: then it looks on."""
+        self._unlisten()
+        holder = self._info.controller if self._info is not None else None
+        try:
+            await self._again(link, self._role, takeover=False)
+        except Busy as busy:
+            mine = busy.details.get("holder") == holder  # the look that was lost, which the daemon has not missed yet
+            await self._again(link, "controller" if mine else "viewer", takeover=mine)
+
+    async def _again(self, link: Link, role: Role, *, takeover: bool) -> None:
+        request = AttachRequest(since=self._received, role=role, takeover=takeover, client=self._request.client)
+        await link.call(methods.ATTACH, self._params(request), on_result=self._begun)
 
     def give_up(self, error: NexusError) -> None:
         """There will be no other connection."""
         if self._error is None:
             self._error = error
-        self._something.set()
+        self._news()

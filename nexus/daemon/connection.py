@@ -91,7 +91,7 @@ class ServedConnection:
         self.looks: dict[str, Look] = {}
         """Who looks at which terminal, by id."""
         self._requests = Requests(self, routes)
-        self._writer = Writer(transport, hub.limits.pending)
+        self._writer = Writer(transport, hub.limits.pending, hub.patience.send)
         self._group: TaskGroup | None = None
         self._outlets: dict[int, FeedOutlet] = {}
         self._inlets: dict[int, Inlet] = {}
@@ -181,7 +181,11 @@ class ServedConnection:
         def ready() -> None:
             self._writer.ready(outlet)
 
-        outlet = FeedOutlet(self.wire, feed, offsets, owner=owner, ready=ready)
+        def over() -> None:
+            for stream in outlet.streams.values():
+                self._outlets.pop(stream, None)
+
+        outlet = FeedOutlet(self.wire, feed, offsets, owner=owner, ready=ready, over=over)
         self._outlets.update(dict.fromkeys(outlet.streams.values(), outlet))
         return outlet
 
@@ -349,7 +353,10 @@ class ServedConnection:
                 self._writer.ready(outlet)
 
     def _reset(self, stream: int) -> None:
+        outlet = self._outlets.get(stream)
         self._close_outlet(stream)
+        if outlet is not None:
+            outlet.feed.refused()
         inlet = self._inlets.pop(stream, None)
         if inlet is not None:
             inlet.break_off()

@@ -26,6 +26,7 @@ from nexus.daemon.handshake import RPC_PATH, HandshakePolicy
 from nexus.daemon.hub import Hub
 from nexus.daemon.keys import Keys, MemoryKeys
 from nexus.daemon.memory import memory_pair
+from nexus.daemon.patience import DEFAULT_PATIENCE, Patience
 from nexus.daemon.plan import PAGE_SCOPES, page_address
 from nexus.daemon.principal import Scope
 from nexus.daemon.revocation import MemoryRevocations, Revocations
@@ -66,6 +67,7 @@ class Daemon:
         revocations: The tokens that were taken back; kept in memory when absent.
         clock: The time that tokens are judged by.
         limits: What one connection may take.
+        patience: How long a client that is silent or takes nothing is waited for.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Daemon:
         revocations: Revocations | None = None,
         clock: Clock | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        patience: Patience = DEFAULT_PATIENCE,
     ) -> None:
         self._service = service
         self._host = host
@@ -91,6 +94,7 @@ class Daemon:
         self._page = page
         self._tls = tls
         self._limits = limits
+        self._patience = patience
         self._clock = time = clock or SystemClock()
         self.tokens = Tokens(keys or MemoryKeys(time), revocations or MemoryRevocations(time), time)
         """Issues, verifies and revokes tokens."""
@@ -236,6 +240,7 @@ class Daemon:
                 self.door,
                 group,
                 limits=self._limits,
+                patience=self._patience,
                 version=__version__,
                 repository=_repository(self._service),
             )
@@ -283,7 +288,14 @@ class Daemon:
                 state.url = _url(each, encrypted=self._tls is not None)
             policy = self._policy.model_copy(update={"any_host": True} if unix else {"page": self._shown()})
             listener = await stack.enter_async_context(
-                listen(each, self.serve, door=self.door, policy=policy, tls=None if unix else self._tls)
+                listen(
+                    each,
+                    self.serve,
+                    door=self.door,
+                    policy=policy,
+                    tls=None if unix else self._tls,
+                    ping=self._patience.ping,
+                )
             )
             state.listeners.append(listener)
 

@@ -89,6 +89,9 @@ class Feed:
         for listener in tuple(self.listeners):
             listener.wake()
 
+    def refused(self) -> None:
+        """Take note that a reader wants nothing more of it. What lives for one reader only ends with that."""
+
     def last_words(self) -> Notification | None:
         """Return what is sent after everything else."""
         return None

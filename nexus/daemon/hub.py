@@ -15,6 +15,7 @@ from nexus.daemon.event_log import EventLog
 from nexus.daemon.execs import Execs
 from nexus.daemon.feeds import Feeds, Source
 from nexus.daemon.keyed import KeyedWork
+from nexus.daemon.patience import DEFAULT_PATIENCE, Patience
 from nexus.daemon.principal import Authenticator, Principal
 from nexus.daemon.session import Sessions
 from nexus.errors import ScopeDenied, WorkspaceNotFound
@@ -42,6 +43,7 @@ class Hub:
         authenticator: Decides who somebody is.
         group: Where work runs that outlives a connection.
         limits: What every connection may take.
+        patience: How long a client is waited for.
         version: Ours, for those who ask.
         repository: The repository, for those who ask.
     """
@@ -53,6 +55,7 @@ class Hub:
         group: TaskGroup,
         *,
         limits: Limits = DEFAULT_LIMITS,
+        patience: Patience = DEFAULT_PATIENCE,
         version: str,
         repository: str,
     ) -> None:
@@ -60,6 +63,7 @@ class Hub:
         self.service = service
         self.authenticator = authenticator
         self.limits = limits
+        self.patience = patience
         self.version = version
         self.repository = repository
         self.since = time.monotonic()

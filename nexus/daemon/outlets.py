@@ -33,15 +33,24 @@ class FeedOutlet:
         offsets: Where to begin, for each channel.
         owner: Whether the feed waits for this reader.
         ready: Called when there may be something to send.
+        over: Called when everything was sent.
     """
 
     def __init__(
-        self, connection: Connection, feed: Feed, offsets: Mapping[str, int], *, owner: bool, ready: Callable[[], None]
+        self,
+        connection: Connection,
+        feed: Feed,
+        offsets: Mapping[str, int],
+        *,
+        owner: bool,
+        ready: Callable[[], None],
+        over: Callable[[], None],
     ) -> None:
         self.feed = feed
         self._connection = connection
         self._owner = owner
         self._ready = ready
+        self._over = over
         self._cursor = feed.log.cursor(offsets)
         self.streams = {channel: connection.new_stream() for channel in feed.channels}
         self._channels = {stream: channel for channel, stream in self.streams.items()}
@@ -103,5 +112,6 @@ class FeedOutlet:
                 return self._connection.end(self.streams[channel], failed=error is not None)
         self.done = True
         self.feed.listeners.discard(self)
+        self._over()
         words = self.feed.last_words()
         return None if words is None else serialise(words)

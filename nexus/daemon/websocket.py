@@ -37,13 +37,13 @@ from nexus.daemon.handshake import (
     judge,
 )
 from nexus.daemon.page import PAGE_HEADERS, media_type, page_file
+from nexus.daemon.patience import DEFAULT_PATIENCE
 from nexus.daemon.peers import may_knock, peer_of
 from nexus.errors import AuthError, ConnectionLost, ProtocolError
 
 MAX_TEXT_BYTES: Final = 1 << 20
 MAX_DATA_BYTES: Final = 16 + (64 << 10)
 """A header and 64 KiB."""
-PING_SECONDS: Final = 20.0
 CLOSE_SECONDS: Final = 0.5
 _TOO_BIG: Final = 1009
 _OUR_COMPLAINTS: Final = frozenset({1002, 1003, 1007, _TOO_BIG})
@@ -226,6 +226,7 @@ async def listen(
     policy: HandshakePolicy,
     tls: ssl.SSLContext | None = None,
     patience: float = HANDSHAKE_SECONDS,
+    ping: float = DEFAULT_PATIENCE.ping,
 ) -> AsyncIterator[Listener]:
     """Serve WebSocket connections for as long as the block lasts; leaving it ends those that are open.
 
@@ -236,6 +237,7 @@ async def listen(
         policy: Which handshakes are accepted.
         tls: Encrypts them.
         patience: Seconds that a handshake may take, and again until a token is shown.
+        ping: Seconds between two questions whether somebody is still there, and for the answer.
 
     Cancellation: as leaving the block.
     """
@@ -249,8 +251,8 @@ async def listen(
         compression=None,
         server_header=None,
         open_timeout=patience,
-        ping_interval=PING_SECONDS,
-        ping_timeout=PING_SECONDS,
+        ping_interval=ping,
+        ping_timeout=ping,
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_TEXT_BYTES,
         logger=_SILENT,

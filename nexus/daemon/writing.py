@@ -11,8 +11,6 @@ from nexus.abc.transport import Transport
 from nexus.daemon.outlets import Outlet
 from nexus.errors import SlowConsumer
 
-SEND_PATIENCE: Final = 60.0
-"""Seconds that one message may take to be handed over."""
 _CALM: Final = 1024 * 1024
 """Characters that may wait before no more requests are read."""
 
@@ -23,11 +21,13 @@ class Writer:
     Args:
         transport: Where to.
         pending: Characters and bytes that may wait.
+        patience: Seconds that one message may take to be handed over.
     """
 
-    def __init__(self, transport: Transport, pending: int) -> None:
+    def __init__(self, transport: Transport, pending: int, patience: float) -> None:
         self._transport = transport
         self._most = pending
+        self._patience = patience
         self._first: deque[str | bytes] = deque()
         self._waiting = 0
         self._turns: deque[Outlet] = deque()
@@ -107,12 +107,12 @@ class Writer:
         """Look now and then whether a message is still being handed over; runs until it is cancelled.
 
         Raises:
-            SlowConsumer: When the other end takes nothing for a minute.
+            SlowConsumer: When the other end takes nothing for too long.
         """
         while True:
-            await anyio.sleep(SEND_PATIENCE / 4)
-            if self._busy and anyio.current_time() - self._begun > SEND_PATIENCE:
-                raise SlowConsumer(f"a client took nothing for {SEND_PATIENCE:g} s")
+            await anyio.sleep(self._patience / 4)
+            if self._busy and anyio.current_time() - self._begun > self._patience:
+                raise SlowConsumer(f"a client took nothing for {self._patience:g} s")
 
     def _next(self) -> str | bytes | None:
         if self._first:

@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from pydantic import JsonValue
 
 import nexus
@@ -81,6 +84,28 @@ class Boulder:
         done = Done(ran.returncode, ran.stdout, ran.stderr.decode())
         assert not ok or done.status == 0, f"{words} ended with {done.status}: {done.err}"
         return done
+
+
+@contextmanager
+def a_daemon(repository: Path, home: Path) -> Iterator[Callable[[], int]]:
+    """Run a daemon on a thread of its own; gives what tells how often it was connected to."""
+    serving, ready = nexus.Serving(repository), threading.Event()
+    folder = home / "data" / "nexus" / f"daemon-{os.geteuid()}"
+
+    async def serve() -> None:
+        await serving.run(ready=lambda _: ready.set())
+
+    def visits() -> int:
+        return sum(path.read_text().count("comes in as local") for path in folder.glob("*.log"))
+
+    with start_blocking_portal() as portal:
+        done = portal.start_task_soon(serve)
+        assert ready.wait(30)
+        try:
+            yield visits
+        finally:
+            portal.call(serving.stop)
+            done.result(30)
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from cli_example.attached import key
-from tests.cli.conftest import Boulder
+from tests.cli.conftest import Boulder, a_daemon
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -66,27 +67,50 @@ def on_screen(boulder: Boulder, *words: str) -> Iterator[Screen]:
         os.close(screen.slave)
 
 
-def test_a_terminal_is_left_and_found_again(running: Boulder) -> None:
-    with on_screen(running, "ws", "terminal", "open", "a", "--name", "mine", "--", "sh") as screen:
+@pytest.fixture(params=["by-itself", "through-a-daemon"])
+def seat(
+    request: pytest.FixtureRequest, bare: Boulder, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Boulder]:
+    """``boulder`` with a running workspace ``a``: it does the work itself, or a daemon does and is seen to."""
+    monkeypatch.setenv("NEXUS_BACKEND", "local")
+    env = {"NEXUS_BACKEND": "local"}
+    if request.param == "by-itself":
+        seat = Boulder(bare.cwd, ("--no-daemon",), env)
+        seat("ws", "create", "a")
+        yield seat
+        seat("ws", "destroy", "a", "--force")
+        return
+    with a_daemon(bare.cwd, home) as visits:
+        seat = Boulder(bare.cwd, (), env)
+        seat("ws", "create", "a")
+        yield seat
+        before = visits()
+        assert before > 5
+        seat("ws", "destroy", "a", "--force")
+        assert visits() == before + 1
+
+
+def test_a_terminal_is_left_and_found_again(seat: Boulder) -> None:
+    with on_screen(seat, "ws", "terminal", "open", "a", "--name", "mine", "--", "sh") as screen:
         screen.type(b"stty size; printf 'le%s\\n' ft\n")
         assert b"33 101" in screen.until(b"left\r\n")
         screen.type(b"\x1d")
         screen.until(b"boulder ws terminal attach a tm_")
         assert screen.end() == 0
         assert termios.tcgetattr(screen.slave) == screen.before
-    listed = running("ws", "terminal", "list", "a", "--json").json
+    listed = seat("ws", "terminal", "list", "a", "--json").json
     assert isinstance(listed, list)
     assert isinstance(listed[0], dict)
     assert (listed[0]["name"], listed[0]["controller"]) == ("mine", None)
-    with on_screen(running, "ws", "terminal", "attach", "a", "mine") as screen:
+    with on_screen(seat, "ws", "terminal", "attach", "a", "mine") as screen:
         screen.until(b"left\r\n")
         screen.type(b"exit 4\n")
         assert screen.end() == 4
-    running("ws", "terminal", "rename", "a", "mine", "yours")
-    assert "yours" in running("ws", "terminal", "list", "a").text
-    running("ws", "terminal", "kill", "a", "yours")
-    assert running("ws", "terminal", "list", "a", "--json").json == []
-    missing = running("ws", "terminal", "attach", "a", "yours", ok=False)
+    seat("ws", "terminal", "rename", "a", "mine", "yours")
+    assert "yours" in seat("ws", "terminal", "list", "a").text
+    seat("ws", "terminal", "kill", "a", "yours")
+    assert seat("ws", "terminal", "list", "a", "--json").json == []
+    missing = seat("ws", "terminal", "attach", "a", "yours", ok=False)
     assert missing.status != 0
     assert missing.err.startswith("error[NOT_FOUND]")
 

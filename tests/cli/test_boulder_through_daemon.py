@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 import cli_example
-import nexus
-from tests.cli.conftest import Boulder, Done
+from tests.cli.conftest import Boulder, Done, a_daemon
 
 Run = Callable[..., Done]
 
@@ -36,23 +32,10 @@ def run(bare: Boulder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
 @pytest.fixture
 def log(run: Run, bare: Boulder, home: Path) -> Iterator[Callable[[], int]]:
     """A daemon runs, on a thread of its own; how often it was connected to."""
-    serving, ready = nexus.Serving(bare.cwd), threading.Event()
-    folder = home / "data" / "nexus" / f"daemon-{os.geteuid()}"
-
-    async def serve() -> None:
-        await serving.run(ready=lambda _: ready.set())
-
-    def visits() -> int:
-        return sum(path.read_text().count("comes in as local") for path in folder.glob("*.log"))
-
-    with start_blocking_portal() as portal:
-        done = portal.start_task_soon(serve)
-        assert ready.wait(30)
+    with a_daemon(bare.cwd, home) as visits:
         yield visits
         for name in ("a", "b"):
             run("ws", "destroy", name, "--force")
-        portal.call(serving.stop)
-        done.result(30)
 
 
 def same(one: Done, other: Done) -> None:

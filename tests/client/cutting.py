@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
+
+import nexus
+from nexus.daemon.daemon import Daemon
+from tests.workbench import Bench
+
+QUICK = nexus.Backoff(first=0.01, longest=0.1, give_up_after=20)
+"""Enough to come back on a busy machine."""
 
 
 class Proxy:
@@ -81,3 +89,29 @@ async def cutting(target: str) -> AsyncGenerator[Proxy, None]:
         group.start_soon(listener.serve, proxy._serve)
         yield proxy
         group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def behind_a_proxy(
+    bench: Bench, *, backoff: nexus.Backoff = QUICK, **options: object
+) -> AsyncGenerator[tuple[nexus.NexusClient, Proxy, Daemon], None]:
+    async with (
+        bench.open() as nx,
+        nexus.Daemon(nx, **options) as daemon,  # type: ignore[arg-type]
+        cutting(daemon.url) as proxy,
+        nexus.connect(proxy.url, token=daemon.issue_token(), backoff=backoff) as client,
+    ):
+        try:
+            yield client, proxy, daemon
+        finally:
+            for entry in await nx.list():
+                await nx.destroy(entry.name, force=True)
+
+
+async def cut_now_and_then(proxy: Proxy, chance: random.Random, times: int) -> None:
+    """Cut after a random number of bytes, again and again."""
+    for _ in range(times):
+        goal = proxy.passed + chance.randrange(1, 600_000)
+        while proxy.passed < goal:  # noqa: ASYNC110 - what passes rings no bell
+            await anyio.sleep(0.001)
+        proxy.cut()

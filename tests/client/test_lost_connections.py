@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
 import nexus
-from nexus.daemon.daemon import Daemon
 from nexus.errors import ConnectionLost, DaemonUnavailable, NexusError
 from nexus.models.execution import Exited, Gap, Output, SpawnRequest
 from nexus.models.files import Edit
 from nexus.wire.limits import Limits
-from tests.client.cutting import Proxy, cutting
+from tests.client.cutting import behind_a_proxy, cut_now_and_then
 from tests.daemon.talking import eventually
 from tests.workbench import Bench, make_bench
-
-QUICK = nexus.Backoff(first=0.01, longest=0.1, give_up_after=20)
-"""Enough to come back on a busy machine."""
 
 
 @pytest.fixture
 def bench(repository: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Bench:
     return make_bench("local", repository, tmp_path, request)
-
-
-@asynccontextmanager
-async def behind_a_proxy(
-    bench: Bench, *, backoff: nexus.Backoff = QUICK, **options: object
-) -> AsyncGenerator[tuple[nexus.NexusClient, Proxy, Daemon], None]:
-    async with (
-        bench.open() as nx,
-        nexus.Daemon(nx, **options) as daemon,  # type: ignore[arg-type]
-        cutting(daemon.url) as proxy,
-        nexus.connect(proxy.url, token=daemon.issue_token(), backoff=backoff) as client,
-    ):
-        try:
-            yield client, proxy, daemon
-        finally:
-            for entry in await nx.list():
-                await nx.destroy(entry.name, force=True)
-
-
-async def cut_now_and_then(proxy: Proxy, chance: random.Random, times: int) -> None:
-    """Cut after a random number of bytes, again and again."""
-    for _ in range(times):
-        goal = proxy.passed + chance.randrange(1, 600_000)
-        while proxy.passed < goal:  # noqa: ASYNC110 - what passes rings no bell
-            await anyio.sleep(0.001)
-        proxy.cut()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import anyio
 from anyio.abc import ByteStream
+from typing_extensions import override
 
 from nexus.daemon.call import Call, Routes
 from nexus.daemon.feeds import Feed
@@ -49,11 +50,23 @@ async def wait(call: Call, params: methods.WaitPort) -> Nothing:
     return Nothing()
 
 
+class _Answers(Feed):
+    """What comes back from a port. Its only reader is whoever connected: when they are gone, so is the connection."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(f"pc_{uuid4().hex[:16]}", ("data",), capacity, "block")
+        self.scope = anyio.CancelScope()
+
+    @override
+    def refused(self) -> None:
+        self.scope.cancel()
+
+
 @ROUTES.on(methods.CONNECT)
 async def connect(call: Call, params: methods.OfPort) -> methods.Connected:
     """Connect to a port inside. The connection ends with this one."""
     stream = await call.service.connect_port(params.workspace, params.port)
-    feed, inlet = Feed(f"pc_{uuid4().hex[:16]}", ("data",), call.hub.limits.stream_window * 2, "block"), Inlet()
+    feed, inlet = _Answers(call.hub.limits.stream_window * 2), Inlet()
     try:
         outlet = call.connection.attach(feed, {}, owner=True)
         id = call.connection.receive_into(inlet, stream=outlet.streams["data"])  # noqa: A001
@@ -65,30 +78,36 @@ async def connect(call: Call, params: methods.OfPort) -> methods.Connected:
     return methods.Connected(stream=id)
 
 
-async def _carry(stream: ByteStream, feed: Feed, inlet: Inlet) -> None:
+async def _carry(stream: ByteStream, feed: _Answers, inlet: Inlet) -> None:
     """Carry bytes both ways until both are at their end, or one breaks."""
     try:
-        async with stream, anyio.create_task_group() as group:
-
-            async def inwards() -> None:
-                try:
-                    while True:
-                        data = await inlet.receive()
-                        await stream.send(data)
-                        inlet.done(len(data))
-                except anyio.EndOfStream:
-                    await stream.send_eof()
-                except (anyio.BrokenResourceError, ConnectionLost):
-                    group.cancel_scope.cancel()
-
-            group.start_soon(inwards)
-            try:
-                while True:
-                    await feed.put("data", await stream.receive(_PIECE))
-            except anyio.EndOfStream:
-                feed.end()
-            except anyio.BrokenResourceError:
-                feed.end(ConnectionLost("the program inside has broken the connection off"))
-                group.cancel_scope.cancel()
+        with feed.scope:
+            async with stream, anyio.create_task_group() as group:
+                group.start_soon(_inwards, stream, inlet, feed.scope)
+                await _outwards(stream, feed)
     finally:
+        if not feed.ended.is_set():
+            feed.end(ConnectionLost("the program inside has broken the connection off"))
+
+
+async def _inwards(stream: ByteStream, inlet: Inlet, scope: anyio.CancelScope) -> None:
+    try:
+        try:
+            while True:
+                data = await inlet.receive()
+                await stream.send(data)
+                inlet.done(len(data))
+        except anyio.EndOfStream:
+            await stream.send_eof()
+    except (anyio.BrokenResourceError, ConnectionLost):
+        scope.cancel()
+
+
+async def _outwards(stream: ByteStream, feed: _Answers) -> None:
+    try:
+        while True:
+            await feed.put("data", await stream.receive(_PIECE))
+    except anyio.EndOfStream:
         feed.end()
+    except anyio.BrokenResourceError:
+        feed.scope.cancel()

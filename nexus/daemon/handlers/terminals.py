@@ -146,6 +146,10 @@ class Look(Feed):
                 self._exit = exit
 
     @override
+    def refused(self) -> None:
+        self.scope.cancel()
+
+    @override
     def last_words(self) -> Notification | None:
         if self._exit is None:
             return None
@@ -169,8 +173,13 @@ async def attach(call: Call, params: methods.Attach) -> methods.Attached:
     )
     session = await (await _terminals(call, params.workspace)).attach(params.terminal, request)
     look = Look(session, call, params.workspace)
+    try:
+        outlet = call.connection.attach(look, {"data": session.point.start}, owner=True)
+    except BaseException:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING):
+            await session.detach()
+        raise
     looks[look.id] = look
-    outlet = call.connection.attach(look, {"data": session.point.start}, owner=True)
     call.connection.group.start_soon(look.run)
     point = session.point
     return methods.Attached(
