@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
 import sys
+import traceback
 
 import anyio
 
 from benchmarks import report
 from benchmarks.harness import QUICK, Effort, Sample
-from nexus.errors import ProviderUnavailable
+from nexus.errors import NexusError, ProviderUnavailable
 
 MODULES = (
     "imports",
@@ -40,9 +42,9 @@ async def run(names: list[str], effort: Effort) -> list[Sample]:
         except (LookupError, ProviderUnavailable) as missing:
             print(f"{name}: left out: {missing}", file=sys.stderr)
             continue
-        except AssertionError as wrong:
+        except (AssertionError, NexusError, OSError, subprocess.SubprocessError):
             # The rest is still worth measuring; what did not do its work has no line that could be taken for a result.
-            print(f"{name}: FAILED, what was measured did not do its work: {wrong!r}", file=sys.stderr)
+            print(f"{name}: FAILED, what was measured did not do its work:\n{traceback.format_exc()}", file=sys.stderr)
             continue
         samples += found
         print(f"{name}: done", file=sys.stderr)

@@ -28,6 +28,8 @@ def generate(root: Path, count: int) -> None:
         path.write_text(f"# module {number}\n" + "value = 'some text that fills a line of code'\n" * (number % 60))
     for command in (
         ["init", "-q"],
+        # The commit would start a collection of its own, in the background and in the way of the one below.
+        ["config", "gc.auto", "0"],
         ["add", "-A"],
         ["-c", "user.name=b", "-c", "user.email=b@example.com", "commit", "-qm", "all"],
         ["gc", "-q"],
