@@ -14,6 +14,7 @@ import aiodocker
 from nexus.models.instances import LABEL_REPOSITORY
 
 _KIB = 1024
+_WORKER = "AnyIO worker thread"
 
 
 def memory() -> float:
@@ -30,6 +31,7 @@ class Counts:
 
     descriptors: int
     threads: int
+    """Without the pool's workers: it is bounded, and as large as the last burst until they have been idle for a while."""
     tasks: int
     children: int
     containers: int
@@ -53,7 +55,7 @@ async def count(docker: aiodocker.Docker | None, repository: Path) -> Counts:
         networks = len(await docker.networks.list(filters=ours))
     return Counts(
         descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - the listing itself holds one, each time
-        threads=threading.active_count(),
+        threads=sum(thread.name != _WORKER for thread in threading.enumerate()),
         tasks=len(asyncio.all_tasks()),
         children=_children(),
         containers=containers,

@@ -27,6 +27,7 @@ from benchmarks.surroundings import isolated
 from nexus.errors import ProviderUnavailable
 from nexus.testing.git import make_repository
 
+_THINGS: Final = ("descriptors", "threads", "tasks", "children", "containers", "networks")
 _LANES: Final = 4
 """Commands that run, and workspaces that are made, at a time."""
 
@@ -41,6 +42,16 @@ class Load:
     printed: int = 1 << 30
     """Bytes that one command prints, which are read and dropped."""
 
+    @property
+    def half(self) -> Load:
+        """Half of it."""
+        return Load(
+            commands=self.commands // 2,
+            switches=self.switches // 2,
+            workspaces=self.workspaces // 2,
+            printed=self.printed // 2,
+        )
+
 
 FULL: Final = Load()
 QUICK: Final = Load(commands=200, switches=20, workspaces=4, printed=1 << 22)
@@ -53,14 +64,20 @@ class Outcome:
 
     load: Load
     before: Counts
+    halfway: Counts
+    """Caches go on filling for a while after the warm-up: from here on memory has to be flat as well."""
     after: Counts
     seconds: float
 
     @property
     def grown(self) -> tuple[str, ...]:
         """What there is more of than before; memory is not counted in things."""
-        names = ("descriptors", "threads", "tasks", "children", "containers", "networks")
-        return tuple(name for name in names if getattr(self.after, name) > getattr(self.before, name))
+        return grown(self.before, self.after)
+
+
+def grown(before: Counts, after: Counts) -> tuple[str, ...]:
+    """Return the names of the things that there are more of."""
+    return tuple(name for name in _THINGS if getattr(after, name) > getattr(before, name))
 
 
 async def _repeat(times: int, lanes: int, act: Callable[[], Awaitable[object]]) -> None:
@@ -113,16 +130,19 @@ async def _read_away(ws: nexus.Workspace, size: int) -> None:
 async def soak(
     nx: nexus.WorkspaceManager, load: Load, docker: aiodocker.Docker | None, *, warm_up: Load = WARM_UP
 ) -> Outcome:
-    """Warm up, count, work, count."""
+    """Warm up, count, do half of the work, count, do the other half, count."""
     for name in ("left", "right"):
         await nx.create(name)
     try:
         await work(nx, warm_up)
         before = await count(docker, nx.repository.root)
         begun = time.perf_counter()
-        await work(nx, load)
+        await work(nx, load.half)
+        halfway = await _settled(nx, docker, before)
+        await work(nx, load.half)
         seconds = time.perf_counter() - begun
-        return Outcome(load=load, before=before, after=await _settled(nx, docker, before), seconds=seconds)
+        after = await _settled(nx, docker, before)
+        return Outcome(load=load, before=before, halfway=halfway, after=after, seconds=seconds)
     finally:
         with anyio.CancelScope(shield=True):
             for name in ("left", "right"):
@@ -134,7 +154,7 @@ async def _settled(nx: nexus.WorkspaceManager, docker: aiodocker.Docker | None, 
     with anyio.move_on_after(10.0):
         while True:
             after = await count(docker, nx.repository.root)
-            if not Outcome(load=QUICK, before=before, after=after, seconds=0).grown:
+            if not grown(before, after):
                 return after
             await anyio.sleep(0.1)
     return await count(docker, nx.repository.root)
@@ -162,16 +182,14 @@ def section(machine: str, outcome: Outcome) -> str:
     """Return the section of the page."""
     load = outcome.load
     done = (
-        f"{load.commands:,} commands, one of them with {load.printed / (1 << 20):,.0f} MiB of output, {load.switches:,} switches, "
+        f"{load.commands:,} commands, two of them with {load.half.printed / (1 << 20):,.0f} MiB of output, {load.switches:,} switches, "
         f"{load.workspaces:,} workspaces made and destroyed"
     )
-    body: list[Sequence[str]] = [
-        (name, f"{getattr(outcome.before, name):g}", f"{getattr(outcome.after, name):g}")
-        for name in ("descriptors", "threads", "tasks", "children", "containers", "networks")
-    ]
-    body.append(("memory", f"{outcome.before.memory:.1f} MiB", f"{outcome.after.memory:.1f} MiB"))
+    counts = (outcome.before, outcome.halfway, outcome.after)
+    body: list[Sequence[str]] = [(name, *(f"{getattr(each, name):g}" for each in counts)) for name in _THINGS]
+    body.append(("memory", *(f"{each.memory:.1f} MiB" for each in counts)))
     verdict = f"Grown: {', '.join(outcome.grown)}." if outcome.grown else "Nothing has grown."
-    grid = report.grid(("", "before", "after"), body)
+    grid = report.grid(("", "before", "halfway", "after"), body)
     return f"{machine}. {done}, in {outcome.seconds:,.0f} s.\n\n{grid}\n\n{verdict}"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.soak import Load, Outcome, place, section, soak
 
-SMALL = Load(commands=20, switches=4, workspaces=1, printed=1 << 18)
+SMALL = Load(commands=20, switches=4, workspaces=2, printed=1 << 18)
 FIRST = Load(commands=10, switches=2, workspaces=1, printed=1 << 16)
 
 
@@ -37,6 +37,6 @@ async def test_what_has_grown_is_named() -> None:
     async with place("local") as (nx, docker, machine):
         outcome = await soak(nx, FIRST, docker, warm_up=FIRST)
     leaked = outcome.after.__class__(**{**outcome.after.__dict__, "descriptors": outcome.before.descriptors + 1})
-    worse = Outcome(load=outcome.load, before=outcome.before, after=leaked, seconds=1.0)
+    worse = Outcome(load=outcome.load, before=outcome.before, halfway=outcome.halfway, after=leaked, seconds=1.0)
     assert worse.grown == ("descriptors",)
     assert "Grown: descriptors." in section(machine, worse)

@@ -129,7 +129,7 @@ async def _create(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]
 
 
 async def _post(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue]) -> str:
-    async with engine.door("create the container", deadline=_DEADLINE) as docker:
+    async with engine.busy_door("create the container", deadline=_DEADLINE) as docker:
         return str((await docker.containers.create(body, name=container_name(spec.name, spec.id))).id)
 
 

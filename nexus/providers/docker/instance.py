@@ -279,7 +279,7 @@ class DockerInstance:
             await self._start_once(number)
 
     async def _start_once(self, number: str) -> None:
-        async with self._engine.door("start the container", deadline=_START_DEADLINE) as docker:
+        async with self._engine.busy_door("start the container", deadline=_START_DEADLINE) as docker:
             await docker.containers.container(number).start()
 
     async def _reconnect(self, number: str) -> None:

@@ -147,7 +147,7 @@ async def _create(engine: Engine, title: str, subnet: IPv4Network, labels: Mappi
         "IPAM": {"Driver": "default", "Config": [{"Subnet": str(subnet)}]},
         "Labels": {**labels},
     }
-    async with engine.door("create a network", deadline=_DEADLINE) as docker:
+    async with engine.busy_door("create a network", deadline=_DEADLINE) as docker:
         return str((await docker.networks.create(body)).id)
 
 

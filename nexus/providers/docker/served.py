@@ -225,7 +225,7 @@ class ServedInstance(DockerInstance):
         name = container_name(own.labels, service.name)
 
         async def create() -> str:
-            async with self._engine.door("create a service's container", deadline=_DEADLINE) as docker:
+            async with self._engine.busy_door("create a service's container", deadline=_DEADLINE) as docker:
                 return str((await docker.containers.create(body, name=name)).id)
 
         number = await make_or_unmake(create(), lambda made: remove_container(self._engine, made), limit=2 * _DEADLINE)
@@ -249,7 +249,7 @@ class ServedInstance(DockerInstance):
 
     async def _start_container(self, service: ServiceSpec, number: str) -> str:
         try:
-            async with self._engine.door("start a service", deadline=_START_DEADLINE) as docker:
+            async with self._engine.busy_door("start a service", deadline=_START_DEADLINE) as docker:
                 await docker.containers.container(number).start()
         except EngineRefused as exc:
             raise ServiceFailed(

@@ -16,6 +16,8 @@ import pytest
 from nexus.errors import ConfigError, ProviderForbidden, ProviderUnavailable, WrongLoop
 from nexus.models.ids import NodeId, new_workspace_id, parse_name
 from nexus.models.instances import InstanceRef, InstanceSpec, InstanceState
+from nexus.providers.docker.client import TURNS, Engine
+from nexus.providers.docker.endpoint import parse_address
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.provider import DockerProvider
 from nexus.testing.engines import PrivateEngine, why_not
@@ -127,6 +129,31 @@ async def test_an_engine_that_does_not_answer_is_given_up(folder: Path) -> None:
 
     assert not info.available
     assert "did not" in info.detail
+
+
+async def test_more_than_the_engine_gets_done_at_once_take_turns(folder: Path) -> None:
+    there, most, done = 0, 0, 0
+    full = asyncio.Event()
+    answers: dict[str, object] = {"version": {"Version": "20.10.24", "ApiVersion": "1.43", "MinAPIVersion": "1.12"}}
+    async with standing_in(folder / "s", answers) as host:
+        engine = await Engine(parse_address(host, origin="this test")).open()
+
+        async def call() -> None:
+            nonlocal there, most, done
+            async with engine.busy_door("make one", deadline=30.0):
+                there += 1
+                most = max(most, there)
+                if there == TURNS:
+                    full.set()
+                await full.wait()
+                there -= 1
+                done += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3 * TURNS):
+                group.create_task(call())
+        await engine.close()
+    assert (most, done) == (TURNS, 3 * TURNS)
 
 
 @pytest.mark.parametrize(
