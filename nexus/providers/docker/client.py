@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,9 +24,9 @@ OLDEST: Final = (1, 41)
 NEWEST: Final = (1, 51)
 """The versions of the API that this driver was written for: Docker 20.10 and later, Podman 4 and later."""
 DEADLINE: Final = 15.0
-TURNS: Final = 8
-"""Networks and containers that are made or started at a time: the engine does much of it one after the other, and fifty that are asked
-for at once would have each other miss their deadlines."""
+TURNS: Final = 4
+"""Calls of one kind that keep the engine busy at a time: it does much of it one after the other, and fifty that are asked for at once
+would have each other miss their deadlines. By kind, so that one workspace is started while the next one's network is made."""
 """Seconds that the engine has for a call that only looks something up or changes something small."""
 
 
@@ -147,7 +148,7 @@ class Engine:
         self._agreed = False
         self._version: EngineVersion | None = None
         self._info: EngineInfo | None = None
-        self._turns = asyncio.Semaphore(TURNS)
+        self._turns = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(TURNS))
 
     @property
     def endpoint(self) -> Endpoint:
@@ -250,14 +251,14 @@ class Engine:
 
     @asynccontextmanager
     async def busy_door(self, doing: str, *, deadline: float) -> AsyncIterator[aiodocker.Docker]:
-        """Give the client for one call that keeps the engine busy: one of :data:`TURNS` at a time.
+        """Give the client for one call that keeps the engine busy: one of :data:`TURNS` of its kind at a time.
 
         Waiting for a turn does not count towards the deadline: it ends, since each of those before has a deadline of its own.
 
         Raises:
             ProviderUnavailable, ProviderForbidden, EngineRefused: As :meth:`door`.
         """
-        async with self._turns, self.door(doing, deadline=deadline) as docker:
+        async with self._turns[doing], self.door(doing, deadline=deadline) as docker:
             yield docker
 
     @asynccontextmanager
