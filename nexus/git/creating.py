@@ -33,6 +33,7 @@ from nexus.git.repository import opened, read_config
 from nexus.git.restored_content import Content, joined, put_state, set_permissions
 from nexus.git.submodule_checkout import Outer, end_module_loans, fill_submodules
 from nexus.git.threads import Stop
+from nexus.git.tree_hash import is_exactly
 from nexus.git.trees import TreeFile, flatten, shown
 from nexus.models.workspace import Isolation, Repository
 
@@ -325,8 +326,7 @@ def _files_of(repo: Repo, repository: Repository, tip: str) -> tuple[list[TreeFi
     tree = bytes.fromhex(commit.tree.decode())
     index = _main_index(repository)
     source = Source(repository.root, index) if index.entries else None
-    if index.tree == tree and index.incomplete is None:
-        # Git noted that the main checkout's index is exactly this tree: no tree object has to be read.
+    if is_exactly(index, tree):  # no tree object has to be read
         return [TreeFile(entry.path, entry.mode, entry.sha) for entry in index.entries], source
     return flatten(repo.object_store, tree), source
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
@@ -25,6 +26,9 @@ from nexus.models.workspace import Repository
 _LIMIT: Final = 1 << 20
 _Level: TypeAlias = "tuple[int, tuple[IgnorePattern, ...]]"
 """How many characters of a path to drop before the patterns apply, and the patterns, the last one first."""
+
+Glance: TypeAlias = "Callable[[bytes, os.DirEntry[str]], None]"
+"""Given the path of a tracked file or link, looks at it while the walk has its folder open, which is when that costs least."""
 
 
 class IgnorePattern(NamedTuple):
@@ -75,7 +79,14 @@ class Ignore(NamedTuple):
         return cls(tuple(level for level in levels if level[1]), ignore_case)
 
 
-def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop, precious: Precious | None = None) -> Untracked:
+def walk(
+    root: Path,
+    tracked: Tracked,
+    ignore: Ignore,
+    stop: Stop,
+    precious: Precious | None = None,
+    glance: Glance | None = None,
+) -> Untracked:
     """Walk a tree.
 
     Args:
@@ -84,6 +95,7 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop, precious: Pre
         ignore: The rules from outside the tree.
         stop: Asked in every folder.
         precious: Which ignored files to name.
+        glance: Called with every tracked file that is there.
     """
     found = Untracked([], [], [], set(), [], [])
     ignored: list[tuple[bytes, bool]] = []
@@ -93,16 +105,18 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop, precious: Pre
         while waiting:
             stop.check()
             at, levels = waiting.pop()
-            entries = _entries(root, at, found)
-            if entries is None:
-                continue
-            if at and any(name == b".git" for name, _ in entries):
-                found.repositories.append(at + b"/")
-                if at not in tracked.folders:
+            with _entered(top, at, found) as folder:
+                if folder is None:
                     continue
-            found.folders.add(at)
-            levels = _deeper(top, at, levels, entries, ignore_case=ignore.ignore_case)
-            waiting.extend((path, levels) for path in _sort_out(at, entries, levels, tracked, found, ignored=ignored))
+                entries = _entries(folder)
+                if at and any(name == b".git" for name, _ in entries):
+                    found.repositories.append(at + b"/")
+                    if at not in tracked.folders:
+                        continue
+                found.folders.add(at)
+                levels = _deeper(folder, at, levels, entries, ignore_case=ignore.ignore_case)
+                inside = _sort_out(at, entries, levels, tracked, found, ignored=ignored, glance=glance)
+                waiting.extend((path, levels) for path in inside)
     finally:
         os.close(top)
     if precious is not None:
@@ -118,25 +132,35 @@ def walk(root: Path, tracked: Tracked, ignore: Ignore, stop: Stop, precious: Pre
     return found
 
 
-def _entries(root: Path, at: bytes, found: Untracked) -> list[tuple[bytes, os.DirEntry[bytes]]] | None:
-    try:
-        with os.scandir(b"%s/%s" % (os.fsencode(root), at)) as entries:
-            return [(entry.name, entry) for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        found.unreadable.append(f"{at.decode('utf-8', 'backslashreplace')}/: {error.strerror}")
-        return None
+@contextmanager
+def _entered(top: int, at: bytes, found: Untracked) -> Iterator[int | None]:
+    """Open a folder of the tree; ``None`` when it is gone by now, or cannot be opened, which is noted."""
+    with ExitStack() as closing:
+        folder: int | None = None
+        try:
+            folder = closing.enter_context(beneath.folder(top, at))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            found.unreadable.append(f"{at.decode('utf-8', 'backslashreplace')}/: {error.strerror}")
+        yield folder
+
+
+def _entries(folder: int) -> list[tuple[bytes, os.DirEntry[str]]]:
+    """List a folder. What the entries tell of themselves needs it open."""
+    with os.scandir(folder) as entries:
+        return [(os.fsencode(entry.name), entry) for entry in entries]
 
 
 def _sort_out(
     at: bytes,
-    entries: list[tuple[bytes, os.DirEntry[bytes]]],
+    entries: list[tuple[bytes, os.DirEntry[str]]],
     levels: Sequence[_Level],
     tracked: Tracked,
     found: Untracked,
     *,
     ignored: list[tuple[bytes, bool]],
+    glance: Glance | None,
 ) -> Iterator[bytes]:
     """Note the untracked files of a folder, and give the folders to walk next."""
     for name, entry in entries:
@@ -150,6 +174,8 @@ def _sort_out(
             yield path
             continue
         if path in tracked.files:
+            if glance is not None:
+                glance(path, entry)
             continue
         if is_ignored(path, levels, is_folder=is_folder):
             ignored.append((path, is_folder))
@@ -163,17 +189,17 @@ def _sort_out(
 
 
 def _deeper(
-    top: int,
+    folder: int,
     at: bytes,
     levels: tuple[_Level, ...],
-    entries: list[tuple[bytes, os.DirEntry[bytes]]],
+    entries: list[tuple[bytes, os.DirEntry[str]]],
     *,
     ignore_case: bool,
 ) -> tuple[_Level, ...]:
     if not any(name == b".gitignore" for name, _ in entries):
         return levels
     try:
-        content = beneath.read_file(top, b"%s/.gitignore" % at if at else b".gitignore", limit=_LIMIT)
+        content = beneath.read_file(folder, b".gitignore", limit=_LIMIT)
     except OSError:
         # One that cannot be read ignores nothing, so more is kept.
         return levels

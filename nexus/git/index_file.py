@@ -11,6 +11,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterable
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -127,7 +128,8 @@ def parse_index(content: bytes, written_ns: int) -> IndexFile:
 def _parse_entries(content: bytes, version: int, count: int) -> tuple[list[IndexEntry], int]:
     """Return the entries, and where they end. One loop without calls of ours: large repositories have half a million."""
     entries: list[IndexEntry] = []
-    unpack, find, make = _ENTRY.unpack_from, content.index, IndexEntry._make
+    # Not by the class's own constructor, which counts the fields once more.
+    unpack, find, make = _ENTRY.unpack_from, content.index, partial(tuple.__new__, IndexEntry)
     at, path = _HEADER.size, b""
     for _ in range(count):
         start = at

@@ -22,11 +22,22 @@ from nexus.git import beneath
 from nexus.git.attributes import Attributes
 from nexus.git.eol import PLAIN, Conversion, clean
 from nexus.git.ignoring import Ignore, Tracked, Untracked, walk
-from nexus.git.index_file import EXECUTABLE, LINK, SUBMODULE, IndexEntry, IndexFile, proves_unchanged, read_index
+from nexus.git.index_file import (
+    EXECUTABLE,
+    LINK,
+    SUBMODULE,
+    IndexEntry,
+    IndexFile,
+    is_settled,
+    matches,
+    proves_unchanged,
+    read_index,
+)
 from nexus.git.lfs_pointer import PROGRAM, points_at
 from nexus.git.objects import blob_id, stored
 from nexus.git.precious import Precious
 from nexus.git.threads import Stop
+from nexus.git.tree_hash import is_exactly
 from nexus.git.trees import flatten, shown
 from nexus.models.workspace import Repository
 
@@ -142,14 +153,15 @@ def examine(content: Content, place: Place, stop: Stop, inside: LookInside | Non
         GitError: When the index or an object cannot be read.
     """
     index = read_index(place.admin / "index")
-    untracked = walk(place.tree, _tracked(index), Ignore.read(place.repository, place.config), stop, place.precious)
+    ignore, glance = Ignore.read(place.repository, place.config), Glance(index)
+    untracked = walk(place.tree, _tracked(index), ignore, stop, place.precious, glance)
     problems = [index.incomplete] if index.incomplete else []
     problems += [f"cannot look into {line}" for line in untracked.unreadable]
     head_files = _head_files(content.repo, index, place.head)
     staged = [] if head_files is None else _staged(index, head_files)
     comparing = Comparing(content, place.tree, index.written_ns, untracked.folders, inside)
     changed: dict[bytes, Change] = {}
-    for number, entry in enumerate(index.entries):
+    for number, entry in enumerate(glance.left(index)):
         if number % 1024 == 0:
             stop.check()
         change = comparing.change(entry)
@@ -170,7 +182,7 @@ def _tracked(index: IndexFile) -> Tracked:
 
 
 def _head_files(repo: Repo, index: IndexFile, head: str | None) -> dict[bytes, tuple[int, bytes]] | None:
-    """Return the commit's files; ``None`` when git noted that the index is exactly the commit's tree."""
+    """Return the commit's files; ``None`` when the index is exactly the commit's tree."""
     if head is None:
         return {}
     try:
@@ -180,7 +192,7 @@ def _head_files(repo: Repo, index: IndexFile, head: str | None) -> dict[bytes, t
     if not isinstance(commit, Commit):
         raise GitError(f"{head} is a {commit.type_name.decode()}, not a commit")
     tree = bytes.fromhex(commit.tree.decode())
-    if index.tree == tree:
+    if is_exactly(index, tree):
         return None
     return {file.path: (file.mode, file.sha) for file in flatten(repo.object_store, tree)}
 
@@ -192,6 +204,40 @@ def _staged(index: IndexFile, head_files: dict[bytes, tuple[int, bytes]]) -> lis
     announced = {entry.path for entry in index.entries if entry.intent_to_add}
     different = {path for path, value in there.items() if head_files.get(path) != value} - announced
     return sorted(different | (head_files.keys() - there.keys() - conflicts))
+
+
+class Glance:
+    """Notes which files need no second look; asked for each while the walk of the tree has its folder open.
+
+    Args:
+        index: What the tree is compared with.
+    """
+
+    def __init__(self, index: IndexFile) -> None:
+        written = index.written_ns
+        self._settled = {
+            entry.path: entry
+            for entry in index.entries
+            if entry.stage == 0 and not entry.intent_to_add and entry.mode != SUBMODULE and is_settled(entry, written)
+        }
+        self._unchanged: set[bytes] = set()
+
+    def __call__(self, path: bytes, found: os.DirEntry[str]) -> None:
+        """Look at a file."""
+        entry = self._settled.get(path)
+        if entry is None:
+            return
+        try:
+            status = found.stat(follow_symlinks=False)
+        except OSError:
+            return  # The second look says what is wrong.
+        if matches(entry, status):
+            self._unchanged.add(path)
+
+    def left(self, index: IndexFile) -> list[IndexEntry]:
+        """Return the entries whose files are not known to be unchanged."""
+        same = self._unchanged
+        return [entry for entry in index.entries if entry.stage != 0 or entry.path not in same]
 
 
 class _RealFolders:

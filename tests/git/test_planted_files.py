@@ -98,9 +98,14 @@ async def test_a_pipe_in_the_place_of_a_file_of_gits_holds_nobody(git: Git, work
     put(PLACES[place](git, made.path), pipe)
     said = operate(git)
     assert len(said) == 12
-    if place in {"commit", "tree", "index", "head", "packed-refs", "pack", "pack index"}:
+    if place in {"commit", "index", "head", "packed-refs", "pack", "pack index"}:
         assert said["report"].startswith(("not known", "refused")), said
         assert said["rescue"].startswith("refused GitError"), said
+    if place == "tree":  # it need not be read to know that nothing is staged, nor to keep what is there
+        assert (said["report"], said["rescue"]) == ("done", "done")
+        kept = git.run("for-each-ref", "--format=%(refname)", "refs/nexus/rescue").split()[0]
+        assert git.run("show", f"{kept}:README.md") == "mine\n"
+        assert git.run("show", f"{kept}:src/app.py") == "print('hi')\n"
 
 
 @pytest.mark.parametrize("plant", [sparse, endless, listener], ids=["sparse", "device", "socket"])
