@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from nexus.git.checkpoints import KeptTree, TreeCheckpoints
 from nexus.git.contents import Contents, contents
-from nexus.git.creating import Fill
 from nexus.git.examination import Tampering, examine
 from nexus.git.identity import GitIdentity, git_environment, read_identity
 from nexus.git.layout import EXCLUDED, KEPT_PREFIX, Worktree, container_mounts
 from nexus.git.listing import protected
+from nexus.git.orders import Fill
 from nexus.git.repository import find_repository
 from nexus.git.threads import Stop
 from nexus.git.trash import Trash, empty_trash, list_trash

@@ -6,67 +6,35 @@ import os
 import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from dulwich.objects import Commit, ObjectID
+from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from nexus.errors import BranchInUse, GitError
 from nexus.git import beneath, layout, reflog
-from nexus.git.checkout import Report, Source, check_out
+from nexus.git.checkout import Report
 from nexus.git.clone_marker import CloneMarker, drop_marker, write_marker
 from nexus.git.cloning import make_git_dir, require_lending
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.excluding import exclude
+from nexus.git.filling import Empty, fill_tree
 from nexus.git.guarding import guard, unguard
-from nexus.git.including import Include, include_files
-from nexus.git.index_file import EMPTY, SUBMODULE, IndexEntry, IndexFile, format_index, read_index
-from nexus.git.layout import Worktree
 from nexus.git.lending import lend
-from nexus.git.lfs import fill_lfs
-from nexus.git.lfs_pointer import PROGRAM
 from nexus.git.listing import get_worktree
+from nexus.git.orders import Made, Order
+from nexus.git.placement import lay_out_apart
 from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, branch_for, checked_out, require_real_path, require_room, resolve
-from nexus.git.repository import opened, read_config
-from nexus.git.restored_content import Content, joined, put_state, set_permissions
-from nexus.git.submodule_checkout import Outer, end_module_loans, fill_submodules
+from nexus.git.repository import opened
+from nexus.git.restored_content import Content, put_state
 from nexus.git.threads import Stop
-from nexus.git.tree_hash import is_exactly
-from nexus.git.trees import TreeFile, flatten, shown
-from nexus.models.workspace import Isolation, Repository
+from nexus.models.workspace import Repository
 
 _SHOWN: Final = 5
 BASE_FILE: Final = "nexus-base"
 """In our entry: the full name of the branch that the worktree started from, for :meth:`Worktrees.sync`."""
-
-
-class Made(NamedTuple):
-    """What was made."""
-
-    worktree: Worktree
-    tip: str
-    branch_made: bool
-
-
-class Fill(NamedTuple):
-    """What is filled where its content is in the repository already."""
-
-    submodules: bool = False
-    lfs: bool = False
-
-
-class Order(NamedTuple):
-    """What to make."""
-
-    name: str
-    start: str
-    reason: str
-    adopt: bool
-    include: Include = Include()
-    isolation: Isolation = "worktree"
-    fill: Fill = Fill()
 
 
 def create_worktree(
@@ -82,85 +50,36 @@ def create_worktree(
         content: What it starts with; the commit's files when absent.
     """
     _check_reason(order.reason)
-    name, ref = order.name, layout.branch_ref(order.name)
-    tree, admin = layout.worktree_path(repository, name), layout.admin_path(repository, name)
+    ref, tree = layout.branch_ref(order.name), layout.worktree_path(repository, order.name)
     with opened(repository) as repo, ExitStack() as undo:
         refs = Refs(repository.common_dir)
         tip, made = _tip(repo, refs, order, ref)
-        require_free(repository, tree, admin)
+        require_free(repository, tree, layout.admin_path(repository, order.name))
         exclude(repository)
         if made:
             _make_branch(repo, repository, ref, tip, order.start)
             undo.callback(_drop_branch, repo, repository, ref, tip)
         base = branch_for(repository.common_dir, refs, order.start) if made else None
-        if order.isolation == "clone":
-            admin = _make_clone(repository, order, tip, undo, base=base, content=content)
-        else:
-            _make_linked(repository, order, tip, base, undo, content=content)
+        make = _make_clone if order.isolation == "clone" else _make_linked
+        lay_out_apart(tree.parent)
+        git_dir = make(repository, order, tip, undo, base=base, content=content)
         stop.check()
-        files, source = _files_of(repo, repository, tip)
-        if content is not None:
-            files = content.files
-        config = read_config(repository)
-        done = check_out(
-            repository,
-            files,
-            tree,
-            config=config,
-            source=source,
-            stop=stop,
-            report=report,
-            verbatim=frozenset() if content is None else content.verbatim,
-        )
-        if content is not None:
-            set_permissions(tree, content.permissions)
-        entries = done.entries if content is None else joined(content.entries, done.entries)
-        told: list[str] = []
-        if order.fill.lfs:
-            entries, told = _filled_lfs(repo, repository, tree, entries, stop)
-        _write_index(admin, format_index(entries))
-        if order.fill.submodules:
-            outer = Outer(repository.common_dir, admin, tree)
-            copy = order.isolation == "clone"
-            undo.callback(end_module_loans, repository, name)
-            told += fill_submodules(repository, name, outer, files, copy=copy, stop=stop)
-        else:
-            told += _submodules(files)
-        brought = include_files(repository, files, tree, include=order.include, config=config, stop=stop)
+        empty = Empty(repo, repository, order, tip, tree, git_dir)
+        notes = fill_tree(empty, undo, content=content, stop=stop, report=report)
         stop.check()
-        found = get_worktree(repository, name)
+        found = get_worktree(repository, order.name)
         if found is None:
-            raise GitError(f"the worktree {name!r} vanished while it was made")
+            raise GitError(f"the worktree {order.name!r} vanished while it was made")
         if order.isolation == "clone":
-            lend(repo, repository, name, found)
+            lend(repo, repository, order.name, found)
         undo.pop_all()
-    notes = [note for note in done.notes if not (order.fill.lfs and PROGRAM in note)]
-    return Made(found.model_copy(update={"notes": (*notes, *told, *brought)}), tip, made)
-
-
-def _filled_lfs(
-    repo: Repo, repository: Repository, tree: Path, entries: list[IndexEntry], stop: Stop
-) -> tuple[list[IndexEntry], list[str]]:
-    try:
-        return fill_lfs(repo, repository, tree, entries, stop)
-    except OSError as error:
-        raise GitError(f"large files cannot be put into {tree}: {error.strerror}") from error
-
-
-def _submodules(files: list[TreeFile]) -> tuple[str, ...]:
-    """Return, for people, which folders are empty because they belong to other repositories."""
-    paths = [shown(file.path) for file in files if file.mode == SUBMODULE]
-    if not paths:
-        return ()
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return (
-        f"submodules are empty folders until 'git submodule update --init' runs inside: {', '.join(paths[:_SHOWN])}{more}",
-    )
+    return Made(found.model_copy(update={"notes": notes}), tip, made)
 
 
 def _make_linked(
-    repository: Repository, order: Order, tip: str, base: bytes | None, undo: ExitStack, *, content: Content | None
-) -> None:
+    repository: Repository, order: Order, tip: str, undo: ExitStack, *, base: bytes | None, content: Content | None
+) -> Path:
+    """Make the tree and, before it, git's entry for it; return the entry."""
     undo.callback(_drop_empty, repository.common_dir / "worktrees")
     # A private clone sees nothing of the common dir but the objects, so only this kind has it guarded.
     guard(repository)
@@ -172,12 +91,13 @@ def _make_linked(
     tree.mkdir()
     undo.callback(_drop_tree, repository, tree, order.name)
     (tree / ".git").write_bytes(b"gitdir: %s\n" % os.fsencode(admin))
+    return admin
 
 
 def _make_clone(
     repository: Repository, order: Order, tip: str, undo: ExitStack, *, base: bytes | None, content: Content | None
 ) -> Path:
-    """Make the tree with a git directory of its own, and note first that it is ours and what it is."""
+    """Make the tree with a git directory of its own, and note first that it is ours and what it is; return that directory."""
     require_lending(repository)
     tree = layout.worktree_path(repository, order.name)
     write_marker(repository, order.name, CloneMarker(reason=order.reason, returned=tip))
@@ -316,32 +236,3 @@ def _drop_tree(repository: Repository, tree: Path, name: str) -> None:
     trash = layout.trash_folder(repository)
     with suppress(FileNotFoundError):
         delete_tree(move_away(tree, trash, name), trash)
-
-
-def _files_of(repo: Repo, repository: Repository, tip: str) -> tuple[list[TreeFile], Source | None]:
-    """Return the files of a commit, and the main checkout to copy them from where its index can be trusted."""
-    commit = repo.object_store[ObjectID(tip.encode())]
-    if not isinstance(commit, Commit):
-        raise GitError(f"{tip} is not a commit")
-    tree = bytes.fromhex(commit.tree.decode())
-    index = _main_index(repository)
-    source = Source(repository.root, index) if index.entries else None
-    if is_exactly(index, tree):  # no tree object has to be read
-        return [TreeFile(entry.path, entry.mode, entry.sha) for entry in index.entries], source
-    return flatten(repo.object_store, tree), source
-
-
-def _main_index(repository: Repository) -> IndexFile:
-    """Return the main checkout's index; one that cannot be read is no source, and no reason to fail."""
-    try:
-        return read_index(repository.common_dir / "index")
-    except GitError:
-        return EMPTY
-
-
-def _write_index(admin: Path, content: bytes) -> None:
-    lock = admin / "index.lock"
-    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    lock.rename(admin / "index")

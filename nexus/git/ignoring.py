@@ -85,6 +85,7 @@ def walk(
     ignore: Ignore,
     stop: Stop,
     precious: Precious | None = None,
+    *,
     glance: Glance | None = None,
 ) -> Untracked:
     """Walk a tree.

@@ -16,13 +16,14 @@ from nexus.errors import BranchInUse, GitError
 from nexus.git import beneath, layout, reflog
 from nexus.git.clone_marker import CloneMarker, drop_marker, write_marker
 from nexus.git.copying_whole import copy_whole
-from nexus.git.creating import Made, draft_path, require_free
+from nexus.git.creating import draft_path, require_free
 from nexus.git.deleting import delete_tree, move_away
 from nexus.git.guarding import guard, unguard
 from nexus.git.index_file import entry_for, format_index
 from nexus.git.kept_trees import ENTRY, TREE, KeptTree, folder_of, read_kept
 from nexus.git.lending import lend
 from nexus.git.listing import get_worktree
+from nexus.git.orders import Made
 from nexus.git.ref_deletion import delete_ref
 from nexus.git.refs import Refs, require_real_path, require_room
 from nexus.git.repository import opened

@@ -14,9 +14,10 @@ from dulwich.repo import Repo
 from nexus.errors import BranchInUse, GitError, RefNotFound
 from nexus.git import layout, reflog
 from nexus.git.checkout import Report
-from nexus.git.creating import Made, Order, create_worktree
+from nexus.git.creating import create_worktree
 from nexus.git.including import Include
 from nexus.git.kept_trees import is_kept_tree
+from nexus.git.orders import Made, Order
 from nexus.git.putting_back import put_back, tip_of_kept
 from nexus.git.refs import HEADS, Refs, checked_out
 from nexus.git.report import stashes_on

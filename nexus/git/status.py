@@ -154,7 +154,7 @@ def examine(content: Content, place: Place, stop: Stop, inside: LookInside | Non
     """
     index = read_index(place.admin / "index")
     ignore, glance = Ignore.read(place.repository, place.config), Glance(index)
-    untracked = walk(place.tree, _tracked(index), ignore, stop, place.precious, glance)
+    untracked = walk(place.tree, _tracked(index), ignore, stop, place.precious, glance=glance)
     problems = [index.incomplete] if index.incomplete else []
     problems += [f"cannot look into {line}" for line in untracked.unreadable]
     head_files = _head_files(content.repo, index, place.head)

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from nexus.errors import GitError
-from nexus.git import Worktrees, checkout, creating, listing, trees
+from nexus.git import Worktrees, checkout, creating, filling, listing, trees
 from nexus.git.threads import Stop, Stopped, in_thread
 from tests.git.oracle import REASON, Git
 
@@ -100,7 +100,7 @@ async def test_a_failed_creation_leaves_only_what_was_there(
     def fail(*_: object, **__: object) -> None:
         raise GitError("the disk is full")
 
-    monkeypatch.setattr(creating, step, fail)
+    monkeypatch.setattr(filling if hasattr(filling, step) else creating, step, fail)
     with pytest.raises(GitError, match="the disk is full"):
         await worktrees.create("one", reason=REASON, adopt=adopted)
     if adopted:
@@ -119,7 +119,7 @@ async def test_work_that_somebody_committed_meanwhile_stays(
         git.run("update-ref", "refs/heads/nexus/one", side)
         raise GitError("too late")
 
-    monkeypatch.setattr(creating, "_write_index", fail)
+    monkeypatch.setattr(filling, "_write_index", fail)
     with pytest.raises(GitError, match="too late"):
         await worktrees.create("one", reason=REASON)
     assert git.run("rev-parse", "nexus/one").strip() == side

@@ -99,8 +99,8 @@ async def test_a_folder_that_cannot_be_read_is_not_clean(git: Git, monkeypatch: 
     (made.path / "secret").mkdir()
     real = os.scandir
 
-    def denied(path: bytes) -> object:
-        if os.fsencode(path).endswith(b"/secret"):
+    def denied(path: bytes | int) -> object:
+        if not isinstance(path, int) and os.fsencode(path).endswith(b"/secret"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
