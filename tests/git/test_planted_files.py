@@ -164,7 +164,7 @@ async def test_borrowed_stores_are_looked_at_before_they_are_opened(
     (store / "pack").mkdir(parents=True)
     pipe(store / "ab")
     (git.root / ".git/objects/info/alternates").write_text(f"{store}\n")
-    tree = git.run("rev-parse", "HEAD^{tree}").strip()
-    (git.root / ".git/objects" / tree[:2] / tree[2:]).unlink()  # so that it is looked for in there
+    commit = git.head()
+    (git.root / ".git/objects" / commit[:2] / commit[2:]).unlink()  # so that it is looked for in there
     said = operate(git)
     assert "ab is no plain folder" in said["rescue"] + said["report"], said
