@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from dulwich.config import Config
 from dulwich.ignore import read_ignore_patterns
@@ -27,8 +27,16 @@ _LIMIT: Final = 1 << 20
 _Level: TypeAlias = "tuple[int, tuple[IgnorePattern, ...]]"
 """How many characters of a path to drop before the patterns apply, and the patterns, the last one first."""
 
-Glance: TypeAlias = "Callable[[bytes, os.DirEntry[str]], None]"
-"""Given the path of a tracked file or link, looks at it while the walk has its folder open, which is when that costs least."""
+_RULES: Final = frozenset({".git", ".gitignore"})
+"""What says how a folder is walked."""
+
+
+class Glance(Protocol):
+    """Looks at tracked files while the walk has their folder open, which is when that costs least."""
+
+    def of(self, folder: bytes) -> Callable[[os.DirEntry[str]], bool]:
+        """Return what says whether an entry of a folder is a tracked file that is as the index has it."""
+        ...
 
 
 class IgnorePattern(NamedTuple):
@@ -96,7 +104,7 @@ def walk(
         ignore: The rules from outside the tree.
         stop: Asked in every folder.
         precious: Which ignored files to name.
-        glance: Called with every tracked file that is there.
+        glance: Looks at the tracked files.
     """
     found = Untracked([], [], [], set(), [], [])
     ignored: list[tuple[bytes, bool]] = []
@@ -109,14 +117,14 @@ def walk(
             with _entered(top, at, found) as folder:
                 if folder is None:
                     continue
-                entries = _entries(folder)
+                entries = _entries(folder, None if glance is None else glance.of(at))
                 if at and any(name == b".git" for name, _ in entries):
                     found.repositories.append(at + b"/")
                     if at not in tracked.folders:
                         continue
                 found.folders.add(at)
                 levels = _deeper(folder, at, levels, entries, ignore_case=ignore.ignore_case)
-                inside = _sort_out(at, entries, levels, tracked, found, ignored=ignored, glance=glance)
+                inside = _sort_out(at, entries, levels, tracked, found, ignored=ignored)
                 waiting.extend((path, levels) for path in inside)
     finally:
         os.close(top)
@@ -147,10 +155,14 @@ def _entered(top: int, at: bytes, found: Untracked) -> Iterator[int | None]:
         yield folder
 
 
-def _entries(folder: int) -> list[tuple[bytes, os.DirEntry[str]]]:
-    """List a folder. What the entries tell of themselves needs it open."""
+def _entries(folder: int, is_same: Callable[[os.DirEntry[str]], bool] | None) -> list[tuple[bytes, os.DirEntry[str]]]:
+    """List a folder without the tracked files that are the same. What the entries tell of themselves needs it open."""
     with os.scandir(folder) as entries:
-        return [(os.fsencode(entry.name), entry) for entry in entries]
+        return [
+            (os.fsencode(entry.name), entry)
+            for entry in entries
+            if is_same is None or entry.name in _RULES or not is_same(entry)
+        ]
 
 
 def _sort_out(
@@ -161,7 +173,6 @@ def _sort_out(
     found: Untracked,
     *,
     ignored: list[tuple[bytes, bool]],
-    glance: Glance | None,
 ) -> Iterator[bytes]:
     """Note the untracked files of a folder, and give the folders to walk next."""
     for name, entry in entries:
@@ -175,8 +186,6 @@ def _sort_out(
             yield path
             continue
         if path in tracked.files:
-            if glance is not None:
-                glance(path, entry)
             continue
         if is_ignored(path, levels, is_folder=is_folder):
             ignored.append((path, is_folder))
