@@ -95,13 +95,14 @@ def check_out(
         try:
             for folder in folders:
                 os.mkdir(b"%s/%s" % (root, folder))  # noqa: PTH102  a Path costs more than the call
-            plain = [file for file in files if file.mode != SUBMODULE and not work.is_link(file)]
+            plain = [file for file in files if file.mode not in {LINK, SUBMODULE} or work.is_file(file)]
+            others = [file for file in files if file.mode in {LINK, SUBMODULE}]
             entries = _write_all(work, plain, stop, report)
-            for file in files:
+            for file in others:
                 if file.mode == SUBMODULE:
                     (target / os.fsdecode(file.path)).mkdir()
                     entries.append(entry_for(*file, None))
-                elif work.is_link(file):
+                elif not work.is_file(file):
                     entries.append(work.link(file))
         except OSError as error:
             raise _told(error, target) from error
@@ -236,9 +237,9 @@ class _Work:
         self._left: dict[str, list[str]] = {}
         self.stopped = False
 
-    def is_link(self, file: TreeFile) -> bool:
-        """Return whether a file becomes a symbolic link; without ``core.symlinks`` links are files that hold the target."""
-        return file.mode == LINK and self._links
+    def is_file(self, file: TreeFile) -> bool:
+        """Return whether a link becomes a file that holds the target, as it is without ``core.symlinks``."""
+        return file.mode == LINK and not self._links
 
     def write(self, group: list[_Batch]) -> list[IndexEntry]:
         """Write some files; run by the threads."""

@@ -62,6 +62,10 @@ class IndexEntry(NamedTuple):
     """Git was told not to look at the file (``update-index --assume-unchanged``); we look all the same."""
 
 
+_make_entry: Final = partial(tuple.__new__, IndexEntry)
+"""Takes all fields. The class's own constructor goes through them once more, and large repositories have half a million."""
+
+
 class IndexFile(NamedTuple):
     """A whole index."""
 
@@ -126,10 +130,9 @@ def parse_index(content: bytes, written_ns: int) -> IndexFile:
 
 
 def _parse_entries(content: bytes, version: int, count: int) -> tuple[list[IndexEntry], int]:
-    """Return the entries, and where they end. One loop without calls of ours: large repositories have half a million."""
+    """Return the entries, and where they end. One loop without calls of ours."""
     entries: list[IndexEntry] = []
-    # Not by the class's own constructor, which counts the fields once more.
-    unpack, find, make = _ENTRY.unpack_from, content.index, partial(tuple.__new__, IndexEntry)
+    unpack, find, make = _ENTRY.unpack_from, content.index, _make_entry
     at, path = _HEADER.size, b""
     for _ in range(count):
         start = at
@@ -235,18 +238,9 @@ def entry_for(path: bytes, mode: int, sha: bytes, status: os.stat_result | None)
     """Return the entry of a file whose content is known; without ``status`` (a submodule) the times are zero."""
     if status is None:
         return IndexEntry(path, mode, sha, 0, 0, 0, 0, 0, 0, 0)
-    return IndexEntry(
-        path,
-        mode,
-        sha,
-        0,
-        status.st_ctime_ns,
-        status.st_mtime_ns,
-        status.st_ino & _WORD,
-        status.st_uid & _WORD,
-        status.st_gid & _WORD,
-        status.st_size & _WORD,
-    )
+    changed, modified, size = status.st_ctime_ns, status.st_mtime_ns, status.st_size & _WORD
+    inode, uid, gid = status.st_ino & _WORD, status.st_uid & _WORD, status.st_gid & _WORD
+    return _make_entry((path, mode, sha, 0, changed, modified, inode, uid, gid, size, False, False, False))
 
 
 def format_index(entries: Iterable[IndexEntry]) -> bytes:
