@@ -15,12 +15,14 @@ RENAMED: Final[dict[KeyPath, KeyPath]] = {
     ("backend", "docker", "image"): ("defaults", "image"),
     ("backend", "docker", "dockerfile"): ("defaults", "dockerfile"),
     ("backend", "docker", "build"): ("defaults", "build"),
+    ("backend", "docker", "remote_user"): ("defaults", "remote_user"),
     ("resources",): ("defaults", "resources"),
 }
 """Keys of a project's file, and of an entry of ``project_overrides``, that have another effective name."""
 
 _IMAGE: Final = ("defaults", "image")
 _DOCKERFILE: Final = ("defaults", "dockerfile")
+_REMOTE_USER: Final = ("defaults", "remote_user")
 _LIMIT_DEFAULT: Final = ("limits", "default_resources")
 
 
@@ -65,14 +67,20 @@ def project_tree(file: Branch, problems: Problems, *, override: bool = False) ->
 
 
 def implied(tree: Branch) -> Branch:
-    """Return the layer with what its image implies: an image named here is not built from a lower layer's file."""
+    """Return the layer with what its image implies: one named here is not built from a lower layer's file, nor has it that one's user."""
     image, dockerfile = child(tree, *_IMAGE), child(tree, *_DOCKERFILE)
     if isinstance(dockerfile, Leaf) and dockerfile.value is not None:
-        return unset_by(tree, dockerfile.place, "dockerfile is set here")
+        return _unset(tree, dockerfile, "dockerfile is set here")
     if isinstance(image, Leaf) and image.value is not None and dockerfile is None:
-        tree = with_child(tree, _DOCKERFILE, Leaf(None, image.place, note="image is set here"))
-        return unset_by(tree, image.place, "image is set here")
+        note = "image is set here"
+        return _unset(with_child(tree, _DOCKERFILE, Leaf(None, image.place, note=note)), image, note)
     return tree
+
+
+def _unset(tree: Branch, by: Leaf, note: str) -> Branch:
+    if child(tree, *_REMOTE_USER) is None:
+        tree = with_child(tree, _REMOTE_USER, Leaf(None, by.place, note=note))
+    return unset_by(tree, by.place, note)
 
 
 def _noted(node: Node, spelled: str) -> Node:

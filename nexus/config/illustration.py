@@ -19,6 +19,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "backend.docker.build.context": "./app",
     "backend.docker.build.args.<name>": "bookworm",
     "backend.docker.build.target": "dev",
+    "backend.docker.remote_user": "vscode",
     "backend.docker.image": "node:20-alpine",
     "backend.type": "docker",
     "backends.<name>": "{region: eu}",

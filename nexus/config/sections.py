@@ -22,6 +22,7 @@ from nexus.config.values import (
     EntryName,
     EnvValue,
     FilePattern,
+    InsideUser,
     Network,
     NetworkName,
     PortName,
@@ -279,6 +280,8 @@ class EffectiveDefaults(UserDefaults):
     """File to build the image from, relative to the project; a layer that sets `image` alone unsets it."""
     build: WrittenBuild | None = None
     """How it is built; a layer that names another dockerfile or image says this anew."""
+    remote_user: InsideUser | None = None
+    """The image's user that programs run as; a layer that names another dockerfile or image says this anew."""
 
 
 class ProjectDocker(Described):
@@ -290,6 +293,9 @@ class ProjectDocker(Described):
     """File to build the image from, relative to the project's root and inside it."""
     build: WrittenBuild | None = None
     """How it is built."""
+    remote_user: InsideUser | None = None
+    """The image's user that programs run as, with your own user and group id: its name, home folder and shell; the image's own choice
+    when absent."""
 
 
 class ProjectBackend(Described):

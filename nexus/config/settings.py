@@ -81,9 +81,11 @@ class Settings(Model):
     backend: str = "docker"
     image: str | None = "nexus-workspace:latest"
     dockerfile: Path | None = None
+    """Absolute; ``None`` where a layer above the one that names it names an image instead."""
     build: ImageBuild | None = None
     """How the image is built from it; when absent it sees the project."""
-    """Absolute; ``None`` where a layer above the one that names it names an image instead."""
+    remote_user: str | None = None
+    """The image's user that programs run as; ``None``: the one that the image itself names, if it does."""
     idle_timeout: Duration | None = timedelta(minutes=30)
     """``None``: never put to sleep."""
     stop_after: Duration | None = timedelta(hours=4)
@@ -180,6 +182,7 @@ def build_settings(
         "image": _value(merged, "defaults", "image"),
         "dockerfile": _dockerfile(merged, root, home),
         "build": image_build(merged, root),
+        "remote_user": _value(merged, "defaults", "remote_user"),
         "idle_timeout": _value(merged, "defaults", "idle_timeout"),
         "stop_after": _value(merged, "defaults", "stop_after"),
         "stop_below": _value(merged, "defaults", "stop_below"),

@@ -91,6 +91,21 @@ NetworkName = Annotated[
 ContainerUser = Annotated[
     str, _matching(r"host|image|[0-9]{1,10}:[0-9]{1,10}", "must be 'host', 'image' or numbers such as '1000:1000'")
 ]
+def _not_root(text: str) -> str:
+    if text == "root":
+        msg = (
+            "cannot be root: a clone would write into your tree as root; whoever may decide that says "
+            "'backends.docker.user: image' in the user's own file"
+        )
+        raise ValueError(msg)
+    return text
+
+
+InsideUser = Annotated[
+    str,
+    _matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "must be the name of a user of the image, such as vscode, and no number"),
+    AfterValidator(_not_root),
+]
 BackendName = Annotated[
     str, _matching(r"[a-z][a-z0-9_-]{0,62}", "must be a backend's name: lower-case letters, digits, '-' and '_'")
 ]

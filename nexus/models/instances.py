@@ -86,6 +86,8 @@ class InstanceSpec(Model):
     ports: tuple[PortMapping, ...] = ()
     resources: ResourceAllocation = ResourceAllocation()
     mounts: tuple[VolumeMount, ...] = ()
+    remote_user: str | None = None
+    """The image's user that programs run as, where the backend has users: its name, home folder and shell, with the ids that are ours."""
     links: Mapping[str, str] = {}
     """Symbolic links to make inside: path to target."""
     hosts: tuple[str, ...] = ()

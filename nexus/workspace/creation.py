@@ -44,7 +44,7 @@ from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.places import replace_ports
 from nexus.workspace.plan import UNDO, CreateStep, Operation, Undo, create_steps, undo_steps
 from nexus.workspace.privacy import close_folders
-from nexus.workspace.records import draft, reference, touched, with_ports
+from nexus.workspace.records import draft, reference, touched, with_ports, with_user
 from nexus.workspace.refilling import refill
 from nexus.workspace.resizing import chosen_resources
 from nexus.workspace.services_plan import moved_ports, port_requests
@@ -203,7 +203,7 @@ class Creation:
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
         spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
         spec = await provider.prepare(spec, progress=self._report)
-        chosen = self.record.model_copy(update={"image": spec.image})
+        chosen = with_user(self.record.model_copy(update={"image": spec.image}), spec.remote_user)
         chosen = await prebuilt.choose(self._context, chosen, request, self._settings(request), provider)
         # The tree is being written meanwhile, and its step says things of its own in the record.
         self.record = self.record.model_copy(

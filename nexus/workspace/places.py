@@ -16,7 +16,7 @@ from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.plan import StartStep
-from nexus.workspace.records import touched, with_ports
+from nexus.workspace.records import touched, with_ports, with_user
 from nexus.workspace.visibility import bound
 
 
@@ -80,7 +80,8 @@ async def make_again(
     if changed:
         record = with_ports(record, mappings)
     provider = await context.provider(record.backend)
-    await provider.prepare(context.specification(record), progress=report)
+    prepared = await provider.prepare(context.specification(with_user(record, None)), progress=report)
+    record = with_user(record, prepared.remote_user)
     instance = await provider.create(context.specification(record), progress=report)
     record = record.model_copy(update={"container_id": instance.ref.handle})
     await context.store.save(record)

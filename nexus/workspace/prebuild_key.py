@@ -71,7 +71,9 @@ def named(scripts: Collection[Hook], files: Collection[str]) -> list[str]:
     return sorted(words & set(files))
 
 
-def key_of(made: Recipe, settings: Settings, *, root: Path, image: str, options: Mapping[str, JsonValue]) -> str:
+def key_of(
+    made: Recipe, settings: Settings, *, root: Path, image: str, user: str | None, options: Mapping[str, JsonValue]
+) -> str:
     """Return the digest.
 
     Args:
@@ -79,6 +81,7 @@ def key_of(made: Recipe, settings: Settings, *, root: Path, image: str, options:
         settings: The settings that it is run with.
         root: The repository: what was made for one is not for another.
         image: The id of the image that it starts from; the Dockerfile and what it copies are in that.
+        user: The image's user that they are run as.
         options: The backend's options, of which the user inside counts.
     """
     parts: dict[str, JsonValue] = {
@@ -86,6 +89,7 @@ def key_of(made: Recipe, settings: Settings, *, root: Path, image: str, options:
         "root": str(root),
         "image": image,
         "user": options.get("user"),
+        **({"remote_user": user} if user else {}),
         "scripts": {str(hook.name): hook.run for hook in made.scripts},
         "env": dict(sorted(plain_env(settings.env).items())),
         "inputs": dict(made.inputs),

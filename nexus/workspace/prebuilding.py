@@ -118,10 +118,18 @@ async def key_for(
     )
     spec = context.specification(record).model_copy(update={"mounts": ()})
     opened = await context.provider(settings.backend)
-    image = (await opened.prepare(spec, progress=progress)).image or ""
+    prepared = await opened.prepare(spec, progress=progress)
+    image = prepared.image or ""
     identity = await provider.image_identity(image) or image
     options = settings.backends.get(settings.backend, {})
-    return key_of(made, settings, root=context.repository.root, image=identity, options=options)
+    return key_of(
+        made,
+        settings,
+        root=context.repository.root,
+        image=identity,
+        user=prepared.remote_user,
+        options=options,
+    )
 
 
 async def current_key(context: Context, provider: SupportsPrebuilds) -> str | None:

@@ -42,7 +42,14 @@ async def choose(
             return record
         made = recipe(settings, await contents(context.repository, record.base_commit))
         image = await provider.image_identity(record.image or "") or record.image or ""
-        key = key_of(made, settings, root=context.repository.root, image=image, options=record.backend_config)
+        key = key_of(
+            made,
+            settings,
+            root=context.repository.root,
+            image=image,
+            user=context.specification(record).remote_user,
+            options=record.backend_config,
+        )
     except NexusError as error:
         _log.warning("no prebuilt image is used for workspace %s: %s", record.name, error)
         return record

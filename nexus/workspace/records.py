@@ -37,6 +37,8 @@ OWN_SERVICES = "own_services"
 
 _REFERENCE = "env:"
 _GIT = "git"
+_ASKED_USER = "remote_user"
+_FOUND_USER = "remote_user_found"
 _OURS = frozenset({"stop_grace"})
 _ASLEEP = frozenset({WorkspaceStatus.PAUSED, WorkspaceStatus.STOPPED})
 
@@ -111,6 +113,7 @@ def settings_of(
         **(chosen or {}),
         "dockerfile": str(settings.dockerfile) if settings.dockerfile else None,
         **({"build": settings.build.model_dump(mode="json")} if settings.dockerfile and settings.build else {}),
+        **({_ASKED_USER: settings.remote_user} if settings.remote_user else {}),
         **({} if identity is None else {_GIT: identity.model_dump(mode="json")}),
     }
 
@@ -180,6 +183,7 @@ def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMou
         env={**plain_env(record.env_vars), **git_env(record), **workspace_env(record)},
         ports=record.port_mappings,
         resources=record.resources,
+        remote_user=_text(record.config.get(_FOUND_USER)) or _text(record.config.get(_ASKED_USER)),
         mounts=(*mounts, *(each for each in record.declared_volumes if not _in_tree(record, each))),
         links={
             WORKSPACE_LINK: str(record.worktree_path),
@@ -190,6 +194,16 @@ def specification(record: WorkspaceRecord, node: NodeId, mounts: tuple[VolumeMou
         labels=own_labels(record, node),
         options=record.backend_config,
     )
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def with_user(record: WorkspaceRecord, name: str | None) -> WorkspaceRecord:
+    """Return the record with the user of the image that its programs run as; without one, what the configuration asks for counts."""
+    config = {key: value for key, value in record.config.items() if key != _FOUND_USER}
+    return record.model_copy(update={"config": {**config, _FOUND_USER: name} if name else config})
 
 
 def _in_tree(record: WorkspaceRecord, mount: VolumeMount) -> bool:

@@ -16,6 +16,7 @@ from nexus.config.adopting.forwarding import ServicePort, names_of, translate_po
 from nexus.config.adopting.lifecycle import MOMENTS, NOT_RUN, translate_lifecycle
 from nexus.config.adopting.paths import inside
 from nexus.config.adopting.sheet import Sheet, is_null
+from nexus.config.adopting.users import translate_users
 from nexus.config.adopting.variables import Variables
 from nexus.config.adopting.workspace_service import place_workspace
 from nexus.config.layers import Branch, Items, Leaf, Node, Place, key_place, without
@@ -27,11 +28,6 @@ Compose = Callable[[Sequence[tuple[PurePosixPath, Place]], str | None, Sequence[
 
 _HOST: Final = re.compile(r"\$\{(?:localEnv|env):([A-Za-z_][A-Za-z0-9_]{0,254})\}", re.ASCII)
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
-_USER: Final = (
-    "is not acted on: programs run with your own user id, which is what 'updateRemoteUserUID' makes of it too; a clone cannot choose "
-    "another"
-)
-_USER_HINT: Final = "set 'backends.docker.user' in your own file"
 _HOST_ACCESS: Final = "is not taken over: a clone cannot ask for access to this host"
 _PATH: Final = "is not acted on: the tree stands at the path that it has on this host"
 _REASONS: Final[Mapping[str, tuple[str, str | None]]] = {
@@ -39,8 +35,14 @@ _REASONS: Final[Mapping[str, tuple[str, str | None]]] = {
         "is not installed: nothing is fetched from a registry and run",
         "put what it installs into the image, a Dockerfile, or 'scripts.post-create'",
     ),
-    "remoteUser": (_USER, _USER_HINT),
-    "containerUser": (_USER, _USER_HINT),
+    "updateRemoteUserUID": (
+        "is not acted on: the user inside has your own ids, so that the tree can be written and what is written there is yours",
+        "'backends.docker.user: image' in your own file keeps the image's ids",
+    ),
+    "userEnvProbe": (
+        "is not acted on: no login shell is asked for variables; 'containerEnv' and 'remoteEnv' hold for every command",
+        None,
+    ),
     "workspaceFolder": (_PATH, None),
     "workspaceMount": (_PATH, None),
     "runArgs": (_HOST_ACCESS, None),
@@ -55,10 +57,12 @@ _ACTED: Final = frozenset(
     {
         "image", "build", "dockerFile", "context", "dockerComposeFile", "service", "runServices", "forwardPorts", "appPort",
         "portsAttributes", "containerEnv", "remoteEnv", "mounts", "hostRequirements", "name", "customizations", "$schema",
+        "remoteUser", "containerUser",
         *NOT_RUN, *(name for names in MOMENTS.values() for name in names),
     }
 )  # fmt: skip
-_USUAL: Final[Mapping[str, bool]] = {
+_USUAL: Final[Mapping[str, bool | str]] = {
+    "userEnvProbe": "none",
     "init": True,
     "overrideCommand": True,
     "updateRemoteUserUID": True,
@@ -86,6 +90,7 @@ def translate_devcontainer(
     _name(document, variables, sheet)
     forwarded = translate_ports(document, sheet)
     composed = _place(document, base, variables, compose, sheet)
+    translate_users(document, variables, sheet)
     _services(composed, forwarded, sheet)
     _mounts(document, variables, sheet)
     _requirements(document, sheet)
@@ -102,7 +107,7 @@ def _rest(document: Branch, sheet: Sheet) -> None:
             or (isinstance(node, Branch) and not node.children)
             or (isinstance(node, Items) and not node.items)
         )
-        if name in _ACTED or empty or (name in _USUAL and value is _USUAL[name]):
+        if name in _ACTED or empty or (name in _USUAL and value is not None and type(value) is type(_USUAL[name]) and value == _USUAL[name]):
             continue
         reason, hint = _REASONS.get(name, ("has no counterpart", None))
         sheet.leave(name, key_place(document, name), reason, hint)

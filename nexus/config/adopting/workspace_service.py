@@ -7,6 +7,7 @@ from typing import Final
 
 from nexus.config.adopting.forwarding import names_of
 from nexus.config.adopting.sheet import Sheet
+from nexus.config.adopting.users import put_user
 from nexus.config.layers import Branch, Items, Leaf, plain
 
 _WAITING: Final = re.compile(r"sleep (infinity|inf|\d+)|tail -f /dev/null|while .*sleep .*", re.DOTALL)
@@ -36,6 +37,8 @@ def place_workspace(name: str, service: Branch, sheet: Sheet) -> None:
                 _volumes(key, node, sheet)
             case "ports" if isinstance(node, Items):
                 _ports(node, sheet)
+            case "user" if isinstance(node, Leaf):
+                put_user(f"{key}.user", node, sheet)
             case "depends_on":
                 pass  # services are up before anything of the workspace runs
             case "command" | "entrypoint" if _only_waits(node):

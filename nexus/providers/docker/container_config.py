@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -15,7 +15,7 @@ from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
 from nexus.providers.docker.client import EngineInfo
-from nexus.providers.docker.facts import LABEL_PORTS, LABEL_SHELL, ports_label
+from nexus.providers.docker.facts import LABEL_FROM, LABEL_PORTS, LABEL_SHELL, ports_label
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.secret_files import mount_options
 
@@ -60,11 +60,13 @@ class Identity:
     """``uid:gid``; ``None`` for the image's own user."""
     uid: int = 0
     gid: int = 0
+    name: str | None = None
+    """What the image calls that user, with a home folder of its own; ``None`` where it knows nobody by these ids."""
 
     @property
     def home(self) -> str | None:
         """A home folder that has to be made; ``None`` where the image has one."""
-        return HOME if self.user is not None and self.uid != 0 else None
+        return HOME if self.user is not None and self.uid != 0 and self.name is None else None
 
 
 def choose_identity(setting: str, *, rootless: bool, uid: int, gid: int) -> Identity:
@@ -84,6 +86,11 @@ def choose_identity(setting: str, *, rootless: bool, uid: int, gid: int) -> Iden
     if rootless:
         return Identity(user="0:0")
     return Identity(user=f"{uid}:{gid}", uid=uid, gid=gid)
+
+
+def choose_user(identity: Identity, name: str | None) -> Identity:
+    """Return who runs inside when the image calls somebody that; where the image's own ids count, those that it has for the name."""
+    return identity if name is None else replace(identity, name=name)
 
 
 def container_name(name: str, number: WorkspaceId) -> str:
@@ -109,6 +116,7 @@ def container_body(
     *,
     network: str,
     shell: bool = True,
+    image: str | None = None,
 ) -> dict[str, JsonValue]:
     """Return the body of ``POST /containers/create``.
 
@@ -119,18 +127,26 @@ def container_body(
         identity: Who runs inside.
         network: The name of the workspace's network.
         shell: Whether the image has ``/bin/sh``; without one its own command has to keep it alive.
+        image: What it is made from in place of the image that is asked for.
 
     Raises:
         InvalidArgument: When no image is named, or a mount cannot be made.
     """
     if spec.image is None:
         raise InvalidArgument("a docker workspace needs an image", hint="set defaults.image, or a dockerfile")
-    labels = {**own_labels(spec), LABEL_PORTS: ports_label(spec.ports), LABEL_SHELL: "sh" if shell else "none"}
+    labels = {
+        **own_labels(spec),
+        LABEL_PORTS: ports_label(spec.ports),
+        LABEL_SHELL: "sh" if shell else "none",
+        LABEL_FROM: spec.image,
+    }
     env = dict(spec.env)
     if identity.home is not None:
         env.setdefault("HOME", identity.home)
+    if identity.name is not None:
+        env.setdefault("USER", identity.name)
     body: dict[str, JsonValue] = {
-        "Image": spec.image,
+        "Image": image or spec.image,
         "Hostname": spec.name,
         "WorkingDir": spec.workdir,
         "Env": [f"{name}={value}" for name, value in env.items()],
@@ -142,8 +158,9 @@ def container_body(
             "Tmpfs": mount_options(*((None, None) if identity.user is None else (identity.uid, identity.gid))),
         },
     }
-    if identity.user is not None:
-        body["User"] = identity.user
+    who = identity.user or identity.name
+    if who is not None:
+        body["User"] = who
     if shell:
         body |= {"Entrypoint": ["/bin/sh", "-c", KEEP_ALIVE, "nexus"], "Cmd": []}
     return body

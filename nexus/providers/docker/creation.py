@@ -14,10 +14,11 @@ from pydantic import JsonValue
 from nexus.errors import CleanupError, InvalidArgument, NexusError, ProviderError
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef, InstanceSpec
-from nexus.providers.docker.client import Answer, Engine, parse
+from nexus.providers.docker.client import Answer, Engine, EngineInfo, parse
 from nexus.providers.docker.container_config import (
     Identity,
     choose_identity,
+    choose_user,
     container_body,
     container_name,
     own_labels,
@@ -26,6 +27,7 @@ from nexus.providers.docker.facts import Container
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.images import check_reference, missing
 from nexus.providers.docker.instance import find_container, list_containers
+from nexus.providers.docker.named_user import ensure_named
 from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.setup_archive import setup_archive
@@ -52,6 +54,11 @@ class _Volumes(Answer):
     volumes: tuple[_Volume, ...] | None = None
 
 
+def identity_of(options: DockerOptions, info: EngineInfo) -> Identity:
+    """Return who runs inside by the settings, for this process's user."""
+    return choose_identity(options.user, rootless=info.rootless, uid=os.getuid(), gid=os.getgid())
+
+
 async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> str:
     """Make a workspace's network and container, stopped, and return the container's id.
 
@@ -59,23 +66,27 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
 
     Raises:
         ImageNotFound: When the image is not on the engine.
+        BuildFailed: When the image has no such user, or nothing to give it the ids with.
         InvalidArgument: When a mount, a link or the image's name cannot be used.
     """
     if spec.image is None:
         raise InvalidArgument("a docker workspace needs an image", hint="set defaults.image, or a dockerfile")
     check_reference(spec.image)
     info = await engine.info()
-    identity = choose_identity(options.user, rootless=info.rootless, uid=os.getuid(), gid=os.getgid())
+    identity = choose_user(identity_of(options, info), spec.remote_user)
     ref = InstanceRef(id=spec.id, name=spec.name)
     found = await find_container(engine, ref)
     if found is not None:
         return await _complete(engine, found, spec, identity)
     await asyncio.to_thread(_refuse_links, spec)
+    image = spec.image
+    if spec.remote_user is not None and identity.user is not None:
+        image = await ensure_named(engine, image, spec.remote_user, identity)
     made = _Made()
     try:
         chosen = await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
         made = _Made(network=chosen.made)
-        body = container_body(spec, options, info, identity, network=chosen.name)
+        body = container_body(spec, options, info, identity, network=chosen.name, image=image)
         try:
             number = await _create(engine, spec, body)
         except EngineRefused as exc:
@@ -89,7 +100,7 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
         if not await has_shell(engine, number):
             await remove_container(engine, number)
             made = _Made(network=chosen.made)
-            bare = container_body(spec, options, info, identity, network=chosen.name, shell=False)
+            bare = container_body(spec, options, info, identity, network=chosen.name, image=image, shell=False)
             number = await _create_bare(engine, spec, bare)
             made = _Made(network=chosen.made, container=number)
         await _set_up(engine, number, spec, identity)

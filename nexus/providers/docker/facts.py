@@ -27,6 +27,10 @@ LABEL_PORTS: Final = "dev.nexus.docker.ports"
 LABEL_SHELL: Final = "dev.nexus.docker.shell"
 """Label with ``none`` for an image without ``/bin/sh``."""
 
+LABEL_NAMED: Final = "dev.nexus.docker.named"
+"""On images in which a user has been given the host user's ids, and on containers of them: ``name:uid:gid``."""
+LABEL_FROM: Final = "dev.nexus.docker.from"
+"""On containers: the image that was asked for, which may not be the one that they are made from."""
 LABEL_COPYING: Final = "dev.nexus.docker.copying"
 """On containers that only mount a volume for copying; the checkpoint's id. They are never started and belong to no workspace."""
 LABEL_BASE: Final = "dev.nexus.docker.base"
@@ -144,7 +148,8 @@ def described(container: Container, image: Image | None, added: Collection[str] 
         return InstanceDescription()
     inherited = {*(image.config.env or ()), *added}
     own = [entry.partition("=") for entry in container.config.env or () if entry not in inherited]
-    return InstanceDescription(image=container.config.image or None, env={name: value for name, _, value in own})
+    asked = container.labels.get(LABEL_FROM) or container.config.image
+    return InstanceDescription(image=asked or None, env={name: value for name, _, value in own})
 
 
 def status_of(container: Container) -> InstanceStatus:

@@ -214,22 +214,56 @@ async def _build(
 ) -> None:
     title = source.context / source.dockerfile
     tell("image", f"building {title}")
-    params = {
-        **wish,
-        "t": image,
-        "dockerfile": source.dockerfile,
-        "rm": "1",
-        "forcerm": "1",
-        "labels": _labels_json(labels),
-    }
+    await send_build(
+        engine,
+        _pieces(archive),
+        image,
+        title=str(title),
+        hint=f"see the log's end in details, or run docker build {title.parent}",
+        params={**wish, "dockerfile": source.dockerfile},
+        labels=labels,
+        deadline=deadline,
+        tell=tell,
+    )
+
+
+async def send_build(
+    engine: Engine,
+    archive: bytes | AsyncIterator[bytes],
+    image: str,
+    *,
+    title: str,
+    hint: str,
+    params: Mapping[str, str],
+    labels: Mapping[str, str],
+    deadline: float,
+    tell: ProgressCallback | None = None,
+) -> None:
+    """Have the engine build what an archive holds.
+
+    Args:
+        engine: The engine.
+        archive: The context, as a tar archive.
+        image: The name of what is built.
+        title: What is built, for reports and errors.
+        hint: What to do when it cannot be.
+        params: More for the engine.
+        labels: Given to the image.
+        deadline: Seconds that the build may take.
+        tell: Told of its steps.
+
+    Raises:
+        BuildFailed: When it cannot be built; ``details["log_tail"]`` holds the end of the log.
+    """
+    told = tell if tell is not None else _nobody
     log: deque[str] = deque(maxlen=_LOG_LINES)
     try:
         async with engine.stream(
             "build an image",
             "POST",
             "build",
-            params=params,
-            data=_pieces(archive),
+            params={**params, "t": image, "rm": "1", "forcerm": "1", "labels": _labels_json(labels)},
+            data=archive,
             headers={"Content-Type": "application/x-tar"},
             deadline=deadline,
         ) as reply:
@@ -238,11 +272,11 @@ async def _build(
                 if text:
                     log.extend(text.splitlines())
                     if text.startswith("Step "):
-                        tell("image", text.splitlines()[0], *_step(text))
+                        told("image", text.splitlines()[0], *_step(text))
                 if line.error:
-                    raise _failed(title, line.error, log)
+                    raise _failed(title, hint, line.error, log)
     except EngineRefused as exc:
-        raise _failed(title, exc.text, log) from exc
+        raise _failed(title, hint, exc.text, log) from exc
 
 
 def _labels_json(labels: Mapping[str, str]) -> str:
@@ -257,11 +291,9 @@ def _step(text: str) -> tuple[int | None, int | None]:
     return (int(match[1]), int(match[2])) if match else (None, None)
 
 
-def _failed(title: Path, text: str, log: deque[str]) -> BuildFailed:
+def _failed(title: str, hint: str, text: str, log: deque[str]) -> BuildFailed:
     return BuildFailed(
-        f"{title} could not be built: {text.strip()}",
-        hint=f"see the log's end in details, or run docker build {title.parent}",
-        details={"log_tail": [*log], "dockerfile": str(title)},
+        f"{title} could not be built: {text.strip()}", hint=hint, details={"log_tail": [*log], "dockerfile": title}
     )
 
 

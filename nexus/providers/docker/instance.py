@@ -34,6 +34,7 @@ from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.exec_stream import FrameDecoder
 from nexus.providers.docker.facts import (
     LABEL_COPYING,
+    LABEL_NAMED,
     LABEL_SHELL,
     Container,
     HostConfig,
@@ -215,7 +216,8 @@ class DockerInstance:
             if exc.status != 404:
                 raise
             image = None
-        return described(found, image, {f"HOME={HOME}"})
+        name = found.labels.get(LABEL_NAMED, "").partition(":")[0]
+        return described(found, image, {f"HOME={HOME}", f"USER={name}"})
 
     async def _container(self) -> str:
         """Return the container's id, proved once to be this workspace's."""

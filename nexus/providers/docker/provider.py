@@ -12,7 +12,7 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from nexus.abc import Instance, ProgressCallback
-from nexus.errors import ConfigError, NexusError, WrongLoop
+from nexus.errors import BuildFailed, ConfigError, NexusError, WrongLoop
 from nexus.models.checkpoints import KeptPlace
 from nexus.models.ids import CheckpointId
 from nexus.models.instances import (
@@ -28,10 +28,11 @@ from nexus.models.services import KeptVolume
 from nexus.providers.docker import keeping, prebuilt
 from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import own_labels, shortfall
-from nexus.providers.docker.creation import make, unmake
+from nexus.providers.docker.creation import identity_of, make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.instance import Shared, list_containers
+from nexus.providers.docker.named_user import ensure_named, find_own_user
 from nexus.providers.docker.networks import ensure_network
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.served import ServedInstance
@@ -146,6 +147,8 @@ class DockerProvider:
     async def prepare(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> InstanceSpec:
         """Have the image ready: build it from the Dockerfile when there is one, else pull it when it is not here.
 
+        Which user of the image runs inside is part of the answer; see :mod:`nexus.providers.docker.named_user`.
+
         Cancelled: a pull or build is broken off; layers that are complete stay on the engine.
 
         Raises:
@@ -167,10 +170,29 @@ class DockerProvider:
                 target=spec.build_target,
                 withheld=spec.withheld,
             )
-            return spec.model_copy(update={"image": image})
+            return await self._with_user(spec.model_copy(update={"image": image}), options, progress)
         if spec.image is not None:
             await ensure_image(engine, spec.image, deadline=options.pull_timeout.total_seconds(), progress=progress)
-        return spec
+        return await self._with_user(spec, options, progress)
+
+    async def _with_user(
+        self, spec: InstanceSpec, options: DockerOptions, progress: ProgressCallback | None
+    ) -> InstanceSpec:
+        """Say which user of the image runs inside, and have the image in which that one has our ids."""
+        engine = self._open().engine
+        identity = identity_of(options, await engine.info())
+        if spec.image is None or identity.user is None:
+            return spec
+        name = spec.remote_user or await find_own_user(engine, spec.image)
+        if name is None:
+            return spec
+        try:
+            await ensure_named(engine, spec.image, name, identity, progress=progress)
+        except BuildFailed:
+            if spec.remote_user is not None:
+                raise
+            return spec  # nobody asked for that user: its ids alone run inside
+        return spec.model_copy(update={"remote_user": name})
 
     async def make_ahead(self, spec: InstanceSpec) -> None:
         """Make the workspace's network: it takes the engine as long as a small tree takes us.
