@@ -294,8 +294,7 @@ class ProjectDocker(Described):
     build: WrittenBuild | None = None
     """How it is built."""
     remote_user: InsideUser | None = None
-    """The image's user that programs run as, with your own user and group id: its name, home folder and shell; the image's own choice
-    when absent."""
+    """The image's user whose name, home and shell programs have, with your own ids; the one that the image names when absent."""
 
 
 class ProjectBackend(Described):

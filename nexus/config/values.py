@@ -91,6 +91,8 @@ NetworkName = Annotated[
 ContainerUser = Annotated[
     str, _matching(r"host|image|[0-9]{1,10}:[0-9]{1,10}", "must be 'host', 'image' or numbers such as '1000:1000'")
 ]
+
+
 def _not_root(text: str) -> str:
     if text == "root":
         msg = (
@@ -103,7 +105,9 @@ def _not_root(text: str) -> str:
 
 InsideUser = Annotated[
     str,
-    _matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "must be the name of a user of the image, such as vscode, and no number"),
+    _matching(
+        r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "must be the name of a user of the image, such as vscode, and no number"
+    ),
     AfterValidator(_not_root),
 ]
 BackendName = Annotated[

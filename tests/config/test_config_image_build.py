@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.config.conftest import Site
 
 PROJECT = """\
@@ -44,3 +46,32 @@ def test_a_clone_has_nothing_built_from_outside(site: Site) -> None:
     assert problem.startswith(
         "project:1:52: 'backend.docker.build.context' must stay inside the project; a symbolic link"
     )
+
+
+def test_the_user_inside_goes_with_its_image(site: Site) -> None:
+    site.project("backend: {docker: {image: dev, remote_user: vscode}}\n")
+    stack = site.load()
+    assert (stack.settings.image, stack.settings.remote_user) == ("dev", "vscode")
+    site.user("workspaces: {app: {path: ~/code/app}}\nproject_overrides: {app: {backend: {docker: {image: mine}}}}\n")
+    assert site.load().settings.remote_user is None, "another image has other users"
+    site.user(
+        "workspaces: {app: {path: ~/code/app}}\nproject_overrides: {app: {backend: {docker: {remote_user: node}}}}\n"
+    )
+    stack = site.load()
+    assert (stack.settings.image, stack.settings.remote_user) == ("dev", "node")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("root", "cannot be root: a clone would write into your tree as root"),
+        ("1000", "must be text, not 1000"),
+        ("'1000:1000'", "must be the name of a user of the image, such as vscode, and no number"),
+        ("'a b'", "must be the name of a user of the image, such as vscode, and no number"),
+    ],
+)
+def test_a_clone_names_a_user_and_no_ids(site: Site, value: str, words: str) -> None:
+    site.project(f"backend:\n  docker:\n    remote_user: {value}\n")
+    (problem,) = site.problems()
+    assert problem.startswith("project:3:18: 'backend.docker.remote_user'")
+    assert words in problem

@@ -22,12 +22,16 @@ def user_image(raw: RawEngine, base: str, *more: str, home: str = "/home/dev", n
         home: The user's home folder.
         name: What tells it from others.
     """
+    add = (
+        f"echo 'dev:x:1000:1000:A developer:{home}:/bin/sh' >>/etc/passwd",
+        "echo dev:x:1000: >>/etc/group",
+        f"mkdir -p {home} && echo 'a tool' >{home}/tool",
+        f"chmod 700 {home} && chown -R 1000:1000 {home}",
+    )
     lines = [
         f"FROM {base}",
         f"LABEL {LABEL[0]}={LABEL[1]}",
-        f"RUN grep -q ^dev: /etc/passwd || {{ echo 'dev:x:1000:1000:A developer:{home}:/bin/sh' >>/etc/passwd"
-        f" && echo dev:x:1000: >>/etc/group && mkdir -p {home} && echo 'a tool' >{home}/tool && chmod 700 {home}"
-        f" && chown -R 1000:1000 {home}; }}",
+        f"RUN grep -q ^dev: /etc/passwd || {{ {' && '.join(add)}; }}",
         *more,
     ]
     return _build(raw, f"nexus-test-user:{name}", "\n".join(lines))

@@ -101,16 +101,20 @@ def translate_devcontainer(
 
 def _rest(document: Branch, sheet: Sheet) -> None:
     for name, node in document.children.items():
-        value = node.value if isinstance(node, Leaf) else None
         empty = (
             is_null(node)
             or (isinstance(node, Branch) and not node.children)
             or (isinstance(node, Items) and not node.items)
         )
-        if name in _ACTED or empty or (name in _USUAL and value is not None and type(value) is type(_USUAL[name]) and value == _USUAL[name]):
+        if name in _ACTED or empty or _is_usual(name, node):
             continue
         reason, hint = _REASONS.get(name, ("has no counterpart", None))
         sheet.leave(name, key_place(document, name), reason, hint)
+
+
+def _is_usual(name: str, node: Node) -> bool:
+    value, usual = node.value if isinstance(node, Leaf) else None, _USUAL.get(name)
+    return usual is not None and type(value) is type(usual) and value == usual
 
 
 def _put_in(key: str, node: Node, variables: Variables, sheet: Sheet) -> str | None:

@@ -54,7 +54,10 @@ def put_user(key: str, node: Leaf, sheet: Sheet) -> bool:
         return False
     if not _NAME.fullmatch(name):
         sheet.leave(
-            key, node.place, "is not acted on: it is no name of a user, and which ids programs run with is yours", _OWN_FILE
+            key,
+            node.place,
+            "is not acted on: it is no name of a user, and which ids programs run with is yours",
+            _OWN_FILE,
         )
         return False
     if group and group != name:

@@ -131,8 +131,7 @@ async def ensure_named(
     if found.config is not None and (found.config.labels or {}).get(LABEL_NAMED) == wanted:
         return image
     text = _dockerfile(image, name, identity, found.config)
-    digest = hashlib.sha256("\0".join((found.id, text)).encode()).hexdigest()
-    tag = f"{REPOSITORY}:{digest[:32]}"
+    tag = f"{REPOSITORY}:{hashlib.sha256((found.id + text).encode()).hexdigest()[:32]}"
     if await has_image(engine, tag):
         return tag
     if progress is not None:
@@ -154,7 +153,6 @@ async def ensure_named(
 
 
 def _explained(error: BuildFailed, image: str, name: str) -> BuildFailed:
-    log = [str(line) for line in error.details.get("log_tail") or ()]
     text = error.message
     if f"returned a non-zero code: {_NO_USER}" in text or f"exit status {_NO_USER}" in text:
         return BuildFailed(
@@ -165,7 +163,7 @@ def _explained(error: BuildFailed, image: str, name: str) -> BuildFailed:
     return BuildFailed(
         f"the user {name!r} of the image {image} could not be given your ids: {text.rpartition('built: ')[2]}",
         hint="the image needs /bin/sh, chown and mkdir for that; without 'backend.docker.remote_user' nothing of the kind is needed",
-        details={"image": image, "user": name, "log_tail": log},
+        details={**error.details, "image": image, "user": name},
     )
 
 

@@ -83,8 +83,28 @@ DEVCONTAINERS: dict[str, Case] = {
               "overrideCommand": true, "shutdownAction": "none", "privileged": false, "runArgs": [],
               "capAdd": ["SYS_PTRACE"], "securityOpt": ["seccomp=unconfined"], "whatIsThis": 1}"""
         },
-        {"defaults.image": "debian:12"},
-        {"features", "remoteUser", "containerUser", "shutdownAction", "capAdd", "securityOpt", "whatIsThis"},
+        {"defaults.image": "debian:12", "defaults.remote_user": "vscode"},
+        {"features", "shutdownAction", "capAdd", "securityOpt", "whatIsThis"},
+    ),
+    "a user that is only named for the container": Case(
+        {
+            DEV: """{"image": "debian:12", "containerUser": "node", "updateRemoteUserUID": false, "userEnvProbe": "none"}"""
+        },
+        {"defaults.remote_user": "node"},
+        {"updateRemoteUserUID"},
+    ),
+    "another user than the container's own": Case(
+        {
+            DEV: """{"image": "debian:12", "containerUser": "${localEnv:WHO:builder}", "remoteUser": "vscode",
+              "userEnvProbe": "loginInteractiveShell"}"""
+        },
+        {"defaults.remote_user": "vscode"},
+        {"containerUser", "userEnvProbe"},
+    ),
+    "root, and numbers": Case(
+        {DEV: """{"image": "debian:12", "remoteUser": "root", "containerUser": "1000:1000"}"""},
+        {"defaults.remote_user": None},
+        {"remoteUser", "containerUser"},
     ),
     "named ports": Case(
         {

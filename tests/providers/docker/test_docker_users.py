@@ -10,8 +10,11 @@ import pytest
 from pydantic import JsonValue
 
 from nexus.errors import BuildFailed
+from nexus.models.ids import new_checkpoint_id
+from nexus.models.instances import LABEL_NODE
 from nexus.models.mounts import VolumeMount
 from nexus.providers.docker.facts import Config
+from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.named_user import METADATA, REPOSITORY, own_user
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import run, sh
@@ -67,6 +70,7 @@ async def mine(engine: str) -> AsyncGenerator[DockerProvider, None]:
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 async def test_a_named_user_has_its_home_and_our_ids_everywhere(
     mine: DockerProvider, make_spec: MakeSpec, image: str, raw: RawEngine
 ) -> None:
@@ -78,6 +82,7 @@ async def test_a_named_user_has_its_home_and_our_ids_everywhere(
 
     script = 'id -un; id -u; id -g; echo "$HOME $USER"; cat ~/tool; echo x >~/mine; echo x >/data/mine; echo x >made; cat /proc/1/status'
     expected = ["dev", "12345", "12346", "/home/dev dev", "a tool"]
+    seen: list[str] = []
     for _ in range(4):  # by the engine at first, by shells that wait from then on
         seen = (await sh(instance, script)).out.decode().splitlines()
         assert seen[:5] == expected
@@ -88,20 +93,26 @@ async def test_a_named_user_has_its_home_and_our_ids_everywhere(
     described = raw.container(str(instance.ref.handle))
     assert described["Config"]["User"] == "12345:12346"
     assert described["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+    assert isinstance(instance, DockerInstance)
     told = await instance.describe()
     assert told.image == image, "the image that was asked for is what it is made from"
     assert "USER" not in told.env
     # What was done for it is kept: a second one of the same image builds nothing.
     heard: list[str] = []
-    await mine.prepare(spec, progress=lambda _, message, *rest: heard.append(message))
+
+    def hear(step: str, message: str, done: int | None = None, total: int | None = None, /) -> None:
+        heard.append(message)
+
+    await mine.prepare(spec, progress=hear)
     assert heard == []
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 async def test_the_images_own_user_counts_when_nobody_names_one(
     mine: DockerProvider, make_spec: MakeSpec, image: str, raw: RawEngine
 ) -> None:
-    own = user_image(raw, image, "LABEL devcontainer.metadata='[{\"remoteUser\":\"dev\"}]'", name="labelled")
+    own = user_image(raw, image, 'LABEL devcontainer.metadata=\'[{"remoteUser":"dev"}]\'', name="labelled")
     spec = await mine.prepare(make_spec(image=own))
     assert spec.remote_user == DEVELOPER
     instance = await mine.create(spec)
@@ -114,7 +125,10 @@ async def test_the_images_own_user_counts_when_nobody_names_one(
 
 
 @pytest.mark.docker
-async def test_ids_of_root_keep_the_name_too(provider: DockerProvider, make_spec: MakeSpec, image: str, engine: str) -> None:
+@pytest.mark.slow
+async def test_ids_of_root_keep_the_name_too(
+    provider: DockerProvider, make_spec: MakeSpec, image: str, engine: str
+) -> None:
     async with DockerProvider({"socket": engine, "user": "0:0"}, env={}) as opened:
         instance = await opened.create(await opened.prepare(make_spec(image=image, remote_user=DEVELOPER)))
         await instance.start()
@@ -123,6 +137,7 @@ async def test_ids_of_root_keep_the_name_too(provider: DockerProvider, make_spec
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 async def test_ids_of_the_image_where_its_owner_has_allowed_them(make_spec: MakeSpec, image: str, engine: str) -> None:
     async with DockerProvider({"socket": engine, "user": "image"}, env={}) as opened:
         instance = await opened.create(await opened.prepare(make_spec(image=image, remote_user=DEVELOPER)))
@@ -132,6 +147,7 @@ async def test_ids_of_the_image_where_its_owner_has_allowed_them(make_spec: Make
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 async def test_a_user_that_is_not_there(mine: DockerProvider, make_spec: MakeSpec, image: str) -> None:
     with pytest.raises(BuildFailed, match="has no user 'nobody-here'") as caught:
         await mine.prepare(make_spec(image=image, remote_user="nobody-here"))
@@ -141,6 +157,7 @@ async def test_a_user_that_is_not_there(mine: DockerProvider, make_spec: MakeSpe
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 async def test_an_image_cannot_make_its_user_root(
     mine: DockerProvider, make_spec: MakeSpec, raw: RawEngine, test_image: str
 ) -> None:
@@ -156,6 +173,7 @@ async def test_an_image_cannot_make_its_user_root(
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 async def test_a_home_that_is_the_worktrees_folder_leaves_the_tree_alone(
     mine: DockerProvider, make_spec: MakeSpec, raw: RawEngine, test_image: str, tmp_path: Path
 ) -> None:
@@ -169,3 +187,27 @@ async def test_a_home_that_is_the_worktrees_folder_leaves_the_tree_alone(
     assert (await sh(instance, 'echo "$HOME"')).out.decode().strip() == str(tmp_path)
     after = (spec.worktree / "kept").stat()
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+async def test_what_a_container_is_made_from_again_needs_nothing_more(
+    mine: DockerProvider, make_spec: MakeSpec, image: str, raw: RawEngine
+) -> None:
+    """A checkpoint has the user behind it: a place made from one starts from the checkpoint's own image, and no other is left."""
+    spec = await mine.prepare(make_spec(image=image, remote_user=DEVELOPER))
+    instance = await mine.create(spec)
+    await instance.start()
+    await sh(instance, "echo kept >~/kept")
+    await instance.stop(grace=1)
+    key = new_checkpoint_id()
+    place = await mine.keep_place(instance.ref, key, {LABEL_NODE: spec.node})
+    try:
+        again = await mine.make_from(spec, place, {})
+        assert raw.container(str(again.ref.handle))["Image"] == place.image
+        await again.start()
+        seen = (await sh(again, 'cat ~/kept; id -un; id -u; echo "$HOME"')).out.decode().split()
+        assert seen == ["kept", "dev", "12345", "/home/dev"]
+    finally:
+        await mine.destroy(instance.ref)
+        await mine.drop_place(key)
