@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
-from nexus.config.adopting.compose_document import compose_document
 from nexus.config.adopting.compose_service import EnvFile, ServiceTranslation
-from nexus.config.adopting.compose_shared import GIVEN, check_networks, extended, with_given
+from nexus.config.adopting.compose_shared import GIVEN, check_networks, with_given
 from nexus.config.adopting.sheet import Sheet, is_null
 from nexus.config.layers import Branch, Items, Leaf, Node, Place, child, key_place, plain, without
 from nexus.config.problems import quoted
@@ -19,9 +18,6 @@ PROFILES: Final = "COMPOSE_PROFILES"
 """The variable of ``.env`` that names the profiles whose services run as well."""
 
 _QUIET: Final = frozenset({"services", "version", "name", "networks", *GIVEN})
-_REASONS: Final[Mapping[str, str]] = {
-    "include": "is not followed: name what runs in this file",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class Composed:
 
 
 def translate_compose(
-    files: Sequence[Branch],
+    document: Branch,
     base: PurePosixPath,
     variables: Mapping[str, str],
     read_env: EnvFile,
@@ -47,7 +43,7 @@ def translate_compose(
     """Return the services of compose files.
 
     Args:
-        files: Their trees, each ranking above the one before it.
+        document: The files as one tree; see :mod:`nexus.config.adopting.compose_files`.
         base: The folder of the first, relative to the project: paths start there.
         variables: What ``.env`` beside it says.
         read_env: Reads a file of variables.
@@ -55,9 +51,8 @@ def translate_compose(
         workspace: The service that is the workspace itself; none is when absent.
         chosen: Run these and what they depend on; all that no profile holds back when absent.
     """
-    document = compose_document(files, variables, sheet)
     _top(document, sheet)
-    written = extended(_services(document, sheet), sheet)
+    written = _services(document, sheet)
     names = _running(written, variables, workspace, chosen, sheet)
     check_networks(document, {name: written[name] for name in names}, sheet)
     found: dict[str, Branch] = {}
@@ -86,7 +81,7 @@ def _top(document: Branch, sheet: Sheet) -> None:
                         f"volumes.{volume}.{key}", place, "has no counterpart: every workspace has a volume of its own"
                     )
         elif name not in _QUIET and not is_null(node):
-            sheet.leave(name, key_place(document, name), _REASONS.get(name, "has no counterpart"))
+            sheet.leave(name, key_place(document, name), "has no counterpart")
 
 
 def _services(document: Branch, sheet: Sheet) -> dict[str, Branch]:

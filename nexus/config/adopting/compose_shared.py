@@ -8,7 +8,6 @@ from itertools import combinations
 from pathlib import PurePosixPath
 from typing import Final
 
-from nexus.config.adopting.compose_document import overlay
 from nexus.config.adopting.paths import OUTSIDE, folder_text, inside
 from nexus.config.adopting.sheet import Sheet, is_null
 from nexus.config.layers import Branch, Items, Leaf, Node, child, key_place, without
@@ -113,39 +112,3 @@ def _mount(section: Node | None, key: str, item: Node, base: PurePosixPath, shee
 
 def _from(base: PurePosixPath, path: PurePosixPath) -> str:
     return folder_text(path) if base == PurePosixPath() else "./" + "../" * len(base.parts) + str(path)
-
-
-def extended(services: Mapping[str, Branch], sheet: Sheet) -> dict[str, Branch]:
-    """Return the services with what they extend in the same file laid under them; one that cannot be is left out and listed."""
-    found: dict[str, Branch] = {}
-    for name, node in services.items():
-        whole = _whole(name, services, (), sheet)
-        if whole is not None:
-            found[name] = whole
-        else:
-            sheet.leave(
-                f"services.{name}.extends",
-                key_place(node, "extends"),
-                "is not followed, so the service is not run",
-                "write out what it extends; only services of the same file can be",
-            )
-    return found
-
-
-def _whole(name: str, services: Mapping[str, Branch], seen: tuple[str, ...], sheet: Sheet) -> Branch | None:
-    node = services[name]
-    extends = node.children.get("extends")
-    if is_null(extends):
-        return node
-    source = child(extends, "service") if isinstance(extends, Branch) else extends
-    other = source.value if isinstance(source, Leaf) else None
-    foreign = isinstance(extends, Branch) and not is_null(extends.children.get("file"))
-    if foreign or not isinstance(other, str) or other not in services or other == name or other in seen:
-        return None
-    below = _whole(other, services, (*seen, name), sheet)
-    if below is None:
-        return None
-    # What it waits for, and who may start it, is its own affair.
-    inherited = without(without(below, "depends_on"), "profiles")
-    laid = overlay(inherited, without(node, "extends"))
-    return laid if isinstance(laid, Branch) else None

@@ -158,20 +158,8 @@ class _Reading:
         workspace: str | None = None,
         chosen: Sequence[str] | None = None,
     ) -> Composed | None:
-        trees: list[Branch] = []
-        for path, place in files:
-            text = self._text(path)
-            if text is None:
-                if not os.path.lexists(self._root / path):
-                    self._problems.add(place, f"{quoted(str(path))} does not exist")
-                continue
-            tree = read_tree(text, str(self._root / path), self._problems, merge_keys=True)
-            if tree is not None:
-                trees.append(tree)
-        if len(trees) < len(files):
-            return None
         base = files[0][0].parent
-        variables = {name: str(leaf.value) for name, leaf in self._variables(base / ".env", {}).items()}
+        variables = self._known(base / ".env", None, {})
 
         def read_env(path: PurePosixPath, place: Place, required: bool) -> Mapping[str, Leaf]:
             if required and not os.path.lexists(self._root / path):
@@ -179,8 +167,29 @@ class _Reading:
             return self._variables(path, variables)
 
         from nexus.config.adopting.compose import translate_compose  # noqa: PLC0415
+        from nexus.config.adopting.compose_files import ComposeFiles  # noqa: PLC0415
 
-        return translate_compose(trees, base, variables, read_env, sheet, workspace=workspace, chosen=chosen)
+        document = ComposeFiles(self._tree, self._known, sheet).whole(files, variables)
+        if document is None:
+            return None
+        return translate_compose(document, base, variables, read_env, sheet, workspace=workspace, chosen=chosen)
+
+    def _tree(self, path: PurePosixPath, place: Place) -> Branch | None:
+        """Return a compose file of the project; what is wrong with it is reported."""
+        text = self._text(path)
+        if text is None:
+            if not os.path.lexists(self._root / path) and path.parts[:1] not in _OURS:
+                self._problems.add(place, f"{quoted(str(path))} does not exist")
+            return None
+        return read_tree(text, str(self._root / path), self._problems, merge_keys=True)
+
+    def _known(self, path: PurePosixPath, place: Place | None, known: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of a file; one that is named has to be there."""
+        if place is None and path.parts[:1] in _OURS:
+            return {}
+        if place is not None and not os.path.lexists(self._root / path):
+            self._problems.add(place, f"{quoted(str(path))} does not exist")
+        return {name: str(leaf.value) for name, leaf in self._variables(path, known).items()}
 
     def _variables(self, path: PurePosixPath, known: Mapping[str, str]) -> dict[str, Leaf]:
         text = self._text(path)
@@ -190,14 +199,15 @@ class _Reading:
         if path.parts[:1] in _OURS:
             self._problems.add(Place(str(self._root / path), 1, 1), f"no file may be read from {path.parts[0]}")
             return None
+        if path not in self._texts and not os.path.lexists(self._root / path):
+            return None
         if path not in self._texts and len(self._texts) >= _MOST_FILES:
             self._problems.add(
                 Place(str(self._root / path), 1, 1), f"more than {_MOST_FILES} files are named; this one is not read"
             )
             return None
         if path not in self._texts:
-            text = sources.read_text(self._root / path, self._problems, project=self._root, start=self._start)
-            if text is None and not os.path.lexists(self._root / path):
-                return None
-            self._texts[path] = text
+            self._texts[path] = sources.read_text(
+                self._root / path, self._problems, project=self._root, start=self._start
+            )
         return self._texts[path]

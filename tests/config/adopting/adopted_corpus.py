@@ -395,12 +395,12 @@ services:
     "services that ask for too much": Case(
         {
             "compose.yaml": """\
-include: [other.yaml]
+include: ["oci://registry/other", ../up.yaml, "https://example.org/c.git"]
 secrets: {s: {file: ./s}}
 services:
   a: {image: a, privileged: true, network_mode: host, cap_add: [ALL], devices: [/dev/kvm], pid: host, secrets: [s], init: true}
   b: {image: b, network_mode: "service:a", restart: no, tty: false, labels: {x: y}, container_name: b, deploy: {replicas: 2}}
-  c: {extends: {file: other.yaml, service: a}}
+  c: {extends: {file: ../other.yaml, service: a}}
   D.x: {image: d}
   e: {build: ../elsewhere}
   f: {build: {context: ., dockerfile_inline: FROM a}}
@@ -417,7 +417,8 @@ services:
             }
         },
         {
-            "include", *(f"services.a.{key}" for key in ("privileged", "network_mode", "cap_add", "devices", "pid")),
+            *(f"include[{number}]" for number in range(3)),
+            *(f"services.a.{key}" for key in ("privileged", "network_mode", "cap_add", "devices", "pid")),
             "services.a.secrets[0]", *(f"services.b.{key}" for key in ("labels", "container_name", "deploy.replicas")),
             "services.c.extends", "services.D.x", "services.e", "services.e.build", "services.f", "services.f.build.dockerfile_inline",
             "services.g", "services.g.build.dockerfile", "services.i.depends_on.e", "services.j",
