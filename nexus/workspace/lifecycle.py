@@ -95,7 +95,7 @@ def observed(
     stays = _ERROR if recorded is _ERROR else _STOPPED
     answers: Mapping[InstanceState, tuple[WorkspaceStatus, str | None, bool]] = {
         InstanceState.RUNNING: (_RUNNING, message if recorded is _RUNNING else None, False),
-        InstanceState.PAUSED: (_PAUSED, None, False),
+        InstanceState.PAUSED: (_PAUSED, seen.detail or None, False),
         InstanceState.STOPPED: (stays, message or seen.detail or None, False),
         InstanceState.FAILED: (_ERROR, seen.detail or message, False),
         InstanceState.GONE: (stays, seen.detail or _GONE, True),

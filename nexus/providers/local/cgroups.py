@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, NamedTuple
@@ -72,12 +72,13 @@ class Hierarchy(NamedTuple):
     """The process's own group, at or below ``top``."""
 
 
-def hierarchies(mountinfo: str, membership: str) -> tuple[Hierarchy, ...]:
+def hierarchies(mountinfo: str, membership: str, wanted: Collection[str] = CONTROLLERS) -> tuple[Hierarchy, ...]:
     """Return where a process is. Pure.
 
     Args:
         mountinfo: ``/proc/self/mountinfo``.
         membership: ``/proc/<pid>/cgroup``.
+        wanted: The controllers that count.
     """
     within: dict[str, str] = {}
     for line in membership.splitlines():
@@ -92,7 +93,7 @@ def hierarchies(mountinfo: str, membership: str) -> tuple[Hierarchy, ...]:
             continue
         version: Literal[1, 2] = 2 if kind[0] == "cgroup2" else 1
         options = set(kind[-1].split(","))
-        limits = frozenset(name for name in CONTROLLERS if name in options) if version == 1 else frozenset[str]()
+        limits = frozenset(name for name in wanted if name in options) if version == 1 else frozenset[str]()
         here = within.get("" if version == 2 else next(iter(limits), "?"))
         root = PurePosixPath(_plain(fields[3]))
         if here is None or not PurePosixPath(here).is_relative_to(root):
@@ -163,7 +164,7 @@ def remove(folder: Path) -> None:
     left: list[str] = []
     for path in named if isinstance(named, list) else ():
         group = Path(str(path))
-        if group.name == name and not _gone(group):
+        if group.name == name and not gone(group):
             left.append(str(group))
     with suppress(OSError):
         if left:
@@ -172,7 +173,7 @@ def remove(folder: Path) -> None:
             note.unlink()
 
 
-def _gone(group: Path) -> bool:
+def gone(group: Path) -> bool:
     """Remove a group, and say whether it is gone. A process leaves its group a moment after its end can be seen."""
     for _ in range(_LOOKS):
         try:
@@ -193,12 +194,22 @@ def _note(file: Path, groups: Sequence[str]) -> None:
 
 
 def _here(pid: int | None = None) -> tuple[Hierarchy, ...]:
+    return around(pid, CONTROLLERS)
+
+
+def around(pid: int | None, wanted: Collection[str]) -> tuple[Hierarchy, ...]:
+    """Return where a process is now, or this one: the hierarchies with these controllers, and that of version 2.
+
+    Args:
+        pid: Its id; this program's own when ``None``.
+        wanted: The controllers.
+    """
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
         within = Path(f"/proc/{pid or 'self'}/cgroup").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ()
-    return tuple(there for there in hierarchies(mounts, within) if there.version == 2 or there.controllers)
+    return tuple(there for there in hierarchies(mounts, within, wanted) if there.version == 2 or there.controllers)
 
 
 def _parent(there: Hierarchy) -> Path | None:

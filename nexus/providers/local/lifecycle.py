@@ -20,7 +20,7 @@ from nexus.errors import Busy, CleanupError, PortInUse, ProviderError, ProviderU
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import InstanceState
 from nexus.models.ports import PortMapping
-from nexus.providers.local import cgroups, secret_files
+from nexus.providers.local import cgroups, freezing, secret_files
 from nexus.providers.local.channel import KeeperAway, call
 from nexus.providers.local.contact import send_exactly, stopped
 from nexus.providers.local.folders import Folders
@@ -71,7 +71,7 @@ async def start(folders: Folders, folder: Path, env: Mapping[str, str], *, proce
             raise stopped(sight.state, sight.detail)
         if sight.description is None:
             raise RecordDamaged(sight.detail, hint="destroy the workspace's place and make it again")
-        await end_leftovers(sight.description.id, grace=_GRACE)
+        await _end_leftovers(folder, sight.description.id, grace=_GRACE)
         await to_thread.run_sync(check_ports, sight.description.ports)
         await to_thread.run_sync(_clear, folder, sight.run)
         await to_thread.run_sync(folders.runtime.secure)
@@ -81,7 +81,7 @@ async def start(folders: Folders, folder: Path, env: Mapping[str, str], *, proce
                 await to_thread.run_sync(_limit, sight.description, folder, processes)
         except ProviderError:
             with anyio.CancelScope(shield=True):
-                await end_leftovers(sight.description.id, grace=0)
+                await _end_leftovers(folder, sight.description.id, grace=0)
             raise
 
 
@@ -90,6 +90,8 @@ def _limit(description: Description, folder: Path, processes: int) -> None:
     if run is not None and description.resources is not None:
         kept = cgroups.limit(description.id, run.pid, folder, description.resources, processes)
         apply_limits(description.id, run.pid, description.resources, but=kept)
+    if run is not None:
+        freezing.prepare(folder, run.pid)
 
 
 async def stop(folder: Path, *, workspace: WorkspaceId, grace: float) -> None:
@@ -107,7 +109,7 @@ async def stop(folder: Path, *, workspace: WorkspaceId, grace: float) -> None:
         sight = await to_thread.run_sync(observe, folder)
         grace = 0
     if sight.state in {InstanceState.GONE, InstanceState.STOPPED} and sight.run is None:
-        await to_thread.run_sync(cgroups.remove, folder)
+        await to_thread.run_sync(_remove_groups, folder)
         return
     with suppress(WorkspaceGone):
         async with locked(folder):
@@ -130,11 +132,11 @@ async def destroy(folders: Folders, folder: Path, *, workspace: WorkspaceId) -> 
                 if (await to_thread.run_sync(observe, folder)).alive:
                     continue
                 # Also those whose folder somebody removed while they ran.
-                await end_leftovers(workspace, grace=_GRACE)
+                await _end_leftovers(folder, workspace, grace=_GRACE)
                 await to_thread.run_sync(_remove, folders, folder, workspace)
                 return
         except WorkspaceGone:
-            await end_leftovers(workspace, grace=_GRACE)
+            await _end_leftovers(folder, workspace, grace=_GRACE)
             await to_thread.run_sync(_remove, folders, folder, workspace)
             return
     raise Busy("the workspace is started again as soon as it was stopped", details={"holder": "unknown"})
@@ -213,12 +215,22 @@ async def _tidy(folder: Path, workspace: WorkspaceId, grace: float) -> None:
     """Clear up after a keeper that did not leave in good order. The caller holds the lock."""
     sight: Sight = await to_thread.run_sync(observe, folder)
     if not sight.alive:
-        await end_leftovers(workspace, grace=grace)
+        await _end_leftovers(folder, workspace, grace=grace)
         await to_thread.run_sync(_clear, folder, sight.run)
 
 
-def _clear(folder: Path, run: Run | None) -> None:
+async def _end_leftovers(folder: Path, workspace: WorkspaceId, *, grace: float) -> None:
+    await to_thread.run_sync(freezing.thaw, folder)
+    await end_leftovers(workspace, grace=grace)
+
+
+def _remove_groups(folder: Path) -> None:
+    freezing.remove(folder)  # it may lie in one of the others
     cgroups.remove(folder)
+
+
+def _clear(folder: Path, run: Run | None) -> None:
+    _remove_groups(folder)
     if run is not None:
         Path(run.socket).unlink(missing_ok=True)
     (folder / RUN_NAME).unlink(missing_ok=True)
@@ -227,7 +239,7 @@ def _clear(folder: Path, run: Run | None) -> None:
 def _remove(folders: Folders, folder: Path, workspace: WorkspaceId) -> None:
     folders.socket(workspace).unlink(missing_ok=True)
     secret_files.remove(secret_files.place_of(folders, workspace))
-    cgroups.remove(folder)
+    _remove_groups(folder)
     if folder.is_dir():
         # Moved first, so that nobody ever sees half a folder.
         aside = Path(tempfile.mkdtemp(prefix=f".gone-{folder.name}-", dir=folder.parent))

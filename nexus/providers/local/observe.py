@@ -14,6 +14,7 @@ from nexus.models.ids import WorkspaceId
 from nexus.models.instances import InstanceRef, InstanceState, InstanceStatus
 from nexus.processes import boot_id, is_alive
 from nexus.providers.local.folders import Folders, checked
+from nexus.providers.local.freezing import frozen
 from nexus.providers.local.record import Description, Run, read_description, read_run
 
 
@@ -51,7 +52,7 @@ def _of_run(folder: Path, description: Description | None, damage: str) -> Sight
         return Sight(InstanceState.FAILED, error.message, description)
     if run is not None and is_alive(run.process):
         paused = run.state == "paused"
-        detail = damage or ("it is being stopped" if run.state == "stopping" else "")
+        detail = damage or ("it is being stopped" if run.state == "stopping" else _how(folder) if paused else "")
         return Sight(InstanceState.PAUSED if paused else InstanceState.RUNNING, detail, description, run)
     if damage:
         return Sight(InstanceState.FAILED, damage, description, run)
@@ -60,6 +61,12 @@ def _of_run(folder: Path, description: Description | None, damage: str) -> Sight
     if run.boot_id != boot_id():
         return Sight(InstanceState.STOPPED, "the machine was restarted", description, run)
     return Sight(InstanceState.FAILED, f"its keeper (process {run.pid}) was killed", description, run)
+
+
+def _how(folder: Path) -> str:
+    return (
+        "frozen by its control group" if frozen(folder) else "stopped by signals: no control group can be frozen here"
+    )
 
 
 def status_of(ref: InstanceRef, folder: Path, sight: Sight) -> InstanceStatus:

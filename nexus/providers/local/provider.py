@@ -18,7 +18,7 @@ from nexus.errors import InvalidArgument, ProviderForbidden, ProviderUnavailable
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceStatus, ProviderInfo
 from nexus.models.mounts import VolumeMount
-from nexus.providers.local import cgroups, lifecycle
+from nexus.providers.local import cgroups, freezing, lifecycle
 from nexus.providers.local.cgroups import processes_limit
 from nexus.providers.local.environment import passed_names
 from nexus.providers.local.folders import Folders, resolve
@@ -191,7 +191,7 @@ class LocalProvider:
 
 
 def _limited() -> str:
-    """Say what is limited here, and what is not."""
+    """Say what is limited here, what is not, and how a pause is kept."""
     kept = cgroups.available()
     words = {
         "cpu": ("processor time", "the choice of processors"),
@@ -203,7 +203,8 @@ def _limited() -> str:
         "disk space",
         *(group for name, (group, alone) in words.items() if alone is None and name not in kept),
     ]
-    return f"limited are {', '.join(filter(None, limited))}; not limited: {', '.join(not_limited)}"
+    how = "a control group's freezer" if freezing.available() else "signals"
+    return f"limited are {', '.join(filter(None, limited))}; not limited: {', '.join(not_limited)}; paused by {how}"
 
 
 def _check_mounts(mounts: tuple[VolumeMount, ...]) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import anyio
 import pytest
@@ -20,11 +20,31 @@ from nexus.providers.local import LocalProvider
 from nexus.providers.local.environment import mark
 from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.keeper import tree
+from nexus.providers.local.process import LocalProcess
 
 Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 Eventually: TypeAlias = Callable[[Callable[[], bool]], Awaitable[None]]
 
 REPOSITORY = Path(__file__).parents[3]
+
+
+LOOP: Final = "while :; do sleep 0.01; done"
+
+
+def state_of(pid: int) -> str:
+    process = tree.read(pid)
+    return "gone" if process is None or process.ended else process.state
+
+
+async def background(
+    instance: LocalInstance, script: str = "exec sleep 1000", trap: str = ""
+) -> tuple[LocalProcess, int]:
+    """Start a command and return it with its process id, once it says that it is up and has set its trap."""
+    handle = await instance.spawn(SpawnRequest(argv=("sh", "-c", f"{trap}\necho up; {script}"), grace=0.2))
+    pid = getattr(await handle.receive(), "pid", None)
+    assert isinstance(pid, int)
+    assert isinstance(await handle.receive(), Output)
+    return handle, pid
 
 
 async def collect(handle: ProcessHandle, argv: tuple[str, ...] = ()) -> ExecResult:

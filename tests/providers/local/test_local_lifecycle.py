@@ -27,7 +27,7 @@ from nexus.errors import (
     WorkspaceGone,
     WorkspaceStopped,
 )
-from nexus.models.execution import ExecResult, Output, SpawnRequest
+from nexus.models.execution import ExecResult, SpawnRequest
 from nexus.models.ids import WorkspaceId, new_workspace_id
 from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceState
 from nexus.models.mounts import VolumeMount
@@ -38,34 +38,15 @@ from nexus.providers.local.environment import mark
 from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.keeper import tree
 from nexus.providers.local.locks import locked
-from nexus.providers.local.process import LocalProcess
+from tests.providers.local.conftest import LOOP, background, state_of
 
 Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 Eventually: TypeAlias = Callable[[Callable[[], bool]], Awaitable[None]]
 Program: TypeAlias = Callable[[str], list[str]]
 
 
-LOOP = "while :; do sleep 0.01; done"
-
-
 def marked(spec: InstanceSpec) -> list[tree.Process]:
     return tree.marked(mark(spec.id), but=frozenset({os.getpid()}))
-
-
-def state_of(pid: int) -> str:
-    process = tree.read(pid)
-    return "gone" if process is None or process.ended else process.state
-
-
-async def background(
-    instance: LocalInstance, script: str = "exec sleep 1000", trap: str = ""
-) -> tuple[LocalProcess, int]:
-    """Start a command and return it with its process id, once it says that it is up and has set its trap."""
-    handle = await instance.spawn(SpawnRequest(argv=("sh", "-c", f"{trap}\necho up; {script}"), grace=0.2))
-    pid = getattr(await handle.receive(), "pid", None)
-    assert isinstance(pid, int)
-    assert isinstance(await handle.receive(), Output)
-    return handle, pid
 
 
 def free_port() -> int:
@@ -265,60 +246,6 @@ async def test_what_is_gone_cannot_act(provider: LocalProvider) -> None:
     await provider.destroy(missing.ref)
 
 
-async def test_pausing_freezes_everything_and_resuming_lets_it_go_on(
-    running: LocalInstance, eventually: Eventually
-) -> None:
-    keeper = (await running.status()).process
-    assert keeper is not None
-    first, pid = await background(running, "while :; do sleep 0.001; done", "sleep 1000 & setsid sleep 1000 &")
-    await running.pause()
-    await running.pause()
-    assert (await running.status()).state is InstanceState.PAUSED
-    members = tree.descendants(keeper.pid)
-    assert len(members) >= 3
-    # D: between vfork and exec, where a parent waits in the kernel for its stopped child.
-    assert {member.state for member in members} <= {"T", "Z", "D"}
-    with pytest.raises(WorkspaceStopped, match="paused") as caught:
-        await running.spawn(SpawnRequest(argv=("true",)))
-    assert "resume" in str(caught.value.hint)
-    await running.resume()
-    await running.resume()
-    assert (await running.status()).state is InstanceState.RUNNING
-    await eventually(lambda: state_of(pid) in "RSD")
-    handle = await running.spawn(SpawnRequest(argv=("true",)))
-    await handle.aclose()
-    await first.aclose()
-
-
-async def test_a_fork_storm_is_frozen_too(running: LocalInstance) -> None:
-    keeper = (await running.status()).process
-    assert keeper is not None
-    handles = [(await background(running, "while :; do (true & (true &) ) ; done"))[0] for _ in range(3)]
-    for _ in range(5):
-        await running.pause()
-        assert {process.state for process in tree.descendants(keeper.pid) if not process.ended} <= {"T", "D"}
-        await running.resume()
-    for handle in handles:
-        await handle.aclose()
-
-
-async def test_what_was_stopped_before_stays_stopped(running: LocalInstance) -> None:
-    handle, pid = await background(running, "exec sleep 1000")
-    other, other_pid = await background(running, "exec sleep 1000")
-    await handle.signal(signal.SIGSTOP)
-    with anyio.fail_after(20):
-        while state_of(pid) != "T":
-            await anyio.sleep(0.005)
-    await running.pause()
-    await running.resume()
-    with anyio.fail_after(20):
-        while state_of(other_pid) == "T":
-            await anyio.sleep(0.005)
-    assert state_of(pid) == "T"
-    await handle.aclose()
-    await other.aclose()
-
-
 async def test_time_limits_stand_still_while_paused(running: LocalInstance) -> None:
     handle = await running.spawn(SpawnRequest(argv=("sh", "-c", "echo up; exec sleep 0.6"), timeout=2.0))
     await handle.receive()
@@ -337,29 +264,6 @@ async def test_starting_a_paused_one_resumes_it(running: LocalInstance) -> None:
     await running.start()
     status = await running.status()
     assert (status.state, status.process) == (InstanceState.RUNNING, before)
-
-
-@pytest.mark.parametrize("act", ["stop", "destroy"])
-async def test_a_paused_one_can_be_ended(
-    running: LocalInstance, provider: LocalProvider, spec: InstanceSpec, act: str
-) -> None:
-    handle, pid = await background(running, LOOP, "trap 'exit 3' TERM")
-    await running.pause()
-    with anyio.fail_after(30):
-        await (running.stop(grace=1000) if act == "stop" else provider.destroy(running.ref))
-    assert state_of(pid) == "gone"
-    while not hasattr(event := await handle.receive(), "exit_code"):
-        pass
-    assert getattr(event, "exit_code", None) == 3
-    await handle.aclose()
-    assert marked(spec) == []
-
-
-async def test_closing_a_command_works_while_paused(running: LocalInstance) -> None:
-    handle, pid = await background(running)
-    await running.pause()
-    await handle.aclose()
-    assert state_of(pid) == "gone"
 
 
 async def test_destroying_twice_at_once(

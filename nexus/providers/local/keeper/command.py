@@ -10,7 +10,7 @@ import select
 import signal
 import struct
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -60,6 +60,7 @@ class Command:
         made: What was started.
         terms: When and how to end it.
         on_end: Called once with descriptors that background children still write to, and what masks each.
+        let_die: Called with processes that were killed while the workspace is paused.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Command:
         *,
         terms: Terms,
         on_end: Callable[[Command, Mapping[int, Masker]], None],
+        let_die: Callable[[Sequence[tree.Process]], None],
     ) -> None:
         self.pid = made.pid
         self.terminal = made.terminal
@@ -81,6 +83,7 @@ class Command:
         self._let_go = False
         self.terms = terms
         self._on_end = on_end
+        self._let_die = let_die
         self._sources = dict(made.outputs)
         self._backlog = Backlog(terms.keep) if terms.keep and made.terminal is not None else None
         self._maskers = {source: Masker(terms.masked) for source in self._sources}
@@ -230,6 +233,8 @@ class Command:
     def _kill(self) -> None:
         self._killing = True
         self.signal(signal.SIGKILL)
+        if self._paused:
+            self._let_die(self._group())
         self._later(_UNKILLABLE, self._give_up)
         self._settle()
 

@@ -55,7 +55,7 @@ class Keeper:
         self._loop = Loop(self._report)
         self._standing = Standing(folder, path)
         self._door = Door(self._loop, path, self._connected)
-        self._freezer = Freezer()
+        self._freezer = Freezer(folder)
         self._ending = Ending(self._loop, self._reap, self._over, self._stuck)
         self._paused = False
         self._commands: dict[str, Command] = {}
@@ -167,7 +167,15 @@ class Keeper:
             keep=int(_number(request.get("keep", 0))),
         )
         connection.set_receiver(partial(self._fed, exec_id))
-        command = Command(self._loop, self._log, connection, made, terms=terms, on_end=partial(self._ended, exec_id))
+        command = Command(
+            self._loop,
+            self._log,
+            connection,
+            made,
+            terms=terms,
+            on_end=partial(self._ended, exec_id),
+            let_die=self._freezer.let_die,
+        )
         self._commands[exec_id] = self._leaders[made.pid] = command
         if made.stdin is not None and not request["stdin"]:
             command.end_input()  # a terminal that nobody will type on
@@ -249,12 +257,12 @@ class Keeper:
             _answer(connection, frames.REFUSED, {"stage": "stopping"})
             return
         if not self._paused:
-            self._freezer.freeze()
+            how = self._freezer.freeze()
             self._paused = True
             for command in self._commands.values():
                 command.pause()
             self._standing.write("paused")
-            self._log.line("paused")
+            self._log.line(f"paused ({how})")
         _answer(connection, frames.REPLY, {})
 
     def _resume(self, connection: Connection, _request: Mapping[str, Json]) -> None:
@@ -292,6 +300,7 @@ class Keeper:
             with contextlib.suppress(OSError):  # the folder may be gone; its processes end all the same
                 self._standing.write("stopping")
         self._ending.begin(grace)
+        self._freezer.thaw()  # what was told to end while it was frozen does so as soon as it runs
 
     def _stuck(self, left: Sequence[int]) -> None:
         self._log.line(f"still there after KILL: {', '.join(map(str, left))}")
