@@ -26,6 +26,7 @@ PORT_BLOCK: Final = 10
 """Host ports that a workspace takes, side by side."""
 _PRIVILEGED: Final = 1024
 _LOCAL: Final = "local"
+_DOCKER: Final = "docker"
 
 
 def check(settings: Settings, merged: Branch, layers: Sequence[Layer], problems: Problems) -> None:
@@ -139,6 +140,12 @@ def _backend_warnings(settings: Settings, merged: Branch, layers: Sequence[Layer
         lines.append(
             f"{place}: the project's file chooses the backend 'local', whose commands run on this host, not isolated"
         )
+    if settings.resources.storage.ephemeral and settings.backend != _DOCKER:
+        where = placed(merged, ("defaults", "resources", "storage", "ephemeral"))
+        lines.append(
+            f"{where}: 'storage.ephemeral' changes nothing with the backend {quoted(settings.backend)}, whose programs have no scratch "
+            "space of their own"
+        )
     for name in {settings.backend, *settings.backends} - set(BACKEND_TYPES):
         guess = perhaps(name, BACKEND_TYPES)
         if guess and name not in (settings.backends if name == settings.backend else {settings.backend}):
@@ -160,6 +167,13 @@ def _check_resources(settings: Settings, merged: Branch, problems: Problems) -> 
         asked = format_size(given.memory.bytes)
         problems.add(
             place, f"the memory limit of {format_size(given.memory.limit)} is below the {asked} that are asked for"
+        )
+    scratch = given.storage.ephemeral
+    if scratch is not None and scratch > given.memory_limit:
+        problems.add(
+            placed(merged, (*base, "storage", "ephemeral")),
+            f"scratch space of {format_size(scratch)} is more than the memory of {format_size(given.memory_limit)}, which holds it",
+            hint="ask for less, or for more memory",
         )
     amounts = (
         ("cpu", "cores", given.cpu.cores, most.cpu),

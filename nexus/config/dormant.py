@@ -13,22 +13,11 @@ from nexus.config.layers import KeyPath
 DORMANT: Final[tuple[KeyPath, ...]] = (
     ("backends", "sprite"),
     ("backends", "kubernetes"),
-    ("resources", "storage", "ephemeral"),
-    ("defaults", "resources", "storage", "ephemeral"),
-    ("limits", "default_resources", "storage", "ephemeral"),
 )
 """Keys, as a file spells them, that are accepted but not acted on yet."""
 
 BECAUSE: Final[Mapping[KeyPath, str]] = {
     ("backends", "sprite"): "is checked, but this version has no driver for that backend",
     ("backends", "kubernetes"): "is checked, but this version has no driver for that backend",
-    **dict.fromkeys(
-        (
-            ("resources", "storage", "ephemeral"),
-            ("defaults", "resources", "storage", "ephemeral"),
-            ("limits", "default_resources", "storage", "ephemeral"),
-        ),
-        "is checked, but no backend of this version has scratch space apart from the rest: 'storage.bytes' is for both",
-    ),
 }
 """What is said of some of them; of the others that they are accepted but not acted on yet."""

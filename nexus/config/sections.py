@@ -68,7 +68,7 @@ class Storage(Described):
     bytes: PositiveSize | None = None
     """Primary storage."""
     ephemeral: Size | None = None
-    """Scratch space that does not survive a stop."""
+    """Scratch space that does not survive a stop: `/tmp` of a container, held in its memory; at most the memory's limit."""
 
 
 class Resources(Described):

@@ -43,7 +43,7 @@ class StorageAllocation(Model):
     bytes: Size = 50 * GB
     """Primary storage."""
     ephemeral: Size | None = None
-    """Scratch space that does not survive a stop."""
+    """Scratch space that does not survive a stop, in memory; part of what the container holds when absent."""
 
 
 class ResourceAllocation(Model):

@@ -45,3 +45,17 @@ def test_project_ranks_over_user_over_node(site: Site) -> None:
     site.project("resources: {cpu: 3}\n")
     given = site.load().settings.resources
     assert (given.cpu.cores, given.memory.bytes) == (3, 8 * GB)
+
+
+def test_scratch_space_is_held_in_memory(site: Site) -> None:
+    site.project("resources:\n  memory: 1G\n  storage: {ephemeral: 2G}\n")
+    (problem,) = site.problems()
+    assert problem == "project:3:24: scratch space of 2GiB is more than the memory of 1GiB, which holds it"
+    site.project("resources:\n  memory: 4G\n  storage: {ephemeral: 2G}\n")
+    stack = site.load()
+    assert stack.settings.resources.storage.ephemeral == 2 * 1024**3
+    assert stack.warnings == ()
+    local = site.load(flags={"backend": "local"})
+    assert [line.split(": ", 1)[1] for line in local.warnings] == [
+        "'storage.ephemeral' changes nothing with the backend 'local', whose programs have no scratch space of their own"
+    ]

@@ -21,6 +21,7 @@ from nexus.providers.docker.secret_files import mount_options
 
 HOME: Final = "/home/nexus"
 """Home of a user that the image does not know."""
+SCRATCH: Final = "/tmp"  # noqa: S108 - inside the container
 DROPPED: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP")
 """What is left out of the engine's own default set: nobody makes devices or forges packets in a workspace."""
 
@@ -155,7 +156,10 @@ def container_body(
         "ExposedPorts": {f"{port.container_port}/{port.protocol}": {} for port in spec.ports},
         "HostConfig": {
             **_host_config(spec, options, info, network),
-            "Tmpfs": mount_options(*((None, None) if identity.user is None else (identity.uid, identity.gid))),
+            "Tmpfs": {
+                **mount_options(*((None, None) if identity.user is None else (identity.uid, identity.gid))),
+                **_scratch(spec.resources),
+            },
         },
     }
     who = identity.user or identity.name
@@ -187,6 +191,12 @@ def _host_config(spec: InstanceSpec, options: DockerOptions, info: EngineInfo, n
     if info.limits_storage:
         body["StorageOpt"] = {"size": str(spec.resources.storage.bytes)}
     return body
+
+
+def _scratch(resources: ResourceAllocation) -> dict[str, JsonValue]:
+    """Return the folder for what need not last. Programs may be run from it, as installers do."""
+    size = resources.storage.ephemeral
+    return {SCRATCH: f"rw,exec,nosuid,nodev,mode=1777,size={size}"} if size else {}
 
 
 def limits_of(resources: ResourceAllocation, info: EngineInfo, *, changing: bool = False) -> dict[str, JsonValue]:

@@ -109,3 +109,22 @@ def test_more_cores_than_there_are_are_said_not_to_be_given() -> None:
     )
     assert shortfall(allocation(2, GB), few) is None
     assert shortfall(allocation(4, GB), EngineInfo()) is None
+
+
+@pytest.mark.docker
+async def test_scratch_space_is_in_memory_bounded_and_gone_with_a_stop(
+    provider: DockerProvider, make_spec: MakeSpec
+) -> None:
+    resources = ResourceAllocation(
+        memory=MemoryAllocation(bytes=256 * 1024 * 1024), storage=StorageAllocation(ephemeral=8 * 1024 * 1024)
+    )
+    spec = make_spec(resources=resources)  # its tree may lie below /tmp of this host, and is still there
+    instance = await provider.create(spec)
+    await instance.start()
+    script = "echo 'echo ran' >/tmp/tool; chmod +x /tmp/tool; /tmp/tool; head -c 16777216 /dev/zero >/tmp/big || echo full; echo x >made"
+    assert (await sh(instance, script)).out.decode().split() == ["ran", "full"]
+    assert (spec.worktree / "made").read_text() == "x\n"
+    await instance.stop(grace=1)
+    await instance.start()
+    assert (await sh(instance, "ls /tmp; cat made")).out.decode().split()[-1] == "x"
+    assert (await sh(instance, "test -e /tmp/tool || echo gone")).out == b"gone\n"
