@@ -19,7 +19,7 @@ import pytest
 
 import nexus
 from nexus.errors import PortInUse
-from nexus.models.instances import LABEL_REPOSITORY, LABEL_WORKSPACE
+from nexus.models.instances import LABEL_REPOSITORY, LABEL_SERVICE, LABEL_WORKSPACE
 from tests.engine.raw import RawEngine
 from tests.engine.seed_images import do_without
 from tests.workbench import Bench, git, leftovers
@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 FILE = Path(__file__).parents[1] / "config" / "fixtures" / "project.yaml"
 SOURCES = Path(__file__).with_name("seed_project")
 WEB, DATABASE, CACHE = 3000, 15432, 6379
+API = 'require("http").createServer((_, reply) => reply.end(JSON.stringify("api"))).listen(5000)'
 
 
 @pytest.fixture
@@ -92,6 +93,22 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
         cache = ws.ports["redis"].host_port
         assert cache == CACHE or not cache_is_free
         assert await redis(cache, "GET visits") == "1"
+
+        # Nothing listens behind the api at first. What begins to is reached by a port of the workspace's block, from this machine alone.
+        api = ws.ports["api"]
+        assert (api.container_port, api.visibility) == (5000, "private")
+        assert 32800 <= api.host_port < 35000
+        await ws.shell(f"node -e '{API}' >/dev/null 2>&1 &", check=True)
+        assert await answer(api.host_port) == "api"
+        bound = raw.container(own_container(raw, ws))["HostConfig"]["PortBindings"]
+        assert {port: binding[0]["HostIp"] for port, binding in bound.items()} == {
+            "3000/tcp": "",  # public
+            "5000/tcp": "127.0.0.1",
+            "5432/tcp": "127.0.0.1",
+            "6379/tcp": "127.0.0.1",
+        }
+        assert (ws.info.display_name, nx.config.settings.workspace.name) == ("Hanlun Learning Platform", "hanlun-lms")
+
         assert (ws.info.worktree_path / "node_modules" / "wire").is_symlink()
         assert "Setting up workspace..." in script_log(bench, "pre-start")
         assert "Workspace ready!" in script_log(bench, "post-start")
@@ -150,6 +167,12 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
     assert free(WEB)
     assert not any(word in text for word in words for text in told)
     assert await leftovers(bench) == []
+
+
+def own_container(raw: RawEngine, ws: nexus.Workspace) -> str:
+    """Return the workspace's own container, which has no service's name."""
+    every = [raw.container(number) for number in raw.labelled(f"{LABEL_WORKSPACE}={ws.id}")["containers"]]
+    return next(one["Id"] for one in every if LABEL_SERVICE not in one["Config"]["Labels"])
 
 
 def free(port: int) -> bool:
