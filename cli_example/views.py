@@ -24,7 +24,7 @@ from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.services import ServiceStatus
 from nexus.models.trust import Approval, TrustReview
 from nexus.models.units import format_size
-from nexus.models.workspace import DamagedRecord
+from nexus.models.workspace import DESCRIPTION, DamagedRecord
 from nexus.secrets import StoredSecret
 
 
@@ -66,6 +66,8 @@ def _(value: Explanation) -> View:
 def _(value: WorkspaceInfo) -> View:
     pairs = [
         ("name", value.name),
+        ("called", value.display_name or ""),
+        ("about", value.annotations.get(DESCRIPTION, "")),
         ("status", _status(value)),
         ("degraded", value.degraded or ""),
         ("current", "yes" if value.current else ""),

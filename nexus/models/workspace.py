@@ -86,6 +86,10 @@ class LeftRunning(Model):
     """Run again at their moments: what ``post-start`` leaves in the background comes back by it."""
 
 
+DESCRIPTION: Final = "dev.nexus.description"
+"""Annotation with one sentence about the project, as its configuration has it."""
+
+
 class WorkspaceRecord(Model):
     """A workspace as ``.nexus/state/workspaces/<name>.json`` holds it. Never a secret, only references."""
 
@@ -188,6 +192,7 @@ class WorkspaceInfo(Model):
     """What keeps it awake, in words. Told by ``get``; a list leaves it out, since it takes a question to each workspace."""
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
+    """What is noted about it; :data:`DESCRIPTION` is what its project says that it is."""
 
 
 class DamagedRecord(Model):

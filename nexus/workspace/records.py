@@ -25,7 +25,7 @@ from nexus.models.instances import (
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
 from nexus.models.requests import CreateRequest
-from nexus.models.workspace import Repository, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
+from nexus.models.workspace import DESCRIPTION, Repository, WorkspaceInfo, WorkspaceRecord, WorkspaceStatus
 from nexus.workspace.lifecycle import observed
 from nexus.workspace.services_plan import as_wanted, degraded, resolve_mounts, resolve_services
 
@@ -277,5 +277,5 @@ def view(
         expires_at=record.expires_at,
         asleep_since=record.asleep_since if status in _ASLEEP else None,
         labels=record.labels,
-        annotations=record.annotations,
+        annotations={**({DESCRIPTION: record.description} if record.description else {}), **record.annotations},
     )

@@ -20,6 +20,7 @@ import pytest
 import nexus
 from nexus.errors import PortInUse
 from nexus.models.instances import LABEL_REPOSITORY, LABEL_SERVICE, LABEL_WORKSPACE
+from nexus.models.workspace import DESCRIPTION
 from tests.engine.raw import RawEngine
 from tests.engine.seed_images import do_without
 from tests.workbench import Bench, git, leftovers
@@ -108,6 +109,7 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
             "6379/tcp": "127.0.0.1",
         }
         assert (ws.info.display_name, nx.config.settings.workspace.name) == ("Hanlun Learning Platform", "hanlun-lms")
+        assert ws.info.annotations[DESCRIPTION] == "Learning management system for schools"
 
         assert (ws.info.worktree_path / "node_modules" / "wire").is_symlink()
         assert "Setting up workspace..." in script_log(bench, "pre-start")
