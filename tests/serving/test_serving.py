@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 import nexus
 from nexus.daemon.tokens import DEFAULT_LIFE, GRACE
-from nexus.errors import Busy, ConfigError, NexusError, NotARepository, PortInUse, StateError
+from nexus.errors import Busy, ConfigError, ExecStartError, NexusError, NotARepository, PortInUse, StateError
 from nexus.serving.finding import find_daemon, stop_daemon
 from nexus.serving.process import Serving
 from nexus.serving.tokens import daemon_tokens
@@ -284,3 +284,18 @@ def only(group: BaseExceptionGroup) -> BaseException:
         assert len(error.exceptions) == 1
         error = error.exceptions[0]
     return error
+
+
+async def test_what_a_client_sends_and_a_program_prints_is_not_in_the_log(daemons: Daemons) -> None:
+    """A log outlives its lines' reason: no argument, variable, input, output or file of a workspace is ever in it."""
+    canary = f"canary-{os.urandom(8).hex()}"
+    async with daemons.here() as (found, _), nexus.connect(str(found.socket), token=found.token) as remote:
+        ws = await remote.create("one")
+        done = await ws.exec("sh", "-c", f"echo $WORD {canary}; cat >&2", env={"WORD": canary}, input=canary)
+        assert done.stdout == f"{canary} {canary}\n"
+        await ws.fs.write_text("note", canary)
+        with pytest.raises(ExecStartError):
+            await ws.exec(f"no-such-{canary}")
+        await ws.destroy(force=True)
+    assert "comes in" in daemons.log
+    assert canary not in daemons.log
