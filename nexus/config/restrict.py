@@ -43,6 +43,10 @@ REFUSED: Final[dict[KeyPath, str]] = {
         ): "it is an option of the engine, for 'backends.docker' in the node's or your own file"
         for name in DockerOptions.model_fields
     },
+    ("backend", "docker", "user"): (
+        "which ids programs run with is for 'backends.docker' in the node's or your own file; a project names a user of its image with "
+        "'remote_user'"
+    ),
 }
 """Keys that are refused in a project's file, and why."""
 
