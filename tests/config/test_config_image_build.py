@@ -63,10 +63,11 @@ def test_the_user_inside_goes_with_its_image(site: Site) -> None:
 
 def test_ids_are_not_the_projects_and_the_key_that_is_meant_is_named(site: Site) -> None:
     site.project("backend:\n  docker:\n    user: 1000:1000\n")
-    assert site.problems() == (
-        "project:3:5: a project's file cannot set 'backend.docker.user': which ids programs run with is for 'backends.docker' in the node's "
-        "or your own file; a project names a user of its image with 'remote_user'",
+    (problem,) = site.problems()
+    assert problem.startswith(
+        "project:3:5: a project's file cannot set 'backend.docker.user': which ids programs run with"
     )
+    assert problem.endswith("a project names a user of its image with 'remote_user'")
 
 
 @pytest.mark.parametrize(
