@@ -174,7 +174,7 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
 def own_container(raw: RawEngine, ws: nexus.Workspace) -> str:
     """Return the workspace's own container, which has no service's name."""
     every = [raw.container(number) for number in raw.labelled(f"{LABEL_WORKSPACE}={ws.id}")["containers"]]
-    return next(one["Id"] for one in every if LABEL_SERVICE not in one["Config"]["Labels"])
+    return next(str(one["Id"]) for one in every if LABEL_SERVICE not in one["Config"]["Labels"])
 
 
 def free(port: int) -> bool:
