@@ -129,5 +129,8 @@ async def rotate(cli: Cli) -> None:
 
 @command(commands, "stdio")
 async def stdio(cli: Cli) -> None:
-    """Serve one client over standard input and output, framed as language servers do it; ends with its input."""
-    await nexus.serve_stdio(cli.project, flags=cli.flags())
+    """Talk to one client over standard input and output, framed as language servers do it; ends with its input.
+
+    Where the daemon runs with the same settings, it is that one which answers.
+    """
+    await nexus.serve_stdio(cli.project, flags=cli.flags(), alone=cli.shared.alone)
