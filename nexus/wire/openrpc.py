@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from nexus.models.base import Model
+from nexus.wire.docstrings import DescribedSchema
 from nexus.wire.failures import NUMBERS
 from nexus.wire.methods import METHODS, NOTICES
 from nexus.wire.methods.session import Document
@@ -33,7 +34,9 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
     outgoing += [notice.params for notice in NOTICES.values()]
     given: list[tuple[type[Model], JsonSchemaMode]] = [(model, "validation") for model in dict.fromkeys(incoming)]
     told: list[tuple[type[Model], JsonSchemaMode]] = [(model, "serialization") for model in dict.fromkeys(outgoing)]
-    schemas, definitions = models_json_schema([*given, *told], by_alias=True, ref_template=REF)
+    schemas, definitions = models_json_schema(
+        [*given, *told], by_alias=True, ref_template=REF, schema_generator=DescribedSchema
+    )
     names = {name_in(schemas[method.result, "serialization"]): _name(method) for method in reversed(known)}
     shapes: dict[str, JsonValue] = {
         names.get(name, name): draft7(shape, names) for name, shape in definitions.get("$defs", {}).items()
@@ -97,7 +100,14 @@ def _params(schema: JsonValue, names: Mapping[str, str], shapes: Mapping[str, Js
     fields, required = shape.get("properties", {}), shape.get("required", [])
     if not isinstance(fields, dict) or not isinstance(required, list):
         return []
-    return [{"name": name, "required": name in required, "schema": field} for name, field in fields.items()]
+    return [
+        {"name": name, **_said_of(field), "required": name in required, "schema": field}
+        for name, field in fields.items()
+    ]
+
+
+def _said_of(field: JsonValue) -> dict[str, JsonValue]:
+    return {"description": field["description"]} if isinstance(field, dict) and "description" in field else {}
 
 
 def _errors() -> dict[str, JsonValue]:

@@ -131,7 +131,7 @@ def _method(method: Mapping[str, JsonValue], shapes: Mapping[str, JsonValue]) ->
     params = method.get("params")
     if isinstance(params, list) and params:
         rows = [_param(param, shapes) for param in params if isinstance(param, dict)]
-        lines.append("\n| parameter | type | |\n| --- | --- | --- |\n" + "".join(rows))
+        lines.append("\n| parameter | type | | |\n| --- | --- | --- | --- |\n" + "".join(rows))
     result = method.get("result")
     if isinstance(result, dict):
         fields = _fields(result.get("schema"), shapes)
@@ -142,7 +142,11 @@ def _method(method: Mapping[str, JsonValue], shapes: Mapping[str, JsonValue]) ->
 def _param(param: Mapping[str, JsonValue], shapes: Mapping[str, JsonValue]) -> str:
     schema = param.get("schema")
     needed = "required" if param.get("required") else _default(schema)
-    return f"| `{param['name']}` | {_type(schema, shapes)} | {needed} |\n"
+    return f"| `{param['name']}` | {_type(schema, shapes)} | {needed} | {_cell(param.get('description'))} |\n"
+
+
+def _cell(text: JsonValue) -> str:
+    return str(text or "").replace("|", "\\|")
 
 
 def _default(schema: JsonValue) -> str:

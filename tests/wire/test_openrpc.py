@@ -90,3 +90,16 @@ def test_it_says_what_is_sent(found: dict[str, Any], methods: dict[str, dict[str
     validator.validate({**sent, "later": True})
     assert not validator.is_valid({**sent, "size": "3"})
     assert not validator.is_valid({key: value for key, value in sent.items() if key != "target"})
+
+
+def test_fields_say_what_they_mean_in_the_words_of_their_source(
+    found: dict[str, Any], methods: dict[str, dict[str, Any]]
+) -> None:
+    start = {param["name"]: param for param in methods["exec.start"]["params"]}
+    shapes = found["components"]["schemas"]
+
+    assert start["argv"]["description"] == "The program and its arguments; no shell is involved."
+    assert start["workspace"]["description"] == "Its name or id.", "what a base says holds for its fields"
+    assert "description" not in start["cwd"]
+    assert shapes["ExecExit"]["properties"]["exitCode"]["description"] == "`None` when its end was not seen."
+    assert shapes["WorkspaceInfo"]["properties"]["degraded"]["description"], "shapes of other modules too"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Final, cast
+
+from anyio import to_thread
 
 from nexus.daemon.call import Call, Routes
 from nexus.daemon.event_log import EventOutlet
@@ -127,6 +130,11 @@ def owner_of(call: Call) -> str:
 def describe(routes: Routes) -> None:
     """Let a table describe itself."""
 
+    @cache
+    def described(version: str) -> methods.Document:
+        return document((cast("AnyMethod", methods.INITIALIZE), *routes.methods), version=version)
+
     @routes.on(methods.DISCOVER)
     async def discover(call: Call, _params: Nothing) -> methods.Document:
-        return document((cast("AnyMethod", methods.INITIALIZE), *routes.methods), version=call.hub.version)
+        # It takes a while and never changes.
+        return await to_thread.run_sync(described, call.hub.version)
