@@ -135,19 +135,36 @@ class Line:
         """
         keyed = isinstance(params, KeyedParams) and params.idempotency_key is not None
         repeatable = again or method.effect is Effect.READ or keyed
-        renewed = False
         while True:
             link = await self.link()
             try:
-                return await link.call(method, params, progress=progress, on_result=on_result)
+                return await self.ask(link, method, params, progress=progress, on_result=on_result)
             except ConnectionLost:
                 if not repeatable or not link.lost.is_set():
                     raise
-            except TokenExpired:
-                if renewed or not callable(self._token):
-                    raise
-                renewed = True
-                await link.call(REFRESH, Auth(token=await self._token()))
+
+    async def ask(
+        self,
+        link: Link,
+        method: Method[P, R],
+        params: P,
+        *,
+        progress: ProgressCallback | None = None,
+        on_result: Callable[[R], None] | None = None,
+    ) -> R:
+        """Ask over this connection, once more where a fresh token is needed for it; otherwise as :meth:`call`.
+
+        Raises:
+            NexusError: As the daemon raised it.
+            ConnectionLost: When this connection was lost.
+        """
+        try:
+            return await link.call(method, params, progress=progress, on_result=on_result)
+        except TokenExpired:
+            if not callable(self._token):
+                raise
+        await link.call(REFRESH, Auth(token=await self._token()))
+        return await link.call(method, params, progress=progress, on_result=on_result)
 
     async def link(self) -> Link:
         """Return the connection; waits while it is made again.

@@ -28,7 +28,7 @@ from nexus.wire.connection import (
 )
 from nexus.wire.failures import error_of
 from nexus.wire.messages import Notification, Request
-from nexus.wire.methods.session import INITIALIZE, Initialize, Initialized
+from nexus.wire.methods.session import INITIALIZE, INITIALIZED, Initialize, Initialized
 from nexus.wire.methods.table import Effect, Method
 from nexus.wire.reading import read_result
 
@@ -303,7 +303,10 @@ async def open_link(transport: Transport, hello: Initialize) -> Link:
                     if not hello.protocol.min <= answer.protocol <= hello.protocol.max:
                         raise VersionMismatch(f"the daemon chose version {answer.protocol}, which was not offered")
                     wire.adopt(answer.limits)
-                    return Link(transport, wire, answer)
+                    link = Link(transport, wire, answer)
+                    wire.notify(INITIALIZED, {})
+                    link.flush()
+                    return link
                 case Refused(fault=fault):
                     raise error_of(fault)
                 case _:

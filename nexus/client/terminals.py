@@ -14,6 +14,7 @@ import anyio
 from nexus.client.line import Line
 from nexus.client.link import Link
 from nexus.client.streams import error_in
+from nexus.client.typist import Typist
 from nexus.errors import Busy, ConnectionLost, NexusError, NotController, NotFound, StdinClosed
 from nexus.models.execution import Pty
 from nexus.models.ids import TerminalId
@@ -150,6 +151,7 @@ class RemoteTerminalSession:
         self._something = anyio.Event()
         self._turned = anyio.Event()
         """Set when it looks again, and when it never will."""
+        self._typist = Typist(line, workspace, self._typing_place)
 
     async def begin(self) -> None:
         """Attach.
@@ -353,18 +355,21 @@ class RemoteTerminalSession:
     # Acting ---------------------------------------------------------------------------------------------------------
 
     async def write(self, data: bytes) -> None:
-        """Type; returns when the bytes are handed over. While the connection is made again, it waits for that.
+        """Type; returns when the bytes are handed over. While the connection is made again, it waits for that; each byte is typed once.
 
         Raises:
-            ConnectionLost: When the connection was lost before it was clear whether they were: look at the screen, as a person would.
+            ConnectionLost: When the daemon itself was replaced before it was clear whether they were: look at the screen.
         """
-        if not await self._looking():
-            raise self._ended()
-        params = methods.Input(workspace=self._workspace, session=self._id, data=base64.b64encode(data).decode())
         try:
-            await self._line.call(methods.INPUT, params)
+            await self._typist.write(data)
         except NotFound:
             raise self._ended() from None
+
+    async def _typing_place(self) -> tuple[Link, str]:
+        while await self._looking():
+            if self._link is not None:
+                return self._link, self._id
+        raise self._ended()
 
     async def resize(self, rows: int, cols: int) -> None:
         """Give the terminal another size."""

@@ -43,6 +43,7 @@ from nexus.wire.connection import (
     StreamReset,
 )
 from nexus.wire.messages import Notification, Request
+from nexus.wire.methods import session as methods
 from nexus.wire.methods.table import Params
 
 if TYPE_CHECKING:
@@ -125,6 +126,11 @@ class ServedConnection:
         if self._group is None:
             raise ConnectionLost("the connection is not served yet")
         return self._group
+
+    @property
+    def ending(self) -> bool:
+        """Whether this connection is over, or about to be."""
+        return self._group is None or self._group.cancel_scope.cancel_called
 
     def flush(self) -> None:
         """Send what the protocol has to say."""
@@ -342,6 +348,8 @@ class ServedConnection:
                 self._granted(stream, taken)
             case StreamReset(stream=stream):
                 self._reset(stream)
+            case Notification(method=methods.INITIALIZED) if self.session is not None:
+                self.session.confirm()
             case Notification() | _:
                 pass  # unknown ones mean nothing, so that newer clients can be talked to
 

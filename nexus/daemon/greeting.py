@@ -94,7 +94,7 @@ async def _initialize(connection: ServedConnection, request: Request) -> Initial
         workspaces="*" if principal.workspaces == "*" else tuple(sorted(principal.workspaces)),
         expires_at=principal.expires_at,
         server_time_ms=round(time.time() * 1000),
-        capabilities={"binaryFrames": True, "progress": True, "fs": {"watch": True, "search": True, "stream": True}},
+        capabilities={"binaryFrames": True, "progress": True, "fs": {"watch": True, "search": True, "stream": True}, "terminal": {"inputOffsets": True}},
         limits=hub.limits,
     )
 

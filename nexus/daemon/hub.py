@@ -18,6 +18,7 @@ from nexus.daemon.keyed import KeyedWork
 from nexus.daemon.patience import DEFAULT_PATIENCE, Patience
 from nexus.daemon.principal import Authenticator, Principal
 from nexus.daemon.session import Sessions
+from nexus.daemon.typists import Typists
 from nexus.errors import ScopeDenied, WorkspaceNotFound
 from nexus.models.events import StatusChanged, WorkspaceEvent
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
@@ -76,6 +77,7 @@ class Hub:
         self.events = EventLog()
         self.execs = Execs(group)
         self.feeds = Feeds()
+        self.typists = Typists(group)
         self.work = KeyedWork(group)
         self.sessions = Sessions(group, limits.session_grace_ms / 1000, self._session_ended)
         self._places: dict[str, _Known] = {}
@@ -84,6 +86,7 @@ class Hub:
     def _session_ended(self, session: str) -> None:
         self.execs.end_session(session)
         self.feeds.close_all(session)
+        self.typists.end_session(session)
 
     def began(self) -> None:
         """Count a request that is worked on."""

@@ -35,14 +35,27 @@ class Session:
         self.subject = subject
         self.connection: Replaceable | None = None
         self.resume_token = ""
+        self._used_token = ""
         self.back = anyio.Event()
         """Set when its client has come back, or when it has ended."""
         self.ended = False
 
     def renew_token(self) -> str:
-        """Return the token that the next connection has to show. Those before are void."""
+        """Return the token that the next connection has to show. The one before holds until :meth:`confirm`."""
         self.resume_token = secrets.token_urlsafe(_TOKEN_BYTES)
         return self.resume_token
+
+    def confirm(self) -> None:
+        """Take note that the client has the newest token: those before are void."""
+        self._used_token = ""
+
+    def spend(self, token: str) -> bool:
+        """Return whether a token was the newest one, or the one before whose successor may have been lost with its connection."""
+        shown = token.encode()
+        if self.resume_token and hmac.compare_digest(self.resume_token.encode(), shown):
+            self._used_token, self.resume_token = self.resume_token, ""
+            return True
+        return bool(self._used_token) and hmac.compare_digest(self._used_token.encode(), shown)
 
 
 class Sessions:
@@ -76,11 +89,8 @@ class Sessions:
         A connection that has it still is told to go.
         """
         session = self._known.get(id)
-        if session is None or session.subject != subject or not session.resume_token:
+        if session is None or session.subject != subject or not session.spend(token):
             return None
-        if not hmac.compare_digest(session.resume_token.encode(), token.encode()):
-            return None
-        session.resume_token = ""
         if session.connection is not None:
             session.connection.replace()
         session.connection = connection

@@ -108,10 +108,10 @@ async def behind_a_proxy(
                 await nx.destroy(entry.name, force=True)
 
 
-async def cut_now_and_then(proxy: Proxy, chance: random.Random, times: int) -> None:
+async def cut_now_and_then(proxy: Proxy, chance: random.Random, times: int, *, within: int = 600_000) -> None:
     """Cut after a random number of bytes, again and again."""
     for _ in range(times):
-        goal = proxy.passed + chance.randrange(1, 600_000)
+        goal = proxy.passed + chance.randrange(1, within)
         while proxy.passed < goal:  # noqa: ASYNC110 - what passes rings no bell
             await anyio.sleep(0.001)
         proxy.cut()

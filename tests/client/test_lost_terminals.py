@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,8 @@ import nexus
 from nexus.abc.terminals import TerminalAccess, TerminalSession
 from nexus.client.terminals import RemoteTerminalSession
 from nexus.daemon.daemon import Daemon
-from nexus.errors import NotController
+from nexus.daemon.typists import Typist
+from nexus.errors import ConnectionLost, NotController
 from nexus.models.ids import TerminalId
 from nexus.models.terminals import (
     AttachRequest,
@@ -106,6 +108,100 @@ async def test_who_typed_goes_on_typing(bench: Bench) -> None:
             group.start_soon(session.resize, 50, 120)
         assert await until(session, b"<x>") == b"<x>"
         assert session.info.controller == "me"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_keys_survive_cuts_without_one_lost_or_doubled(bench: Bench, seed: int) -> None:
+    """Cut anywhere: before the daemon has heard of them, while it hands them over, and while its answer is on its way."""
+    chance = random.Random(seed)
+    keys = b"".join(b"%07d\n" % number for number in range(5_000))
+    script = f"stty raw -echo; printf go; head -c {len(keys)} > typed; printf done; read end"
+    async with behind_a_proxy(bench) as (client, proxy, _):
+        _, _, session = await opened(client, script)
+        await until(session, b"go")
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(cut_now_and_then, proxy, chance, 1000, within=4_000))
+            at = 0
+            while at < len(keys):
+                step = chance.choice((1, 80, 3_000))
+                await session.write(keys[at : at + step])
+                at += step
+            group.cancel_scope.cancel()
+        assert proxy.cuts >= 5
+        await until(session, b"done")
+        assert await (await client.attach("one")).fs.read_bytes("typed") == keys
+
+
+async def test_keys_that_wait_for_their_program_are_handed_over_once(bench: Bench) -> None:
+    """The program reads nothing for a while: what was under way at the cut is still being handed over when it is sent again."""
+    size = 2_000_000  # more than what lies between takes unread
+    script = f"stty raw -echo; printf go; read go < pipe; head -c {size} | wc -c; read end"
+    async with behind_a_proxy(bench) as (client, proxy, daemon):
+        ws = await client.create("one")
+        await ws.exec("mkfifo", "pipe")
+        terminals = client.terminals(ws.info)
+        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
+        session = await terminals.attach(info.id, AttachRequest(replay="all"))
+        await until(session, b"go")
+        async with anyio.create_task_group() as group:
+            group.start_soon(session.write, b"x" * size)
+            for _ in range(3):
+                await eventually(lambda: any(not each.idle for each in typists(daemon)))
+                await reconnected(client, proxy)
+            await ws.exec("sh", "-c", "echo > pipe")
+        assert await until(session, b"%d" % size)
+        assert [each.taken for each in typists(daemon)] == [size]
+
+
+def typists(daemon: Daemon) -> list[Typist]:
+    return [each for known in daemon._open.hub.typists._known.values() for each in known.values()]
+
+
+async def test_keys_that_nobody_wants_any_more_are_not_typed_later(bench: Bench) -> None:
+    script = "stty raw -echo; printf go; read go < pipe; while read line; do printf '<%s>' ${#line}; done"
+    async with behind_a_proxy(bench) as (client, _, daemon):
+        ws = await client.create("one")
+        await ws.exec("mkfifo", "pipe")
+        terminals = client.terminals(ws.info)
+        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
+        session = await terminals.attach(info.id, AttachRequest(replay="all"))
+        await until(session, b"go")
+        async with anyio.create_task_group() as group:
+            group.start_soon(session.write, b"x" * 2_000_000)
+            await eventually(lambda: any(not each.idle for each in typists(daemon)))
+            group.cancel_scope.cancel()
+        await eventually(lambda: all(each.idle for each in typists(daemon)))
+        await ws.exec("sh", "-c", "echo > pipe")
+        await session.write(b"\nhere\n")  # as another typist, since how far the first came is not clear
+        assert b"<4>" in await until(session, b"<4>")
+
+
+async def test_keys_under_way_when_the_daemon_is_replaced_are_told_of(bench: Bench) -> None:
+    """A new daemon cannot know what the old one has handed over."""
+    script = "stty raw -echo; printf go; read go < pipe; cat > /dev/null"
+    async with behind_a_proxy(bench) as (client, proxy, daemon):
+        ws = await client.create("one")
+        await ws.exec("mkfifo", "pipe")
+        terminals = client.terminals(ws.info)
+        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
+        session = await terminals.attach(info.id, AttachRequest(replay="all"))
+        await until(session, b"go")
+        async with anyio.create_task_group() as group:
+
+            async def type_in() -> None:
+                with pytest.raises(ConnectionLost, match="replaced"):
+                    await session.write(b"x" * 2_000_000)
+
+            group.start_soon(type_in)
+            await eventually(lambda: any(not each.idle for each in typists(daemon)))
+            sessions = daemon._open.hub.sessions
+            for known in tuple(sessions._known.values()):
+                sessions.end(known)  # what a daemon knows that has just begun
+            await reconnected(client, proxy)
+        await ws.exec("sh", "-c", "echo > pipe")
+        await session.write(b"on")
+        assert typists(daemon)[-1].taken == 2
 
 
 async def test_cuts_while_it_looks_again(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from typing_extensions import override
 from nexus.abc.terminals import TerminalAccess, TerminalSession
 from nexus.daemon.call import Call, Routes
 from nexus.daemon.feeds import Feed
+from nexus.daemon.handlers.session import owner_of
 from nexus.errors import InvalidArgument, NotFound, QuotaExceeded
 from nexus.models.execution import Pty
 from nexus.models.terminals import (
@@ -205,14 +206,18 @@ def _look(call: Call, params: methods.OfSession) -> Look:
 
 @ROUTES.on(methods.INPUT)
 async def type_in(call: Call, params: methods.Input) -> Nothing:
-    """Type."""
+    """Type. What a typist has begun to type goes on when the connection is lost, since it comes again over the next one."""
     try:
         data = base64.b64decode(params.data, validate=True)
     except binascii.Error as error:
         raise InvalidArgument(f"'data' is no base64: {error}") from None
     look = _look(call, params)
-    async with look.typing:
-        await look.session.write(data)
+    if params.typist is None:
+        async with look.typing:
+            await look.session.write(data)
+        return _NOTHING
+    typist = call.hub.typists.of(owner_of(call), (params.workspace, look.session.info.id, params.typist))
+    await typist.type(params.offset, data, look.session.write, lambda: not call.connection.ending)
     return _NOTHING
 
 

@@ -58,7 +58,7 @@ class Initialized(Params):
     server: Software
     session_id: str
     resume_token: Annotated[str, Field(repr=False)]
-    """For one use; the next answer brings the next one."""
+    """For one use; the next answer brings the next one, and this one holds until the client says `initialized`, or shows the next."""
     resumed: bool
     """Whether this is the session that was asked for. Otherwise that one is over, and what belonged to it has ended."""
     subject: str
@@ -68,6 +68,19 @@ class Initialized(Params):
     server_time_ms: int
     capabilities: Mapping[str, JsonValue] = {}
     limits: Limits
+
+
+def can(hello: Initialized, *path: str) -> bool:
+    """Return whether the daemon has said that it can do something.
+
+    Args:
+        hello: What it said.
+        path: The names that lead to the capability.
+    """
+    found: JsonValue = dict(hello.capabilities)
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found is True
 
 
 class Authenticated(Params):
@@ -166,6 +179,9 @@ class StreamFailed(Params):
     error: Mapping[str, JsonValue]
     """As in a response."""
 
+
+INITIALIZED: Final = "initialized"
+"""Said by the client when it has the answer to ``initialize``."""
 
 INITIALIZE: Final = Method(
     "initialize", Initialize, Initialized, Effect.LIVE, None, "Begin: versions, capabilities, and who is asking."

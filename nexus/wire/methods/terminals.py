@@ -98,6 +98,10 @@ class Input(OfSession):
 
     data: str
     """Base64."""
+    typist: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Chosen by the client, for all it types into this terminal in its session, over however many connections."""
+    offset: Annotated[int, Field(ge=0)] = 0
+    """Where `data` begins in all that this typist has typed. What was taken before a connection was lost is not typed again."""
 
 
 class Resize(OfSession):
@@ -170,7 +174,7 @@ ATTACH: Final = Method(
     "terminal.attach", Attach, Attached, Effect.LIVE, _SCOPE, "Look at a terminal, from an offset on."
 )
 INPUT: Final = Method(
-    "terminal.input", Input, Nothing, Effect.LIVE, _SCOPE, "Type. Inputs of a session are typed in their order."
+    "terminal.input", Input, Nothing, Effect.LIVE, _SCOPE, "Type. Inputs of a session are typed in their order; with a `typist`, each byte once."
 )
 RESIZE: Final = Method("terminal.resize", Resize, Nothing, Effect.LIVE, _SCOPE, "Give it another size.")
 DETACH: Final = Method(
