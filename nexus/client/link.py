@@ -204,7 +204,7 @@ class Link:
         self._outgoing.extend(self.wire.take_outgoing())
         self._something.set()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: str | bytes) -> None:
         """Send a frame of a stream."""
         self._outgoing.append(frame)
         self._something.set()

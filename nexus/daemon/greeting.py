@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from nexus.daemon.capabilities import capabilities
 from nexus.daemon.principal import Principal
 from nexus.daemon.session import Session
 from nexus.errors import AuthError, NexusError, VersionMismatch
@@ -83,6 +84,7 @@ async def _initialize(connection: ServedConnection, request: Request) -> Initial
     principal = await hub.authenticator.admit(peer, token)
     session, resumed = _session(connection, params, principal)
     connection.session, connection.principal = session, principal
+    connection.wire.text_only = params.capabilities.get("binaryFrames") is False
     return Initialized(
         protocol=min(PROTOCOL, params.protocol.max),
         server=Software(name="nexus", version=hub.version),
@@ -94,7 +96,7 @@ async def _initialize(connection: ServedConnection, request: Request) -> Initial
         workspaces="*" if principal.workspaces == "*" else tuple(sorted(principal.workspaces)),
         expires_at=principal.expires_at,
         server_time_ms=round(time.time() * 1000),
-        capabilities={"binaryFrames": True, "progress": True, "fs": {"watch": True, "search": True, "stream": True}, "terminal": {"inputOffsets": True}},
+        capabilities=await capabilities(hub.service, text_only=connection.wire.text_only),
         limits=hub.limits,
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -188,8 +189,9 @@ def load_provider(name: str, options: Mapping[str, JsonValue] | None = None) -> 
     return ProviderRegistry().load(name, options)
 
 
-def _installed() -> Iterable[EntryPoint]:
-    return entry_points(group=ENTRY_POINT_GROUP)
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))  # every installed distribution is looked at, which takes a while
 
 
 def _import_built_in(name: str) -> ProviderFactory:

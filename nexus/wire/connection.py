@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from nexus.errors import ProtocolError
+from nexus.wire import text_frames
 from nexus.wire.flow import ReceiveWindow, SendWindow
 from nexus.wire.frames import CONNECTION, MAX_STREAM, Flag, Frame, Kind, decode
 from nexus.wire.limits import DEFAULT_LIMITS, Limits
@@ -132,6 +133,8 @@ class Connection:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
+        self.text_only = False
+        """Whether frames of streams are sent as text, since the other end takes no binary messages. Both are understood always."""
         self._outbox: list[str | bytes] = []
         self._last_id = 0
         self._asked: set[MessageId] = set()
@@ -229,7 +232,7 @@ class Connection:
             ProtocolError: When the other end broke the rules; the connection is to be closed.
         """
         if isinstance(message, bytes):
-            return self._frame(decode(message, most=self.limits.data_frame))
+            return self._framed(decode(message, most=self.limits.data_frame))
         try:
             parsed = parse(message, most=self.limits.text_frame, depth=self.limits.depth)
         except Malformed as error:
@@ -267,7 +270,8 @@ class Connection:
             token, value = params.get("token"), params.get("value")
             known = isinstance(token, int | str) and token in self._asked and isinstance(value, dict)
             return (Progressed(token, value),) if known else ()  # type: ignore[arg-type] # both were just looked at
-        return (notification,)
+        frame = text_frames.heard(method, params, most=self.limits.data_frame)
+        return (notification,) if frame is None else self._framed(frame)
 
     def _settle(self, id: MessageId) -> None:  # noqa: A002
         if id not in self._asked:
@@ -303,28 +307,31 @@ class Connection:
         window = self._sending.get(stream)
         return 0 if window is None else min(window.room, self._all_sent.room, self.limits.data_frame)
 
-    def data(self, stream: int, payload: bytes) -> bytes:
-        """Return the frame that sends bytes; there has to be :meth:`room`."""
+    def _said(self, frame: Frame) -> str | bytes:
+        return text_frames.said(frame) if self.text_only else frame.encode()
+
+    def data(self, stream: int, payload: bytes) -> str | bytes:
+        """Return the message that sends bytes; there has to be :meth:`room`."""
         window = self._sending[stream]
         frame = Frame(Kind.DATA, stream, window.sent, payload)
         window.send(len(payload))
         self._all_sent.send(len(payload))
-        return frame.encode()
+        return self._said(frame)
 
-    def skip(self, stream: int, offset: int) -> bytes:
-        """Return the frame that says that everything before ``offset`` is lost."""
+    def skip(self, stream: int, offset: int) -> str | bytes:
+        """Return the message that says that everything before ``offset`` is lost."""
         self._sending[stream].skip(offset)
-        return Frame(Kind.DATA, stream, offset, flags=Flag.SKIP).encode()
+        return self._said(Frame(Kind.DATA, stream, offset, flags=Flag.SKIP))
 
-    def end(self, stream: int, *, failed: bool = False) -> bytes:
-        """Return the frame that ends a stream; it is closed then."""
+    def end(self, stream: int, *, failed: bool = False) -> str | bytes:
+        """Return the message that ends a stream; it is closed then."""
         window = self._sending.pop(stream)
-        return Frame(Kind.END, stream, window.sent, flags=Flag.FAILED if failed else Flag.NONE).encode()
+        return self._said(Frame(Kind.END, stream, window.sent, flags=Flag.FAILED if failed else Flag.NONE))
 
     def reset(self, stream: int, code: str) -> None:
         """Give a stream up, in whichever direction it goes."""
         if self._drop(stream):
-            self._outbox.append(Frame(Kind.RESET, stream, 0, code.encode()[:256]).encode())
+            self._outbox.append(self._said(Frame(Kind.RESET, stream, 0, code.encode()[:256])))
 
     def forget(self, stream: int) -> None:
         """Close a stream without a word: the other end knows."""
@@ -339,9 +346,9 @@ class Connection:
         window = self._receiving.get(stream)
         said = window.take(offset, at_once=at_once) if window is not None else None
         if said is not None:
-            self._outbox.append(Frame(Kind.WINDOW, stream, said).encode())
+            self._outbox.append(self._said(Frame(Kind.WINDOW, stream, said)))
 
-    def _frame(self, frame: Frame) -> tuple[Event, ...]:
+    def _framed(self, frame: Frame) -> tuple[Event, ...]:
         match frame.kind:
             case Kind.DATA:
                 return self._skipped(frame) if frame.flags & Flag.SKIP else self._came(frame)
@@ -374,7 +381,7 @@ class Connection:
         total.arrive(size)
         said = total.take(total.received)
         if said is not None:
-            self._outbox.append(Frame(Kind.WINDOW, CONNECTION, said).encode())
+            self._outbox.append(self._said(Frame(Kind.WINDOW, CONNECTION, said)))
 
     def _over(self, frame: Frame) -> tuple[Event, ...]:
         window = self._receiving.get(frame.stream)

@@ -87,8 +87,7 @@ async def probe_all(context: Context) -> tuple[ProviderInfo, ...]:
     async def probe(name: str) -> None:
         try:
             with anyio.fail_after(PROBE_TIMEOUT):
-                provider = await context.provider(name)
-                found[name] = await provider.probe()
+                found[name] = await context.probe(name)
         except NexusError as error:
             found[name] = ProviderInfo(name=name, available=False, detail=error.message, hint=error.hint)
         except TimeoutError:

@@ -23,6 +23,7 @@ from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
 from nexus.models.explained import SettingExplained
+from nexus.models.features import Features
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
@@ -67,6 +68,7 @@ from nexus.workspace.checkpoint_access import Checkpoints
 from nexus.workspace.context import Context
 from nexus.workspace.environment import with_secrets
 from nexus.workspace.explaining import explained
+from nexus.workspace.featuring import features_of
 from nexus.workspace.file_access import files_of
 from nexus.workspace.git_access import LocalGit
 from nexus.workspace.port_access import PortAccess
@@ -383,6 +385,10 @@ class WorkspaceManager(Workspaces):
     async def probe(self) -> tuple[ProviderInfo, ...]:
         """Return what each backend on this machine is and can do."""
         return await doctor.probe_all(self._open)
+
+    async def features(self) -> Features:
+        """Return what can be done here and now, as far as that is known without asking a backend."""
+        return await anyio.to_thread.run_sync(features_of, self._open)
 
     @override
     async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:

@@ -246,6 +246,27 @@ async def test_a_revoked_token_ends_with_the_next_request(nx: nexus.WorkspaceMan
             assert (await client.refused("workspace.list"))["data"]["code"] == "UNAUTHENTICATED"
 
 
+async def test_a_session_is_not_lost_with_the_answer_that_brought_its_next_token(nx: nexus.WorkspaceManager) -> None:
+    async with served(nx) as daemon:
+        token = daemon.issue_token()
+        async with stranger(daemon) as first:
+            hello = await first.greet(token)
+        resume = {"sessionId": hello["sessionId"], "resumeToken": hello["resumeToken"]}
+        auth, versions = {"token": token}, {"min": 1, "max": 1}
+        for _ in range(3):  # cut before the answer was read, again and again
+            async with stranger(daemon) as lost:
+                await lost.call("initialize", protocol=versions, auth=auth, resume=resume)
+        async with stranger(daemon) as again:
+            back = await again.greet(token, resume=resume)
+            assert (back["resumed"], back["sessionId"]) == (True, hello["sessionId"])
+            assert await again.call("daemon.info")  # "initialized" has come by now
+        async with stranger(daemon) as late:
+            assert not (await late.greet(token, resume=resume))["resumed"]
+        async with stranger(daemon) as newest:
+            resume = {"sessionId": hello["sessionId"], "resumeToken": back["resumeToken"]}
+            assert (await newest.greet(token, resume=resume))["resumed"]
+
+
 async def test_a_session_is_resumed_once_and_only_by_its_owner(nx: nexus.WorkspaceManager) -> None:
     async with served(nx) as daemon:
         token = daemon.issue_token()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, cast
 
-from nexus.wire.methods import checkpoints, execs, files, git, ports, session, settings, terminals, workspaces
+from nexus.wire.methods import checkpoints, execs, files, git, ports, session, settings, streams, terminals, workspaces
 from nexus.wire.methods.table import AnyMethod, Notice, Params, Table
 
 GROUPS: Final = (session, workspaces, checkpoints, files, execs, terminals, ports, git, settings)
@@ -18,7 +18,7 @@ METHODS: Final[Table] = MappingProxyType(
 NOTICES: Final = MappingProxyType(
     {
         notice.name: cast("Notice[Params]", notice)
-        for group in (session, files, execs, terminals)
+        for group in (session, files, execs, terminals, streams)
         for notice in group.NOTICES
     }
 )
