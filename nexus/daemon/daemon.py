@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -68,6 +68,8 @@ class Daemon:
         clock: The time that tokens are judged by.
         limits: What one connection may take.
         patience: How long a client that is silent or takes nothing is waited for.
+        on_shutdown: Called when a client with the scope ``admin`` asks for ``daemon.shutdown``, which is refused when this is absent. It
+            returns at once; whoever holds this daemon leaves its block then.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Daemon:
         clock: Clock | None = None,
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
+        on_shutdown: Callable[[], None] | None = None,
     ) -> None:
         self._service = service
         self._host = host
@@ -95,6 +98,7 @@ class Daemon:
         self._tls = tls
         self._limits = limits
         self._patience = patience
+        self._on_shutdown = on_shutdown
         self._clock = time = clock or SystemClock()
         self.tokens = Tokens(keys or MemoryKeys(time), revocations or MemoryRevocations(time), time)
         """Issues, verifies and revokes tokens."""
@@ -241,6 +245,7 @@ class Daemon:
                 group,
                 limits=self._limits,
                 patience=self._patience,
+                on_shutdown=self._on_shutdown,
                 version=__version__,
                 repository=_repository(self._service),
             )

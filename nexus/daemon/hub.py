@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,7 @@ class Hub:
         group: Where work runs that outlives a connection.
         limits: What every connection may take.
         patience: How long a client is waited for.
+        on_shutdown: Has the daemon stop when somebody who may asks for it; ``None`` where that is not to be had.
         version: Ours, for those who ask.
         repository: The repository, for those who ask.
     """
@@ -57,6 +59,7 @@ class Hub:
         *,
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
+        on_shutdown: Callable[[], None] | None = None,
         version: str,
         repository: str,
     ) -> None:
@@ -65,6 +68,7 @@ class Hub:
         self.authenticator = authenticator
         self.limits = limits
         self.patience = patience
+        self.on_shutdown = on_shutdown
         self.version = version
         self.repository = repository
         self.since = time.monotonic()

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -50,6 +51,16 @@ class Served(Protocol):
 
     def dismiss(self) -> None:
         """Close every connection, and tell each client that the daemon ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Settings that were read again."""
+
+    settings: DaemonSettings
+    fingerprint: str
+    adopt: Callable[[], None]
+    """Lets what is served go by them; raises when it cannot."""
 
 
 class Control:
@@ -125,7 +136,7 @@ class DaemonProcess:
         control: Control,
         *,
         ready: Callable[[Announcement], None] = lambda _announcement: None,
-        reread: Callable[[], Awaitable[DaemonSettings]] | None = None,
+        reread: Callable[[], Awaitable[Reread]] | None = None,
         log: DaemonLog | None = None,
         background: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     ) -> None:
@@ -152,7 +163,8 @@ class DaemonProcess:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._renew, started_at)
                 group.start_soon(self._stay, control)
-                group.start_soon(self._reload, control, reread, log)
+                if reread is not None:
+                    group.start_soon(self._reload, control, reread, log, started_at)
                 for name, task in (background or {}).items():
                     group.start_soon(_kept_going, name, task, self._clock)
                 await control.stopping.wait()
@@ -257,28 +269,34 @@ class DaemonProcess:
         self._served.dismiss()
 
     async def _reload(
-        self, control: Control, reread: Callable[[], Awaitable[DaemonSettings]] | None, log: DaemonLog | None
+        self,
+        control: Control,
+        reread: Callable[[], Awaitable[Reread]],
+        log: DaemonLog | None,
+        started_at: datetime,
     ) -> None:
         while True:
             await control.told_to_reload()
             try:
-                settings = await reread() if reread is not None else self._settings
-                await to_thread.run_sync(self._renew_tls, settings)
+                found = await reread()
+                await to_thread.run_sync(self._renew_tls, found.settings)
+                found.adopt()
+                self._go_by(found.settings, log)
+                self._fingerprint = found.fingerprint
+                await self._announce(started_at)
             except NexusError as error:
                 _log.error("the settings were not read again, and stay as they are: %s", error.message)
-                continue
-            if (settings.tcp, settings.host, settings.port) != (
-                self._settings.tcp,
-                self._settings.host,
-                self._settings.port,
-            ):
-                _log.warning("where the daemon listens has changed, which takes a restart")
-            for listener, is_unix in self._listeners:
-                listener.renew(plan.unix_policy(settings) if is_unix else plan.tcp_policy(settings))
-            if log is not None:
-                log.resize(settings.log_size, settings.log_files)
-            self._settings = settings
-            _log.info("the settings were read again")
+            else:
+                _log.info("the settings were read again")
+
+    def _go_by(self, settings: DaemonSettings, log: DaemonLog | None) -> None:
+        before, self._settings = self._settings, settings
+        if (settings.tcp, settings.host, settings.port) != (before.tcp, before.host, before.port):
+            _log.warning("where the daemon listens has changed, which takes a restart")
+        for listener, is_unix in self._listeners:
+            listener.renew(plan.unix_policy(settings) if is_unix else plan.tcp_policy(settings))
+        if log is not None:
+            log.resize(settings.log_size, settings.log_files)
 
     def _renew_tls(self, settings: DaemonSettings) -> None:
         if self._tls is not None and settings.tls is not None:

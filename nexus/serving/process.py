@@ -16,12 +16,12 @@ from pydantic import JsonValue
 
 import nexus.app
 from nexus.abc import Clock
-from nexus.config import ConfigStack, DaemonSettings
+from nexus.config import ConfigStack
 from nexus.daemon.attending import told
 from nexus.daemon.discovery import Announcement
 from nexus.daemon.log import DaemonLog, logging_to
 from nexus.daemon.places import places, state_folder
-from nexus.daemon.process import Control, DaemonProcess
+from nexus.daemon.process import Control, DaemonProcess, Reread
 from nexus.daemon.readiness import notify
 from nexus.daemon.single import single
 from nexus.daemon.sockets import handed_over
@@ -31,6 +31,7 @@ from nexus.serving.composing import environment, load
 from nexus.serving.matching import fingerprint
 from nexus.serving.tokens import daemon_of
 from nexus.state.clock import SystemClock
+from nexus.workspace.manager import WorkspaceManager
 
 _log: Final = logging.getLogger("nexus.daemon")
 
@@ -111,7 +112,7 @@ class Serving:
         async with (
             single(where, root),
             nexus.app.open(root, config=stack, env=self._env, providers=self._providers, clock=self._clock) as nx,
-            daemon_of(nx, stack, self._clock) as daemon,
+            daemon_of(nx, stack, self._clock, self.stop) as daemon,
         ):
             process = DaemonProcess(
                 places=where,
@@ -128,7 +129,7 @@ class Serving:
             await process.run(
                 self._control or Control(),
                 ready=partial(self._ready, ready),
-                reread=partial(self._reread, root),
+                reread=partial(self._reread, root, nx),
                 log=log,
                 background={"watching idleness": nx.watch_idle, "watching ports": nx.watch_ports},
             )
@@ -143,7 +144,7 @@ class Serving:
         self._control.stop()
 
     def reload(self) -> None:
-        """Have it read its settings and its certificate again."""
+        """Have it read all settings and its certificate again. Those that are decided on opening take a restart, and it says so."""
         if self._control is not None:
             self._control.reload()
 
@@ -164,5 +165,10 @@ class Serving:
         ready(announcement)
         notify(self._env, "READY=1", f"STATUS=serving {announcement.workspace_folders[0]}")
 
-    async def _reread(self, root: Path) -> DaemonSettings:
-        return (await load(root, self._flags, self._env)).settings.daemon
+    async def _reread(self, root: Path, nx: WorkspaceManager) -> Reread:
+        stack = await load(root, self._flags, self._env)
+        return Reread(
+            settings=stack.settings.daemon,
+            fingerprint=fingerprint(stack, self._env),
+            adopt=partial(nx.reconfigure, stack),
+        )

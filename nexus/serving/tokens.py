@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from nexus.abc import Clock
 from nexus.abc.service import WorkspaceService
@@ -36,16 +36,24 @@ async def daemon_tokens(
     return tokens_of(stack, clock or SystemClock())
 
 
-def daemon_of(nx: WorkspaceService, stack: ConfigStack, clock: Clock) -> Daemon:
+def daemon_of(nx: WorkspaceService, stack: ConfigStack, clock: Clock, on_shutdown: Callable[[], None]) -> Daemon:
     """Return what serves a manager to those who have a token of this user's. It listens nowhere by itself.
 
     Args:
         nx: The manager, open.
         stack: Says where the node's state is.
         clock: The time that tokens are judged by.
+        on_shutdown: Called when a client tells it to stop.
     """
     folder = state_folder(stack.settings.state_dir)
-    return Daemon(nx, host=None, keys=KeyFile(folder, clock), revocations=RevocationFile(folder, clock), clock=clock)
+    return Daemon(
+        nx,
+        host=None,
+        keys=KeyFile(folder, clock),
+        revocations=RevocationFile(folder, clock),
+        clock=clock,
+        on_shutdown=on_shutdown,
+    )
 
 
 def tokens_of(stack: ConfigStack, clock: Clock) -> Tokens:

@@ -16,7 +16,7 @@ import anyio
 
 from nexus.abc import Clock, Instance, ProgressCallback, Provider
 from nexus.config import ConfigStack, Settings
-from nexus.errors import NexusError, RecordDamaged, StateError, WorkspaceNotFound
+from nexus.errors import ConfigError, NexusError, RecordDamaged, StateError, WorkspaceNotFound
 from nexus.git import TreeCheckpoints, Worktree, Worktrees, container_mounts, protected
 from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
@@ -52,6 +52,9 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """What a workspace's id looks like."""
 
 _log = logging.getLogger(__name__)
+
+_FIXED = ("state_dir", "workspace_root", "multi_user", "private_folders")
+"""Settings that are decided when a repository is opened."""
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
@@ -89,10 +92,8 @@ class Context:
         self.journal = Journal(self.home)
         self.approvals = ApprovalStore(self.settings.state_dir)
         self.hook_logs = HookLogs(self.home)
-        self.worktrees = Worktrees(self.repository, precious=self.settings.precious)
-        self.trees = TreeCheckpoints(self.repository, precious=self.settings.precious)
         self.trash = TrashCollector(self.repository)
-        self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
+        self._go_by_settings()
         self._open: dict[str, Provider] = {}
         self._names: dict[str, str] = {}
         self._capabilities: dict[str, frozenset[Capability]] = {}
@@ -101,6 +102,29 @@ class Context:
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         self._opening = anyio.Lock()
         self._closing = AsyncExitStack()
+
+    def adopt(self, stack: ConfigStack) -> None:
+        """Go by another configuration from now on. What is under way ends by the one it began with.
+
+        Raises:
+            ConfigError: When something is different that is decided on opening; nothing is adopted then.
+        """
+        new = stack.settings
+        fixed = [name for name in _FIXED if getattr(new, name) != getattr(self.settings, name)]
+        fixed += [
+            f"backends.{name}"
+            for name in sorted(self._open)
+            if provider_options(new, name) != provider_options(self.settings, name)
+        ]
+        if fixed:
+            raise ConfigError(f"{', '.join(fixed)} changed, which takes a restart", hint="stop the program, start it again")
+        self.stack, self.settings = stack, new
+        self._go_by_settings()
+
+    def _go_by_settings(self) -> None:
+        self.worktrees = Worktrees(self.repository, precious=self.settings.precious)
+        self.trees = TreeCheckpoints(self.repository, precious=self.settings.precious)
+        self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
 
     @property
     def node(self) -> NodeId:

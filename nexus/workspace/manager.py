@@ -135,8 +135,17 @@ class WorkspaceManager(Workspaces):
 
     @property
     def config(self) -> ConfigStack:
-        """The configuration it was opened with."""
+        """The configuration it goes by."""
         return self._open.stack
+
+    def reconfigure(self, config: ConfigStack) -> None:
+        """Go by another configuration from now on: limits, idleness, defaults, services. What is under way ends by the old one.
+
+        Raises:
+            ConfigError: When it differs in what is decided on opening: where state and trees are, who shares the node, how a backend
+                that is in use is reached. Nothing is changed then.
+        """
+        self._open.adopt(config)
 
     @property
     def ports(self) -> PortAllocator:

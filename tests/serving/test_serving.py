@@ -186,6 +186,55 @@ async def test_settings_are_read_again(daemons: Daemons) -> None:
         assert await daemons.subject(found) == "local"
 
 
+async def test_workspaces_go_by_settings_that_were_read_again(daemons: Daemons) -> None:
+    """And ``boulder`` finds that the daemon does again as it would itself."""
+    user = daemons.home / ".nexus" / "config.yaml"
+    user.parent.mkdir()
+    flags: dict[str, JsonValue] = {"backend": "local"}
+    async with daemons.here() as (found, serving):
+        assert await nexus.matching_daemon(daemons.root, flags=flags, env=daemons.env)
+        user.write_text("defaults: {idle_timeout: 7m}\n")
+        assert not await nexus.matching_daemon(daemons.root, flags=flags, env=daemons.env)
+        await serving.signalled(signal.SIGHUP)
+        await daemons.logged("info the settings were read again")
+        now = await nexus.matching_daemon(daemons.root, flags=flags, env=daemons.env)
+        assert now is not None
+        assert now.process == found.process
+        async with daemons.talking(now) as client:
+            assert (await client.call("config.get", key="defaults.idle_timeout"))["value"] == "7m"
+            await client.call("workspace.create", spec={"name": "a"})
+            assert "sleeps in 7m" in str((await client.call("workspace.get", workspace="a"))["awakeBecause"])
+            await client.call("workspace.destroy", workspace="a", force=True)
+
+
+async def test_settings_that_are_decided_on_opening_take_a_restart(daemons: Daemons, tmp_path: Path) -> None:
+    user = daemons.home / ".nexus" / "config.yaml"
+    user.parent.mkdir()
+    async with daemons.here() as (found, serving), daemons.talking(found) as client:
+        await client.call("workspace.create", spec={"name": "a"})
+        user.write_text("defaults: {idle_timeout: 7m}\nbackends: {local: {pids_limit: 99}}\n")
+        await serving.signalled(signal.SIGHUP)
+        await daemons.logged("stay as they are: backends.local changed, which takes a restart")
+        assert (await client.call("config.get", key="defaults.idle_timeout"))["value"] == "30m"
+        await client.call("workspace.destroy", workspace="a", force=True)
+
+
+async def test_a_client_with_the_scope_for_it_stops_the_daemon(daemons: Daemons) -> None:
+    async with daemons.here() as (found, _), daemons.talking(found) as client:
+        tokens = await daemon_tokens(daemons.root, env=daemons.env)
+        less = tokens.issue(subject="ann", scopes=["workspace:write", "config"])
+        some = tokens.issue(subject="ann", scopes=["admin"], workspaces=["a"])
+        for issued in (less, some):
+            async with daemons.talking(found, issued.token) as other:
+                assert (await other.refused("daemon.shutdown"))["data"]["code"] == "SCOPE_DENIED"
+        assert await client.call("daemon.shutdown") == {}
+        with pytest.raises(ConnectionClosed):
+            await client.hear()
+        assert client.plain.close_code == 4005
+    assert "local tells the daemon to stop" in daemons.log
+    assert daemons.log.rstrip().endswith("info stopped")
+
+
 async def test_a_new_certificate_holds_from_the_next_connection_on(
     daemons: Daemons, free_port: int, certify: Callable[[str], Certificate]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import cache
 from typing import Final, cast
@@ -11,7 +12,7 @@ from anyio import to_thread
 from nexus.daemon.call import Call, Routes
 from nexus.daemon.event_log import EventOutlet
 from nexus.daemon.principal import Scope
-from nexus.errors import ScopeDenied
+from nexus.errors import ScopeDenied, Unsupported
 from nexus.models.events import WorkspaceEvent
 from nexus.wire.limits import PROTOCOL
 from nexus.wire.methods import session as methods
@@ -20,6 +21,7 @@ from nexus.wire.openrpc import document
 
 ROUTES: Final = Routes()
 _NOTHING: Final = Nothing()
+_log: Final = logging.getLogger("nexus.daemon")
 
 
 @ROUTES.on(methods.REFRESH)
@@ -59,6 +61,18 @@ async def info(call: Call, _params: Nothing) -> methods.DaemonInfo:
         sessions=len(hub.sessions),
         execs=len(hub.execs),
     )
+
+
+@ROUTES.on(methods.SHUTDOWN)
+async def shutdown(call: Call, _params: Nothing) -> Nothing:
+    """Have the daemon stop."""
+    if call.hub.on_shutdown is None:
+        raise Unsupported(
+            "this daemon is part of another program, which ends it", hint="end that program, or close its daemon there"
+        )
+    _log.warning("%s tells the daemon to stop", call.principal.subject)
+    call.hub.on_shutdown()
+    return _NOTHING
 
 
 @ROUTES.on(methods.SUBSCRIBE)

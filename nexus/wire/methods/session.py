@@ -198,6 +198,15 @@ DISCOVER: Final = Method(
 INFO: Final = Method(
     "daemon.info", Nothing, DaemonInfo, Effect.READ, None, "Return what this daemon is and how it fares."
 )
+SHUTDOWN: Final = Method(
+    "daemon.shutdown",
+    Nothing,
+    Nothing,
+    Effect.LIVE,
+    "admin",
+    "Have the daemon end what is under way and stop; workspaces run on. Answered before that begins.",
+    whole=True,
+)
 SUBSCRIBE: Final = Method(
     "events.subscribe",
     Subscribe,
@@ -223,6 +232,7 @@ METHODS: Final = (
     CLOSE,
     DISCOVER,
     INFO,
+    SHUTDOWN,
     SUBSCRIBE,
     UNSUBSCRIBE,
     REPLAY,
