@@ -293,6 +293,7 @@ def _params(workspace: str, request: SpawnRequest, service: str | None) -> metho
         argv=request.argv,
         cwd=request.cwd,
         env=request.env,
+        masked=request.masked,
         user=request.user,
         timeout_ms=None if request.timeout is None else max(1, round(request.timeout * 1000)),
         grace_ms=round(request.grace * 1000),

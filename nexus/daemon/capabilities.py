@@ -41,9 +41,8 @@ def _terminals(features: Features) -> dict[str, JsonValue]:
 
 
 def _workspaces(features: Features) -> dict[str, JsonValue]:
-    return {
-        "backends": {
-            name: None if able is None else sorted(str(each) for each in able)
-            for name, able in sorted(features.backends.items())
-        }
-    }
+    return {"backends": {name: _able(able) for name, able in sorted(features.backends.items())}}
+
+
+def _able(able: frozenset[Capability] | None) -> list[JsonValue] | None:
+    return None if able is None else [*sorted(map(str, able))]

@@ -191,7 +191,8 @@ def load_provider(name: str, options: Mapping[str, JsonValue] | None = None) -> 
 
 @cache
 def _installed() -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=ENTRY_POINT_GROUP))  # every installed distribution is looked at, which takes a while
+    """Return them; every installed distribution is looked at, which takes a while and is done once."""
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def _import_built_in(name: str) -> ProviderFactory:

@@ -17,6 +17,7 @@ from nexus.wire.methods.table import Notice, Params
 
 P = TypeVar("P", bound=Params)
 
+
 def said(frame: Frame) -> str:
     """Return a frame as a text message."""
     match frame.kind:

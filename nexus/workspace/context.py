@@ -117,7 +117,9 @@ class Context:
             if provider_options(new, name) != provider_options(self.settings, name)
         ]
         if fixed:
-            raise ConfigError(f"{', '.join(fixed)} changed, which takes a restart", hint="stop the program, start it again")
+            raise ConfigError(
+                f"{', '.join(fixed)} changed, which takes a restart", hint="stop the program, start it again"
+            )
         self.stack, self.settings = stack, new
         self._go_by_settings()
 

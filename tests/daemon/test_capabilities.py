@@ -54,8 +54,12 @@ async def test_searching_and_watching(
 async def test_a_service_that_does_not_say_is_not_spoken_for(
     repository: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    async with make_bench("mock", repository, tmp_path, request).open() as nx, served(nx) as daemon:
-        async with nexus.connect(daemon.dial, token=daemon.issue_token()) as client, Daemon(client, host=None) as second:
-            found = await told(second)
+    async with (
+        make_bench("mock", repository, tmp_path, request).open() as nx,
+        served(nx) as daemon,
+        nexus.connect(daemon.dial, token=daemon.issue_token()) as client,
+        Daemon(client, host=None) as second,
+    ):
+        found = await told(second)
     assert found["fs"] == {"stream": True}
     assert found["workspace"] == {}

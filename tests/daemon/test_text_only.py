@@ -80,7 +80,7 @@ async def test_a_command_is_talked_to(nx: nexus.WorkspaceManager) -> None:
                     await client.tell("stream.data", stream=streams["stdin"], offset=at, data=piece)
                     at += 50_000
                 else:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
             await client.tell("stream.end", stream=streams["stdin"], offset=len(sent))
 
         async with anyio.create_task_group() as group:

@@ -27,6 +27,7 @@ def _request(params: methods.Command, *, stdin: bool, pty: Pty | None = None) ->
         argv=params.argv,
         cwd=params.cwd,
         env=params.env,
+        masked=params.masked,
         user=params.user,
         stdin=stdin,
         pty=pty,

@@ -37,6 +37,8 @@ class Command(KeyedOfWorkspace):
     """The program and its arguments; no shell is involved."""
     cwd: WireText | None = None
     env: Annotated[Mapping[WireText, WireText], Field(repr=False)] = {}
+    masked: tuple[WireText, ...] = ()
+    """Names in `env` whose values are kept out of whatever is written down."""
     user: str | None = None
     timeout_ms: Annotated[int, Field(ge=1, le=10**12)] | None = None
     grace_ms: Milliseconds = 5000

@@ -174,7 +174,12 @@ ATTACH: Final = Method(
     "terminal.attach", Attach, Attached, Effect.LIVE, _SCOPE, "Look at a terminal, from an offset on."
 )
 INPUT: Final = Method(
-    "terminal.input", Input, Nothing, Effect.LIVE, _SCOPE, "Type. Inputs of a session are typed in their order; with a `typist`, each byte once."
+    "terminal.input",
+    Input,
+    Nothing,
+    Effect.LIVE,
+    _SCOPE,
+    "Type. Inputs of a session are typed in their order; with a `typist`, each byte once.",
 )
 RESIZE: Final = Method("terminal.resize", Resize, Nothing, Effect.LIVE, _SCOPE, "Give it another size.")
 DETACH: Final = Method(

@@ -250,6 +250,7 @@ PREBUILD: Final = Method(
     _WRITE,
     "Keep what the first scripts come to as an image.",
     whole=True,
+    progress=True,
 )
 SYNC: Final = Method(
     "workspace.sync", KeyedOfWorkspace, SyncOutcome, Effect.KEYED, _WRITE, "Fetch, and fast-forward its branch."
