@@ -24,7 +24,8 @@ a daemon gives by `rpc.discover`.
 - **A text message is exactly one JSON-RPC 2.0 message.** There are no batches, and parameters have names. Requests are
   worked on at the same time, and answered in any order. A **binary message** is a piece of a stream.
 - The first message is `initialize`; nothing else is done before. Unknown fields and notifications are ignored, an unknown
-  method is `-32601`. What a daemon can do is said by its `capabilities`, never by its version.
+  method is `-32601`. What a daemon can do is said by its `capabilities`, never by its version. Methods that begin with
+  `telemetry.` are kept for later; `capabilities.telemetry` will say so.
 - Names are in camel case. Times that end in `Ms` are whole milliseconds; other times are RFC 3339. Offsets stay below 2^53.
 - Paths, arguments and variables are bytes. One that is no UTF-8 is sent with the byte `0xNN` as the character U+F7NN, and a
   character between U+F780 and U+F7FF as its three bytes in that way. Contents that need not be text are Base64: `data`, `input`
@@ -47,6 +48,24 @@ a daemon gives by `rpc.discover`.
 - Effect **read**: cancelled when the connection is lost, may be asked again. **keyed**: goes on when the connection is lost;
   asked again with the same `idempotencyKey`, within a day, it is joined, or its outcome given again. **live**: belongs to
   its connection.
+
+## What a daemon can do
+
+`capabilities` in the answer to `initialize`. A key that is not there, as from an older daemon or from a service that does not say, means no
+promise; keys that you do not know mean nothing to you.
+
+| key | says |
+| --- | --- |
+| `binaryFrames` | streams come to this client as binary messages |
+| `textFrames` | they can come as text, see below |
+| `progress` | `$/progress` is sent |
+| `fs.stream`, `fs.search` | files as streams; `fs.search` works (it needs the extra `search`) |
+| `fs.watch` | `native`: the kernel tells of changes; `poll`: they are looked for. `fs.watch` says for each watch which it is |
+| `exec.resume`, `exec.stdinOffsets` | commands are gone on with by offset, their input too |
+| `terminal.inputOffsets` | `terminal.input` takes `typist` and `offset` |
+| `terminal.keptBy` | the backends whose terminals' programs outlive the daemon |
+| `ports.connect` | TCP through this connection |
+| `workspace.backends` | the backends by name with what they can do; `null` for one that was not needed yet: `workspace.probe` asks it |
 
 ## Streams
 
@@ -73,14 +92,22 @@ Sixteen bytes, then the payload; numbers are big-endian:
   that works on answers later than on binary messages keeps what comes on streams that it does not know yet.
 - Some streams go both ways under one id, each way with its own offsets and credit: a port's carries bytes and its `END` in
   either direction, and a command's input is sent on `streams.stdin`. `RESET` gives up both.
+- A client that takes no binary messages says `"capabilities": {"binaryFrames": false}` in `initialize`. It is sent `stream.data`,
+  `stream.end`, `stream.window` and `stream.reset` instead, with the same meaning, and sends them itself: the same offsets, the
+  same credit, the payload as Base64 (no payload: `SKIP`). That is slower by far; whatever can send bytes should.
 - What both channels of a command print is sent in the order in which it came. `exec.didExit` comes after the `END` of both.
 
 ## Coming back
 
 A session outlives its connection by `limits.sessionGraceMs`. `initialize` with `resume: {sessionId, resumeToken}` goes on
-with it; the token is for one use, and each answer brings the next. A connection that has the session still is closed (4003).
+with it; the token is for one use, and each answer brings the next: it holds until `initialized` says that the next one has arrived. A
+connection that has the session still is closed (4003).
 Commands are gone on with by `exec.attach` with the offsets that have come, logs and files by `stream.attach`, events by
-`events.subscribe` with the last `seq`.
+`events.subscribe` with the last `seq`, terminals by `terminal.attach` with `since`.
+
+What was sent and not answered is sent again: input of commands from `stdinOffset` on, a keyed call with its key, typing with its `typist`
+(a name of your own for all that you type into one terminal) and `offset`, which together make each byte be typed once. After a session
+that is over, or an answer that says no, begin as another typist at 0.
 
 Close codes inform and mean nothing more: 4001 no valid token, 4002 version, 4003 replaced, 4004 read too slowly, 4005 the
 daemon ends, 1002 broken rules.

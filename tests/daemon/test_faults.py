@@ -185,6 +185,33 @@ async def test_a_client_that_never_takes_its_answers_is_read_no_more(nx: nexus.W
             group.cancel_scope.cancel()
 
 
+async def test_too_deep_too_many_and_too_often_are_told_and_the_connection_goes_on(
+    nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = await nx.create("one")
+    await ws.fs.write_text("file", "x")
+    async with served(nx, limits=Limits(depth=8, streams=2)) as daemon, talking(daemon) as client:
+        deep = "[" * 9 + "]" * 9
+        await client.send(f'{{"jsonrpc":"2.0","id":7,"method":"daemon.info","params":{{"x":{deep}}}}}')
+        while None not in client.answers:
+            await client.hear()
+        assert client.answers.pop(None)["error"]["code"] == -32600
+        params = {"workspace": "one", "argv": ["sleep", "60"]}
+        await client.call("exec.start", **params)  # two streams
+        error = await client.refused("exec.start", **params)
+        assert (error["data"]["code"], error["data"]["details"]) == ("QUOTA_EXCEEDED", {"limit": 2})
+        assert await client.call("daemon.info")
+    monkeypatch.setattr("nexus.daemon.dispatch._BURST", 3.0)
+    monkeypatch.setattr("nexus.daemon.dispatch._PER_SECOND", 1e-9)
+    async with served(nx) as daemon, talking(daemon) as client:
+        for _ in range(3):
+            await client.call("daemon.info")
+        error = await client.refused("daemon.info")
+        assert (error["data"]["code"], error["data"]["retryable"]) == ("BUSY", True)
+        async with talking(daemon) as other:  # each has their own measure
+            assert await other.call("daemon.info")
+
+
 async def test_nobody_gets_in_with_another_version(nx: nexus.WorkspaceManager) -> None:
     async with served(nx) as daemon, stranger(daemon) as client:
         auth = {"token": daemon.issue_token()}
@@ -204,7 +231,7 @@ async def test_what_comes_before_a_token_is_refused_and_nothing_is_done(nx: nexu
     assert await nx.list() == ()
 
 
-async def test_scopes_and_workspaces_of_a_token(nx: nexus.WorkspaceManager) -> None:
+async def test_scopes_and_workspaces_of_a_token(nx: nexus.WorkspaceManager, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("mine", "other"):
         await nx.create(name)
     async with served(nx) as daemon:
@@ -224,6 +251,8 @@ async def test_scopes_and_workspaces_of_a_token(nx: nexus.WorkspaceManager) -> N
                 error = await client.refused(method, **params)
                 assert error["data"]["code"] == "SCOPE_DENIED", method
                 assert error["data"]["details"] == {**missing, "subject": "embedded"}
+                assert f"refused {method} of embedded from" in caplog.text, "who and what"
+        assert not [part for part in reading.split(".")[1:] if part in caplog.text], "and no secret"
 
 
 async def test_commands_of_other_workspaces_are_not_there(nx: nexus.WorkspaceManager) -> None:

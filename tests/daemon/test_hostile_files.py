@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import nexus
+from nexus.wire.frames import Frame, Kind
 from tests.daemon.talking import Talker, served, talking
 
 SECRET = "outside-canary"
@@ -96,6 +97,29 @@ async def test_what_is_no_file_is_refused_and_nobody_waits(repository: Path) -> 
             assert error["data"]["code"].startswith("FS_"), name
             answer = await talker.answer(await talker.ask("fs.openRead", workspace="a", path=name))
             assert "error" in answer, name
+
+
+async def test_nothing_is_written_through_a_hard_link(repository: Path, outside: Path) -> None:
+    """A program inside can make one of whatever it may read, and read it by that name; a change makes a file of the tree's own."""
+    async with client(repository) as (talker, tree):
+        names = ("written", "edited", "sent", "copied", "moved", "removed")
+        for name in names:
+            (tree / name).hardlink_to(outside / "file")
+        (tree / "mine").write_text("mine")
+        await talker.call("fs.writeFile", workspace="a", path="written", text="mine")
+        edits = [{"old": SECRET, "new": "mine"}]
+        await talker.call("fs.edit", workspace="a", path="edited", edits=edits)
+        upload = await talker.call("fs.openWrite", workspace="a", path="sent")
+        await talker.send(Frame(Kind.DATA, upload["stream"], 0, b"mine").encode())
+        await talker.send(Frame(Kind.END, upload["stream"], 4).encode())
+        await talker.call("fs.commit", workspace="a", upload=upload["upload"], size=4)
+        await talker.call("fs.copy", workspace="a", source="mine", target="copied", replace=True)
+        await talker.call("fs.rename", workspace="a", source="mine", target="moved", replace=True)
+        await talker.call("fs.remove", workspace="a", path="removed")
+
+        assert {name: (tree / name).read_text() for name in names[:-1]} == dict.fromkeys(names[:-1], "mine")
+        assert (outside / "file").read_text() == SECRET
+        assert (outside / "file").stat().st_nlink == 1
 
 
 async def test_git_is_not_written(repository: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import json
 import multiprocessing
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from nexus.daemon.keys import KeyFile, MemoryKeys
 from nexus.daemon.principal import ALL_SCOPES, Scope
 from nexus.daemon.revocation import MAX_REVOKED, MemoryRevocations, RevocationFile
+from nexus.daemon.session import Session
 from nexus.daemon.tokens import GRACE, LEEWAY, LONGEST_LIFE, MAX_LENGTH, Tokens
 from nexus.errors import InvalidArgument, ScopeDenied, StateError, TokenExpired, Unauthenticated
 from nexus.testing.clock import ManualClock
@@ -180,6 +182,30 @@ def test_every_changed_character_is_noticed(tokens: Tokens) -> None:
         changed = token[:position] + ("A" if token[position] != "A" else "B") + token[position + 1 :]
         with pytest.raises(Unauthenticated):
             tokens.verify(changed)
+
+
+def test_secrets_are_compared_in_constant_time(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole signatures and whole tokens go to the one function that takes as long whatever differs."""
+    compared: list[tuple[int, int]] = []
+    honest = hmac.compare_digest
+
+    def spy(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return honest(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    token = tokens.issue(subject="ann", scopes=["exec"]).token
+    head, body, signature = token.split(".")
+    for changed in (signature, "A" + signature[1:], signature[:-2] + "AA"):
+        with contextlib.suppress(Unauthenticated):
+            tokens.verify(f"{head}.{body}.{changed}")
+    assert compared == [(32, 32)] * 3
+    session = Session("ann")
+    shown = session.renew_token()
+    compared.clear()
+    assert not session.spend("A" * len(shown))
+    assert session.spend(shown)
+    assert compared == [(len(shown), len(shown))] * 2
 
 
 def test_the_other_end_of_a_tokens_life(tokens: Tokens, clock: ManualClock) -> None:

@@ -62,7 +62,7 @@ async def test_clients_terminals_and_workspaces_outlive_it(bench: Bench, daemons
         await until(lambda: bench.backend == "local" or b"shown" in file.read_bytes())
         before, program = ws.info, terminal.info.pid
         running = await ws.spawn("sh", "-c", "touch begun; sleep 1000")
-        await until(lambda: (ws.info.worktree_path / "begun").exists())
+        await until((ws.info.worktree_path / "begun").exists)
 
         os.kill(first.pid, signal.SIGKILL)
         await daemons.gone(first.pid)

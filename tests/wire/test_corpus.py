@@ -50,11 +50,11 @@ def test_an_exchange_is_understood_and_said_in_the_same_words(path: Path) -> Non
                     assert (again.number, again.message, again.data) == (fault.number, fault.message, fault.data)
             case Notification(method=method, params=params) if method in NOTICES:
                 told = NOTICES[method].params.model_validate(params, by_alias=True, by_name=False)
-                assert told.model_dump(mode="json", by_alias=True) == params
+                assert told.model_dump(mode="json", by_alias=True, exclude_unset=sender == "client") == params
             case Notification(method=method):
                 assert method in {"initialized", "$/progress", "$/cancelRequest"}
-    assert len(seen) > 20
+    assert len(seen) > 12
 
 
 def test_there_is_a_corpus() -> None:
-    assert [path.stem for path in CORPUS] == ["v1"]
+    assert {path.stem for path in CORPUS} == {"v1", "v1-terminals"}

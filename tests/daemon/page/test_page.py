@@ -83,27 +83,26 @@ async def test_a_workspace_in_a_container(
 ) -> None:
     bench = make_bench("docker", repository, tmp_path, request)
     bench.extra = {"ports": {"web": {"container": 3000}}}
-    async with bench.open() as nx, nexus.Daemon(nx, page=True) as daemon, nx.create("one") as one:
-        async with tab(devtools) as page:
-            await page.go(daemon.page_url())
-            await page.click("#workspaces button", "one")
-            await page.sees("running", at="#facts")
-            await page.click("#terminal-new")
-            await page.types()
-            await page.type("echo in-$((6*7))-$(hostname)\n")
-            inside = (await one.exec("hostname")).stdout.strip()
-            await page.reads(f"in-42-{inside}")
-            await page.type("mkdir /tmp/www; httpd -p 3000 -h /tmp/www\n")
-            await nx.wait_port("one", 3000)
-            await page.click("[role=tab]", "Ports")
-            url = one.ports["web"].url
-            assert await page.until("document.querySelector('#ports a')?.getAttribute('href')") == f"{url}/"
-            await page.click("#actions button", "Pause")
-            await page.sees("paused", at="#facts")
-            assert (await nx.get("one")).status == "paused"
-            await page.click("#actions button", "Resume")
-            await page.sees("running", at="#facts")
-            assert page.complaints == []
+    async with bench.open() as nx, nexus.Daemon(nx, page=True) as daemon, nx.create("one") as one, tab(devtools) as page:
+        await page.go(daemon.page_url())
+        await page.click("#workspaces button", "one")
+        await page.sees("running", at="#facts")
+        await page.click("#terminal-new")
+        await page.types()
+        await page.type("echo in-$((6*7))-$(hostname)\n")
+        inside = (await one.exec("hostname")).stdout.strip()
+        await page.reads(f"in-42-{inside}")
+        await page.type("mkdir /tmp/www; httpd -p 3000 -h /tmp/www\n")
+        await nx.wait_port("one", 3000)
+        await page.click("[role=tab]", "Ports")
+        url = one.ports["web"].url
+        assert await page.until("document.querySelector('#ports a')?.getAttribute('href')") == f"{url}/"
+        await page.click("#actions button", "Pause")
+        await page.sees("paused", at="#facts")
+        assert (await nx.get("one")).status == "paused"
+        await page.click("#actions button", "Resume")
+        await page.sees("running", at="#facts")
+        assert page.complaints == []
 
 
 async def test_it_comes_back_by_itself(bench: Bench, devtools: str) -> None:
