@@ -26,6 +26,7 @@ _SCRIPTS: Final = (
     "tabs.js",
     "terminal.js",
     "token.js",
+    "typist.js",
     "workspaces.js",
     "vendor/xterm.mjs",
     "vendor/addon-fit.mjs",

@@ -41,7 +41,7 @@ async function opened(connection, resumed) {
     await connection.call("events.subscribe", {});
     const { repository } = await connection.call("daemon.info");
     Object.assign(byId("repository"), { textContent: repository.split("/").at(-1), title: repository });
-    await Promise.all([refresh(), terminal.resume(connection), log.resume(connection, resumed)]);
+    await Promise.all([refresh(), terminal.resume(connection, resumed), log.resume(connection, resumed)]);
   } catch (error) {
     say(inWords(error), true);
   }

@@ -1,6 +1,7 @@
 // One look at one terminal: bytes to the screen with credit, keys back, and where it was after a cut.
 
-import { fromBase64, inWords, toBase64, webAddress } from "./dom.js";
+import { fromBase64, inWords, webAddress } from "./dom.js";
+import { Typist } from "./typist.js";
 import { FitAddon } from "./vendor/addon-fit.mjs";
 import { Terminal } from "./vendor/xterm.mjs";
 
@@ -25,6 +26,7 @@ export class TerminalView {
   #fit = new FitAddon();
   #look = null;
   #wanted = 0;
+  #typist = new Typist();
 
   /** told: {title(text), role(role), message(text), ended(), leave()}. */
   constructor(line, place, told) {
@@ -82,17 +84,22 @@ export class TerminalView {
     this.#wanted += 1;
     const look = this.#look;
     this.#look = null;
+    this.#typist.renew();
     this.#told.title("");
     if (!look) return;
     look.connection.drop(look.stream);
     look.connection.call("terminal.detach", { workspace: look.workspace, session: look.session }).catch(() => {});
   }
 
-  /** Go on over a new connection, from the byte that is due. */
-  async resume(connection) {
+  /** Go on over a new connection, from the byte that is due, and with the keys that were not answered. */
+  async resume(connection, resumed) {
     const look = this.#look;
     if (!look || look.over) return;
     await this.#attach(connection, look, { since: look.offset, takeover: look.role === "controller" });
+    const again = this.#look;
+    if (again?.connection !== connection) return;
+    if (resumed && again.role !== "viewer") this.#typist.resume(again, (error) => this.#told.message(inWords(error)));
+    else if (this.#typist.renew()) this.#told.message("some keys may not have been typed: look at the screen");
   }
 
   async #attach(connection, { workspace, terminal, role, offset = null }, more) {
@@ -176,8 +183,7 @@ export class TerminalView {
   #type(bytes) {
     const look = this.#look;
     if (!look || look.over || look.role === "viewer") return;
-    const params = { workspace: look.workspace, session: look.session, data: toBase64(bytes) };
-    look.connection.call("terminal.input", params).catch((error) => this.#told.message(inWords(error)));
+    this.#typist.type(look, bytes, (error) => this.#told.message(inWords(error)));
   }
 
   #resize(rows, cols) {

@@ -120,9 +120,17 @@ async def test_it_comes_back_by_itself(bench: Bench, devtools: str) -> None:
         await page.click("[role=tab]", "Log")
         await page.sees("following", at="#log-state")
 
+        await page.click("[role=tab]", "Terminal")
+        await page.click("#screen")
         daemon.dismiss()
         await page.sees("trying again", at="#line")
+        await page.type("echo kept-$((2+3)) >> kept\n")  # while there is no connection
         await page.sees("Connected", at="#line")
+        await page.type("echo and-$((3+3))\n")
+        await page.reads("and-6")
+        assert await one.fs.read_text("kept") == "kept-5\n"  # once
+        await one.fs.remove("kept")
+        await page.click("[role=tab]", "Log")
         await say_in_log(one, "after-the-cut")
         await page.sees("after-the-cut", at="#log")
         await page.click("[role=tab]", "Terminal")
