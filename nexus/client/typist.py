@@ -35,7 +35,7 @@ class Typist:
         self._line = line
         self._workspace = workspace
         self._place = place
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._session = ""
         """The session of the daemon that knows this typist."""
         self._id = ""

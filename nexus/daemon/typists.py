@@ -27,7 +27,7 @@ class Typist:
         self.taken = 0
         """How far it was typed."""
         self._group = group
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._piece: _Piece | None = None
 
     @property

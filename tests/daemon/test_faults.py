@@ -266,6 +266,37 @@ async def test_commands_of_other_workspaces_are_not_there(nx: nexus.WorkspaceMan
             assert error["data"]["code"] == "NOT_FOUND"
 
 
+async def test_a_command_is_found_and_gone_on_with_by_another_client(
+    repository: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async with make_bench("local", repository, tmp_path, request).open() as nx, served(nx) as daemon:
+        await nx.create("one")
+        async with talking(daemon) as first:
+            argv = ["sh", "-c", "printf 'hello '; read x; printf \"$x\"; exit 3"]
+            started = await first.call(
+                "exec.start", workspace="one", argv=argv, stdin=True, detach=True, labels={"a": "b"}
+            )
+            await first.send(Frame(Kind.DATA, started["streams"]["stdin"], 0, b"wor").encode())
+            while sum(len(frame.payload) for frame in first.frames if frame.kind is Kind.DATA) < 6:
+                await first.hear()
+            await first.call("session.close")
+        async with talking(daemon) as second:  # of another session
+            (known,) = (await second.call("exec.list", workspace="one"))["items"]
+            assert (known["exec"], known["running"], known["detached"]) == (started["exec"], True, True)
+            assert (known["program"], known["labels"], known["stdout"]) == ("sh", {"a": "b"}, 6)
+            again = await second.call("exec.attach", exec=known["exec"], offsets={"stdout": 4})
+            assert (again["stdinOffset"], again["newest"]["stdout"]) == (3, 6)
+            await second.send(Frame(Kind.DATA, again["streams"]["stdin"], 3, b"ld\n").encode())
+            await second.notice("exec.didExit")
+            pieces = [frame for frame in second.frames if frame.kind is Kind.DATA and frame.payload]
+            assert pieces[0].offset == 4
+            assert b"".join(frame.payload for frame in pieces) == b"o world"
+            assert (await second.call("exec.wait", exec=known["exec"]))["exit"]["exitCode"] == 3
+            await second.call("exec.release", exec=known["exec"])
+            assert (await second.call("exec.list"))["items"] == []
+        await nx.destroy("one", force=True)
+
+
 async def test_a_revoked_token_ends_with_the_next_request(nx: nexus.WorkspaceManager) -> None:
     async with served(nx) as daemon:
         issued = daemon.issue()

@@ -90,7 +90,7 @@ async def start(call: Call, params: methods.Start) -> methods.Started:
         command = call.hub.execs.started_by(key)
         if command is None:
             command = await _begin(call, params, key)
-    streams = _attach(call, command, methods.Offsets(), owner=not params.detach)
+    streams = _attach(call, command, methods.Offsets(), owner=not params.detach, writes=True)
     return methods.Started(exec=command.id, pid=command.pid, started_at_ms=command.started_at_ms, streams=streams)
 
 
@@ -115,13 +115,15 @@ async def _begin(call: Call, params: methods.Start, key: tuple[str, str] | None)
     return command
 
 
-def _attach(call: Call, command: RunningExec, offsets: methods.Offsets, *, owner: bool) -> methods.Streams:
+def _attach(
+    call: Call, command: RunningExec, offsets: methods.Offsets, *, owner: bool, writes: bool
+) -> methods.Streams:
     """Send what it prints on this connection, and let what comes on a stream of it be its input."""
     connection = call.connection
     connection.detach(command)
     outlet = connection.attach(command, {STDOUT: offsets.stdout, STDERR: offsets.stderr}, owner=owner)
     stdin = None
-    if owner and command.stdin is not None and not command.stdin.ended and not command.stdin.broken:
+    if writes and command.stdin is not None and not command.stdin.ended and not command.stdin.broken:
         stdin = connection.receive_into(command.stdin)
     outlet.wake()
     return methods.Streams(stdin=stdin, stdout=outlet.streams[STDOUT], stderr=outlet.streams.get(STDERR))
@@ -142,7 +144,7 @@ async def attach(call: Call, params: methods.Attach) -> methods.Reattached:
     inlet = command.stdin
     if inlet is not None and inlet.received - inlet.taken > _WINDOWS_OF_INPUT * call.hub.limits.stream_window:
         raise Busy(f"command {command.id} has input waiting that it does not read", hint="wait until it reads")
-    streams = _attach(call, command, params.offsets, owner=params.owner)
+    streams = _attach(call, command, params.offsets, owner=params.owner, writes=params.owner)
     oldest, newest = command.log.oldest, command.log.newest
     return methods.Reattached(
         streams=streams,

@@ -83,7 +83,12 @@ async def test_a_workspace_in_a_container(
 ) -> None:
     bench = make_bench("docker", repository, tmp_path, request)
     bench.extra = {"ports": {"web": {"container": 3000}}}
-    async with bench.open() as nx, nexus.Daemon(nx, page=True) as daemon, nx.create("one") as one, tab(devtools) as page:
+    async with (
+        bench.open() as nx,
+        nexus.Daemon(nx, page=True) as daemon,
+        nx.create("one") as one,
+        tab(devtools) as page,
+    ):
         await page.go(daemon.page_url())
         await page.click("#workspaces button", "one")
         await page.sees("running", at="#facts")
