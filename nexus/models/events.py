@@ -9,9 +9,10 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from nexus.models.base import Model
+from nexus.models.checkpoints import Checkpoint
 from nexus.models.execution import Stream
 from nexus.models.hooks import HookName, HookResult
-from nexus.models.ids import WorkspaceId
+from nexus.models.ids import CheckpointId, WorkspaceId
 from nexus.models.ports import PortChange, PortNumber, PortProtocol
 from nexus.models.workspace import WorkspaceStatus
 
@@ -117,6 +118,40 @@ class PortClosed(_Event):
     port_name: str | None = None
 
 
+class CheckpointTaken(_Event):
+    """A checkpoint of the workspace is there, whoever asked for it: its user, a restore, a switch."""
+
+    kind: Literal["checkpoint_taken"] = "checkpoint_taken"
+    checkpoint: Checkpoint
+
+
+class CheckpointDeleted(_Event):
+    """A checkpoint of the workspace is gone."""
+
+    kind: Literal["checkpoint_deleted"] = "checkpoint_deleted"
+    checkpoint: Checkpoint
+    """What it was."""
+
+
+class Restored(_Event):
+    """The workspace is what it was at a checkpoint. Its status is told as well, where it changed."""
+
+    kind: Literal["restored"] = "restored"
+    checkpoint: Checkpoint
+    undo: CheckpointId
+    """The checkpoint of what it was until then."""
+
+
+class Forked(_Event):
+    """Another workspace was made from this one."""
+
+    kind: Literal["forked"] = "forked"
+    fork: WorkspaceId
+    fork_name: str
+    checkpoint: CheckpointId
+    """What it was made from; one that was taken for the fork alone is gone afterwards, and is not told of."""
+
+
 WorkspaceEvent: TypeAlias = Annotated[
     StatusChanged
     | PortChanged
@@ -127,6 +162,10 @@ WorkspaceEvent: TypeAlias = Annotated[
     | Recovered
     | HookStarted
     | HookOutput
-    | HookFinished,
+    | HookFinished
+    | CheckpointTaken
+    | CheckpointDeleted
+    | Restored
+    | Forked,
     Field(discriminator="kind"),
 ]

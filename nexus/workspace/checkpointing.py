@@ -24,6 +24,7 @@ from nexus.errors import (
 )
 from nexus.git import KeptTree
 from nexus.models.checkpoints import NAME_PATTERN, Checkpoint, CheckpointEntry, KeptPlace
+from nexus.models.events import CheckpointDeleted, CheckpointTaken
 from nexus.models.ids import CheckpointId, new_checkpoint_id
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, Capability, InstanceState
 from nexus.models.workspace import WorkspaceRecord
@@ -135,6 +136,8 @@ async def create(
                 except NexusError as left:
                     error.add_note(f"what was kept by then could not be removed ({left.message}); 'boulder gc' does it")
             raise
+    if not passing:
+        context.bus.publish(CheckpointTaken(workspace=record.id, name=record.name, checkpoint=entry.checkpoint))
     return entry
 
 
@@ -310,6 +313,9 @@ async def remove(context: Context, entry: CheckpointEntry) -> None:
     """Remove what was kept, then the note: what is left after a failure is still listed. May be called twice."""
     await discard(context, entry.checkpoint.backend, entry.checkpoint.id)
     await context.checkpoints.delete(entry)
+    if not entry.passing:
+        gone = entry.checkpoint
+        context.bus.publish(CheckpointDeleted(workspace=gone.workspace, name=gone.workspace_name, checkpoint=gone))
 
 
 async def discard(context: Context, backend: str, identifier: CheckpointId) -> None:

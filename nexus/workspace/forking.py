@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from nexus.abc import ProgressCallback
 from nexus.errors import InvalidArgument, NexusError
 from nexus.models.checkpoints import CheckpointEntry, Failure, ForkOutcome, ForkRequest
+from nexus.models.events import Forked
 from nexus.models.ids import CheckpointId, parse_name
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceInfo, WorkspaceRecord
@@ -96,10 +97,25 @@ async def _one(
             start=request.start,
         )
         work = await creation.begin(context, wanted, progress)
-        return ForkOutcome(name=name, info=await observing.look(context, await work.run(wanted)))
+        made = await work.run(wanted)
+        _announce(context, entry, made)
+        return ForkOutcome(name=name, info=await observing.look(context, made))
     except NexusError as error:
         failure = Failure(code=error.code, message=error.message, hint=error.hint)
         return ForkOutcome(name=name, info=await _made(context, name, entry), error=failure)
+
+
+def _announce(context: Context, entry: CheckpointEntry, made: WorkspaceRecord) -> None:
+    parent = entry.checkpoint
+    context.bus.publish(
+        Forked(
+            workspace=parent.workspace,
+            name=parent.workspace_name,
+            fork=made.id,
+            fork_name=made.name,
+            checkpoint=parent.id,
+        )
+    )
 
 
 async def _made(context: Context, name: str, entry: CheckpointEntry) -> WorkspaceInfo | None:
@@ -109,7 +125,10 @@ async def _made(context: Context, name: str, entry: CheckpointEntry) -> Workspac
     except NexusError:
         return None
     ours = record.created_at > entry.checkpoint.created_at and record.config.get(creation.FORKED) == entry.checkpoint.id
-    return await observing.look(context, record) if ours else None
+    if not ours:
+        return None
+    _announce(context, entry, record)
+    return await observing.look(context, record)
 
 
 async def settle(context: Context, entry: JournalEntry) -> None:

@@ -10,6 +10,7 @@ import anyio
 from nexus.abc import Instance, ProgressCallback
 from nexus.errors import CheckpointDamaged, CheckpointNotFound, NexusError, Unsupported
 from nexus.models.checkpoints import CheckpointEntry
+from nexus.models.events import Restored
 from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
@@ -84,6 +85,9 @@ async def restore(
         except NexusError as error:
             await _go_back(context, record, undo, place.waking, error)
             raise
+        context.bus.publish(
+            Restored(workspace=record.id, name=record.name, checkpoint=entry.checkpoint, undo=undo.checkpoint.id)
+        )
         try:
             record = await _up(context, record, place.waking, journal, progress)
         except NexusError as error:

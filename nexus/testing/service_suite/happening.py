@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 
 from nexus.errors import InvalidArgument, WorkspaceNotFound
-from nexus.models.events import StatusChanged
+from nexus.models.checkpoints import ForkRequest
+from nexus.models.events import CheckpointDeleted, CheckpointTaken, Forked, Restored, StatusChanged, WorkspaceEvent
 from nexus.models.workspace import WorkspaceStatus
 from nexus.testing.expecting import expect, expect_equal, expect_error
 from nexus.testing.service_suite.case import ServiceCase, ServiceCheck, case
@@ -28,6 +29,39 @@ async def events_are_told(check: ServiceCheck) -> None:
                     if len(seen) == 2:
                         break
             expect_equal(seen, [WorkspaceStatus.PAUSED, WorkspaceStatus.RUNNING], "what happened")
+
+
+@case
+async def checkpoints_are_told(check: ServiceCheck) -> None:
+    """Whoever subscribes is told of checkpoints that are taken and deleted, of restores and of forks; of one for a fork alone, not."""
+    one = await check.workspace()
+    checkpoints = check.service.checkpoints(one.info)
+    told: list[WorkspaceEvent] = []
+    async with check.service.events() as events:
+        mark = await checkpoints.create("before")
+        done = await checkpoints.restore(mark)
+        (fork,) = await check.service.fork(ForkRequest(workspace="one", names=("two",)))
+        await checkpoints.delete(mark)
+        with anyio.fail_after(20):
+            async for event in events:
+                if isinstance(event, CheckpointTaken | CheckpointDeleted | Restored | Forked):
+                    expect_equal((event.workspace, event.name), (one.id, "one"), "whom it is about")
+                    told.append(event)
+                if isinstance(event, CheckpointDeleted):
+                    break
+    taken, kept, restored, forked, deleted = told
+    expect(isinstance(taken, CheckpointTaken) and taken.checkpoint == mark, "the checkpoint is told")
+    expect(isinstance(kept, CheckpointTaken) and kept.checkpoint == done.undo, "what the restore kept is told")
+    expect(isinstance(restored, Restored), "the restore is told")
+    if isinstance(restored, Restored):
+        expect_equal((restored.checkpoint, restored.undo), (mark, done.undo.id), "what was restored")
+    expect(isinstance(forked, Forked), "the fork is told")
+    if isinstance(forked, Forked):
+        made = fork.info and fork.info.id
+        expect_equal((forked.fork, forked.fork_name), (made, "two"), "what was made")
+    expect(isinstance(deleted, CheckpointDeleted) and deleted.checkpoint == mark, "the deletion is told")
+    for name in ("one", "two"):
+        await check.service.destroy(name, force=True)
 
 
 @case
