@@ -65,10 +65,13 @@ async def down(
     grace: Annotated[
         str, typer.Option("--grace", metavar="DURATION", help="Time between TERM and KILL; 10s when absent.")
     ] = "10s",
+    keep: Annotated[
+        bool, typer.Option("--keep-processes", help="Write them to the engine's disk: they go on when it is started.")
+    ] = False,
 ) -> None:
     """Stop a workspace. Its tree, branch and ports stay."""
     async with cli.open() as nx:
-        cli.show(await nx.stop(name, grace=options.seconds(grace) or 0.0))
+        cli.show(await nx.stop(name, grace=options.seconds(grace) or 0.0, keep_processes=keep))
 
 
 @command(commands, "pause")

@@ -26,6 +26,7 @@ from nexus.models.instances import (
     InstanceStatus,
     ProviderInfo,
     ResourceStats,
+    Woken,
 )
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
@@ -135,6 +136,40 @@ class SupportsPause(Protocol):
         Raises:
             WorkspaceStopped: When it does not run.
         """
+
+
+@runtime_checkable
+class SupportsHibernation(Protocol):
+    """Capability ``hibernation``: processes leave the memory for a disk, and go on later where they were.
+
+    Commands that were started inside end with it, as when it is stopped. What is kept belongs to the instance: it is gone with it, and
+    worth nothing once it was started in another way.
+    """
+
+    async def hibernate(self) -> None:
+        """Keep the processes of the instance and of its services, and end them. Hibernating already: nothing. Paused: the same.
+
+        All of them are kept, or all of them go on. Called again after it was cut short, it goes on with what still runs.
+        Cancelled: it is carried out all the same.
+
+        Raises:
+            Unsupported: When the backend cannot, or not with what runs in it; it says why.
+            WorkspaceStopped: When nothing runs, and nothing is kept.
+            WorkspaceGone: When it was removed.
+        """
+
+    async def wake(self) -> Woken:
+        """Let what is kept go on, and say what does not come back. Nothing kept: everything is named as lost.
+
+        Where the place itself is lost, nothing of it runs, and what was kept of it is gone. Called again after it was cut short, it
+        goes on with what does not run yet.
+
+        Raises:
+            WorkspaceGone: When it was removed.
+        """
+
+    async def forget(self) -> None:
+        """Remove what is kept. Nothing there: nothing."""
 
 
 @runtime_checkable

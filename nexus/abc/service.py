@@ -79,8 +79,16 @@ class WorkspaceService(Protocol):
     async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
         """Make it run. Running: nothing. Paused: it is resumed. Missing: the place is made again around the worktree."""
 
-    async def stop(self, name: str, *, grace: float | None = None) -> WorkspaceInfo:
-        """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL. Stopped: nothing."""
+    async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
+        """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL. Stopped: nothing.
+
+        With ``keep_processes`` they are written to the backend's disk instead, memory and all, with those of its services, and go on
+        where they were when it is started. Commands and terminals that run in it end all the same. Stopping it again without
+        ends those that are kept.
+
+        Raises:
+            Unsupported: When they cannot be kept; it says why, and the workspace goes on.
+        """
 
     async def pause(self, name: str) -> WorkspaceInfo:
         """Freeze its processes. Paused: nothing."""

@@ -172,9 +172,14 @@ class NexusClient(Workspaces):
         return await self._line.call(workspaces.START, _change(name), progress=progress)
 
     @override
-    async def stop(self, name: str, *, grace: float | None = None) -> WorkspaceInfo:
+    async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
         limit = seconds(grace, name="grace")
-        params = workspaces.Stop(workspace=name, grace_ms=None if limit is None else _ms(limit), idempotency_key=_key())
+        params = workspaces.Stop(
+            workspace=name,
+            grace_ms=None if limit is None else _ms(limit),
+            keep_processes=keep_processes,
+            idempotency_key=_key(),
+        )
         return await self._line.call(workspaces.STOP, params)
 
     @override

@@ -366,9 +366,15 @@ class Workspace:
         self._info = await self._service.start(self.id, progress=progress)
         return self._info
 
-    async def stop(self, *, grace: float | None = None) -> WorkspaceInfo:
-        """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL."""
-        self._info = await self._service.stop(self.id, grace=grace)
+    async def stop(self, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
+        """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL.
+
+        With ``keep_processes`` they go on where they were when it is started; see :meth:`nexus.abc.WorkspaceService.stop`.
+
+        Raises:
+            Unsupported: When they cannot be kept; it says why, and the workspace goes on.
+        """
+        self._info = await self._service.stop(self.id, grace=grace, keep_processes=keep_processes)
         return self._info
 
     async def pause(self) -> WorkspaceInfo:

@@ -47,6 +47,9 @@ class Capability(StrEnum):
     """Programs can run beside the workspace: the instances implement ``SupportsServices``."""
     CHECKPOINTS = "checkpoints"
     """What programs wrote outside of the tree can be kept and made again: the provider implements ``SupportsCheckpoints``."""
+    HIBERNATION = "hibernation"
+    """Processes can be kept on a disk while nothing runs: the instances implement ``SupportsHibernation``. Whether it works there is
+    found out at the first use."""
     KEEPING = "keeping"
     """Commands on terminals can outlive whoever started them: the instances implement ``SupportsKeeping``."""
     HOST_TREE = "host-tree"
@@ -131,6 +134,13 @@ class InstanceStatus(Model):
     process: ProcessState | None = None
     services: tuple[ServiceStatus, ...] = ()
     """What runs beside it, where ``list`` sees that in the same look."""
+
+
+class Woken(Model):
+    """What became of processes that were kept."""
+
+    lost: Mapping[str, str] = {}
+    """Why some do not go on: by service, and under the empty name those of the place itself. What is named here does not run."""
 
 
 class InstanceDescription(Model):

@@ -84,6 +84,8 @@ class LeftRunning(Model):
     """Started as they are configured."""
     scripts: tuple[str, ...] = ()
     """Run again at their moments: what ``post-start`` leaves in the background comes back by it."""
+    processes: bool = False
+    """Whether its processes are kept by its backend, and go on where they were: services and scripts are not started again then."""
 
 
 DESCRIPTION: Final = "dev.nexus.description"

@@ -71,6 +71,7 @@ from nexus.workspace.explaining import explained
 from nexus.workspace.featuring import features_of
 from nexus.workspace.file_access import files_of
 from nexus.workspace.git_access import LocalGit
+from nexus.workspace.hibernating import Processes
 from nexus.workspace.port_access import PortAccess
 from nexus.workspace.reviewing import Trust
 from nexus.workspace.terminals import WorkspaceTerminals
@@ -196,13 +197,11 @@ class WorkspaceManager(Workspaces):
             return await self._after(await running.start(self._open, record, progress))
 
     @override
-    async def stop(self, name: str, *, grace: float | None = None) -> WorkspaceInfo:
+    async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
+        processes = Processes.KEEP if keep_processes else Processes.END
         async with self._locked(name, "stopping") as record:
-            return await self._after(
-                await running.stop(
-                    self._open, record, grace=seconds(grace, name="grace") or self._open.stop_grace(record.backend)
-                )
-            )
+            limit = seconds(grace, name="grace") or self._open.stop_grace(record.backend)
+            return await self._after(await running.stop(self._open, record, grace=limit, processes=processes))
 
     @override
     async def pause(self, name: str) -> WorkspaceInfo:

@@ -17,6 +17,7 @@ from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import checkpointing, running
 from nexus.workspace.context import Context
 from nexus.workspace.forked_records import renamed_volumes
+from nexus.workspace.hibernating import without
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation, RewindStep, rewind_verdict
 from nexus.workspace.records import reference, touched
@@ -209,7 +210,13 @@ async def _make_place(
 
 
 def _placed(record: WorkspaceRecord, instance: Instance) -> WorkspaceRecord:
-    return record.model_copy(update={"container_id": instance.ref.handle, "process_state": None})
+    return record.model_copy(
+        update={
+            "container_id": instance.ref.handle,
+            "process_state": None,
+            "left_running": without(record.left_running),
+        }
+    )
 
 
 async def _up(

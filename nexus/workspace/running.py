@@ -6,20 +6,21 @@ What is about to be done is in a journal, so that a process that dies on the way
 
 from __future__ import annotations
 
-from nexus.abc import ProgressCallback
+from nexus.abc import Instance, ProgressCallback
 from nexus.errors import NexusError
 from nexus.models.instances import InstanceState
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import OpenJournal
-from nexus.workspace import hooks, service_trust, services_life
-from nexus.workspace.bringup import bring_down, bring_up, freeze, thaw
+from nexus.workspace import hibernating, hooks, service_trust, services_life
+from nexus.workspace.bringup import bring_up, freeze, thaw
 from nexus.workspace.context import Context
+from nexus.workspace.hibernating import Processes
 from nexus.workspace.left_running import left_running
 from nexus.workspace.lifecycle import Event
 from nexus.workspace.places import Place, Sleep, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
 from nexus.workspace.resizing import resized
-from nexus.workspace.settling import settle_run
+from nexus.workspace.settling import end, settle_run
 from nexus.workspace.ssh_access import hand_over, look_up
 from nexus.workspace.underway import underway
 
@@ -72,50 +73,87 @@ async def wake(
         record, instance = await secure_ports(context, record, instance, journal)
         record = await resized(context, record, instance, report)
     await journal.doing(StartStep.UP)
+    message: str | None = None
     try:
-        record = await bring_up(context, record, instance, report)
+        if hibernating.are_kept(record):
+            record, message = await _go_on(context, record, instance, report)
+        else:
+            record = await bring_up(context, record, instance, report)
     except NexusError as error:
         await failed(context, record, error)
         raise
     await journal.done(StartStep.UP)
-    record = await settled(context, record.model_copy(update={"left_running": None}), status, "started")
+    reason = message or ("its processes go on" if hibernating.are_kept(record) else "started")
+    record = record.model_copy(update={"left_running": None})
+    record = await settled(context, record, status, reason, message=message)
     await context.terminals.started(record.id)
     return record
 
 
-async def stop(
-    context: Context, record: WorkspaceRecord, *, grace: float, sleep: Sleep | None = None
-) -> WorkspaceRecord:
-    """End a workspace's processes. The caller holds its lock, and says why when nobody has asked for it.
+async def _go_on(
+    context: Context, record: WorkspaceRecord, instance: Instance, report: ProgressCallback
+) -> tuple[WorkspaceRecord, str | None]:
+    """Let kept processes go on; where they do not, start it as after a stop, and say so."""
+    record, lost = await hibernating.wake(context, record, instance, report)
+    if lost is None:
+        return record, None
+    message = f"started anew: the processes that were kept could not go on ({lost})"
+    report("start", message)
+    return await bring_up(context, record, instance, report), message
 
-    Cancellation: they are ended all the same.
+
+async def stop(
+    context: Context,
+    record: WorkspaceRecord,
+    *,
+    grace: float,
+    sleep: Sleep | None = None,
+    processes: Processes = Processes.END,
+) -> WorkspaceRecord:
+    """End a workspace's processes, or keep them on a disk. The caller holds its lock, and says why when nobody has asked for it.
+
+    Raises:
+        Unsupported: When they have to be kept and cannot be. It goes on.
+
+    Cancellation: they are ended, or kept, all the same.
     """
     place = await look(context, record)
     if place.down:
-        return await put_down(context, record, place, grace=grace, sleep=sleep)
-    facts = {"grace": grace}
+        return await put_down(context, record, place, grace=grace, sleep=sleep, processes=processes)
+    facts = {"grace": grace, "processes": processes.value}
     async with underway(context, record, Operation.STOP, settle_run, facts=facts):
-        return await put_down(context, record, place, grace=grace, sleep=sleep)
+        return await put_down(context, record, place, grace=grace, sleep=sleep, processes=processes)
 
 
 async def put_down(
-    context: Context, record: WorkspaceRecord, place: Place, *, grace: float, sleep: Sleep | None = None
+    context: Context,
+    record: WorkspaceRecord,
+    place: Place,
+    *,
+    grace: float,
+    sleep: Sleep | None = None,
+    processes: Processes = Processes.END,
 ) -> WorkspaceRecord:
     """Stop, under a journal that is open already."""
     status = expect(record, place.seen, Event.STOP)
-    left = record.left_running
+    left, message = record.left_running, None
     if not place.down:
         await context.terminals.stopping(record.id)
         left = left_running(context, record)
         try:
-            record = await bring_down(context, record, place.instance, grace=grace)
+            record, kept, message = await end(context, record, place.instance, grace=grace, processes=processes)
         except BaseException:
             context.terminals.not_stopped(record.id)
             raise
+        left = left.model_copy(update={"processes": kept})
     else:
+        if processes is Processes.END:
+            left = await hibernating.forget(record, place.instance)
         await services_life.down(context, record, place.instance, grace=grace)
     record = record.model_copy(update={"process_state": None, "left_running": left})
-    record = await settled(context, record, status, "stopped", sleep=sleep)
+    if hibernating.are_kept(record):
+        message = hibernating.KEPT
+    record = await settled(context, record, status, message or "stopped", message=message, sleep=sleep)
     await context.terminals.stopped(record.id)
     return record
 

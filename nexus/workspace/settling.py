@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from nexus.errors import WorkspaceGone, WorkspaceNotFound, WorkspaceStopped
+from nexus.abc import Instance
+from nexus.errors import NexusError, WorkspaceGone, WorkspaceNotFound, WorkspaceStopped
 from nexus.models.instances import InstanceState
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry
 from nexus.workspace.bringup import bring_down, freeze, thaw
 from nexus.workspace.context import Context
+from nexus.workspace.hibernating import KEPT, Processes, are_kept, can, hibernate, without
+from nexus.workspace.left_running import left_running
 from nexus.workspace.lifecycle import observed
 from nexus.workspace.places import Place, look, make_whole, settled
 from nexus.workspace.plan import Operation, start_verdict
@@ -27,7 +30,8 @@ async def settle_run(context: Context, entry: JournalEntry) -> None:
             await settle_start(context, record, entry)
         case Operation.STOP:
             grace = entry.facts.get("grace")
-            await take_down(context, record, grace=grace if isinstance(grace, int | float) else None)
+            limit = grace if isinstance(grace, int | float) else None
+            await take_down(context, record, grace=limit, processes=wanted(entry))
         case Operation.PAUSE:
             await put_back_to_sleep(context, record)
         case _:  # a resume
@@ -50,7 +54,9 @@ async def settle_start(context: Context, record: WorkspaceRecord, entry: Journal
     match start_verdict(entry.started, entry.finished):
         case "down":
             message = "starting it was cut short, so what had come up was taken down again"
-            return await take_down(context, record, message=message)
+            # What was going on goes on later, as if nothing had been begun.
+            processes = Processes.TRY if are_kept(record) else Processes.END
+            return await take_down(context, record, message=message, processes=processes)
         case "place":
             record = await make_whole(
                 context, record, await look(context, record), again=bool(entry.facts.get("again"))
@@ -60,18 +66,56 @@ async def settle_start(context: Context, record: WorkspaceRecord, entry: Journal
             return await _as_seen(context, record, await look(context, record))
 
 
+def wanted(entry: JournalEntry) -> Processes:
+    """Return what was to become of the processes of a workspace whose stop was cut short. They are never a reason not to stop it."""
+    said = entry.facts.get("processes")
+    return Processes.TRY if said in {Processes.KEEP, Processes.TRY} else Processes.END
+
+
+async def end(
+    context: Context, record: WorkspaceRecord, instance: Instance, *, grace: float, processes: Processes
+) -> tuple[WorkspaceRecord, bool, str | None]:
+    """End everything that runs for a workspace, keeping its processes where that is wanted and can be done.
+
+    Returns:
+        The record with what was learned, not yet written; whether they are kept; and why they are not, when that was tried.
+
+    Raises:
+        Unsupported: When they have to be kept and cannot be. It goes on.
+    """
+    message: str | None = None
+    if processes is Processes.KEEP or (processes is Processes.TRY and await can(context, record)):
+        try:
+            return await hibernate(context, record, instance), True, None
+        except NexusError as error:
+            if processes is Processes.KEEP:
+                raise
+            message = f"stopped, and its processes ended: {error.message}"
+    return await bring_down(context, record, instance, grace=grace), False, message
+
+
 async def take_down(
-    context: Context, record: WorkspaceRecord, *, grace: float | None = None, message: str | None = None
+    context: Context,
+    record: WorkspaceRecord,
+    *,
+    grace: float | None = None,
+    message: str | None = None,
+    processes: Processes = Processes.END,
 ) -> WorkspaceRecord:
     """Stop everything of a workspace, also what is up in part."""
-    place = await look(context, record)
+    place, kept = await look(context, record), False
     if place.seen.state is not InstanceState.GONE:
         limit = context.stop_grace(record.backend) if grace is None else grace
         # It may end by itself meanwhile.
         with suppress(WorkspaceGone, WorkspaceStopped):
-            record = await bring_down(context, record, place.instance, grace=limit)
-    known = {"process_state": None, "container_id": place.instance.ref.handle or record.container_id}
-    record = record.model_copy(update=known)
+            record, kept, _ = await end(context, record, place.instance, grace=limit, processes=processes)
+    left = left_running(context, record) if kept else without(record.left_running)
+    known = {
+        "process_state": None,
+        "container_id": place.instance.ref.handle or record.container_id,
+        "left_running": left.model_copy(update={"processes": kept}) if left is not None else None,
+    }
+    record, message = record.model_copy(update=known), KEPT if kept else message
     return await settled(context, record, WorkspaceStatus.STOPPED, "cut short", message=message)
 
 

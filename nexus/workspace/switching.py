@@ -24,9 +24,11 @@ from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import leaving, places, running
 from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
+from nexus.workspace.hibernating import Processes, are_kept
+from nexus.workspace.left_running import left_running
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import WITH, Operation, StartStep, switch_verdict
-from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down
+from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down, wanted
 from nexus.workspace.underway import underway
 
 Sleep = Literal["pause", "stop", "none"]
@@ -129,6 +131,7 @@ async def _switch(
         "wake": place.waking,
         "again": place.lost,
         "sleep": "none" if sleeper is None else sleeper.how,
+        "processes": _processes(context).value,
     }
     async with underway(context, target, Operation.SWITCH, settle, plan=tuple(StartStep), facts=facts) as journal:
         asleep, warnings = await _swap(context, sleeper, target, place, journal)
@@ -165,9 +168,22 @@ async def settle(context: Context, entry: JournalEntry) -> None:
     if old is not None and sleep == "pause":
         await (put_back_to_sleep(context, old) if forward else let_go_on(context, old))
     elif old is not None and sleep == "stop":
-        await (take_down(context, old) if forward else running.start(context, old))
+        await (take_down(context, old, processes=wanted(entry)) if forward else _start_again(context, old, entry))
     if target is not None and forward:
         await context.store.set_current(target.name)
+
+
+async def _start_again(context: Context, old: WorkspaceRecord, entry: JournalEntry) -> None:
+    """Have the workspace run that one came from. It may have been stopped already, and its record not know what was kept."""
+    if wanted(entry) is Processes.TRY:
+        left = left_running(context, old).model_copy(update={"processes": True})
+        old = old.model_copy(update={"left_running": left})
+    await running.start(context, old)
+
+
+def _processes(context: Context) -> Processes:
+    """Return what becomes of the processes of a workspace that a switch stops."""
+    return Processes.TRY if context.settings.switch == "checkpoint" else Processes.END
 
 
 async def _asked(context: Context, record: WorkspaceRecord, ahead: Glance | None, expected: InstanceState) -> Place:
@@ -226,7 +242,10 @@ async def _swap(
         raise failure
     if isinstance(slept, NexusError):
         return None, (_warning(old.record if old else None, slept),)
-    return None if slept is None else slept.status, ()
+    if slept is None:
+        return None, ()
+    ended = old is not None and old.how == "stop" and not are_kept(slept) and slept.status_message
+    return slept.status, (f"{slept.name} is {ended}",) if ended else ()
 
 
 def _warning(old: WorkspaceRecord | None, error: NexusError) -> str:
@@ -246,7 +265,8 @@ async def _to_sleep(context: Context, old: Sleeper | None) -> WorkspaceRecord | 
         return old.record if old is not None else None
     try:
         if old.how == "stop":
-            return await running.put_down(context, old.record, old.place, grace=context.stop_grace(old.record.backend))
+            grace, processes = context.stop_grace(old.record.backend), _processes(context)
+            return await running.put_down(context, old.record, old.place, grace=grace, processes=processes)
         left = places.Sleep("paused", context.clock.now(), left=True)
         return await running.put_to_sleep(context, old.record, old.place, sleep=left)
     except StateConflict as error:

@@ -22,6 +22,7 @@ from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.workspace import memory, running
 from nexus.workspace.activity import examine, glance, patience
 from nexus.workspace.context import Context
+from nexus.workspace.hibernating import Processes
 from nexus.workspace.idle import Step, Verdict, decide
 from nexus.workspace.places import Sleep
 from nexus.workspace.sweeping import expire
@@ -164,7 +165,8 @@ async def _put_to_sleep(context: Context, record: WorkspaceRecord, *, pressed: b
         case Step.PAUSE:
             slept = await running.pause(context, record, sleep=sleep)
         case Step.STOP:
-            slept = await running.stop(context, record, grace=context.stop_grace(record.backend), sleep=sleep)
+            grace = context.stop_grace(record.backend)
+            slept = await running.stop(context, record, grace=grace, sleep=sleep, processes=Processes.TRY)
         case _:
             return verdict.again
     _log.info("workspace %s is %s: %s", record.name, slept.status, ", ".join(verdict.because))

@@ -85,7 +85,7 @@ async def start(call: Call, params: KeyedOfWorkspace) -> WorkspaceInfo:
 async def stop(call: Call, params: methods.Stop) -> WorkspaceInfo:
     """End its processes."""
     grace = None if params.grace_ms is None else params.grace_ms / 1000
-    return await call.service.stop(params.workspace, grace=grace)
+    return await call.service.stop(params.workspace, grace=grace, keep_processes=params.keep_processes)
 
 
 @ROUTES.on(methods.PAUSE)

@@ -49,6 +49,7 @@ from nexus.providers.docker.networks import connect, disconnect, ensure_network
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.process import DockerProcess
+from nexus.providers.docker.process_keeping import Proof
 from nexus.providers.docker.reaching import reach
 from nexus.providers.docker.republish import Change, make_again
 from nexus.providers.docker.secret_files import FOLDER, write_files
@@ -83,6 +84,7 @@ class Shared:
         self.processes: set[DockerProcess] = set()
         self.readings: dict[str, Reading] = {}
         self.pools: dict[str, ShellPool] = {}
+        self.proof = Proof()
         self._gates: dict[str, StartGate] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

@@ -30,12 +30,12 @@ from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import own_labels, shortfall
 from nexus.providers.docker.creation import identity_of, make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
+from nexus.providers.docker.hibernation import HibernatingInstance
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.instance import Shared, list_containers
 from nexus.providers.docker.named_user import ensure_named, find_own_user
 from nexus.providers.docker.networks import ensure_network
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
-from nexus.providers.docker.served import ServedInstance
 from nexus.providers.docker.service_config import statuses_of
 from nexus.providers.docker.shielding import finish, single
 from nexus.providers.docker.states import remove_states
@@ -123,6 +123,9 @@ class DockerProvider:
         lost: frozenset[Capability] = frozenset()
         if info.rootless and info.cgroup_version == "1":
             lost = frozenset({Capability.RESOURCE_LIMITS, Capability.PAUSE})
+        refusal = self._open().proof.refusal
+        if not info.experimental_build or refusal is not None:
+            lost |= {Capability.HIBERNATION}
         return ProviderInfo(
             name=self.name,
             available=True,
@@ -130,7 +133,8 @@ class DockerProvider:
             capabilities=_CAPABILITIES - lost,
             detail=f"engine {version.version} (API {version.api_version}) at {engine.endpoint.shown}, "
             f"{info.driver} storage{'' if info.limits_storage else ' (without a limit on disk space)'}"
-            f"{', rootless' if info.rootless else ''}",
+            f"{', rootless' if info.rootless else ''}"
+            f"{'; ' + refusal.message if refusal is not None else ''}",
         )
 
     def _check_driver(self, info: EngineInfo) -> None:
@@ -226,7 +230,7 @@ class DockerProvider:
                 progress("create", lacking)
         async with shared.turn_of(spec.id):
             number = await make(shared.engine, spec, self._options_for(spec))
-        return ServedInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
+        return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def keep_place(
         self, ref: InstanceRef, key: CheckpointId, labels: Mapping[str, str], *, processes: bool = False
@@ -263,7 +267,7 @@ class DockerProvider:
             for listed in await list_containers(shared.engine, {LABEL_WORKSPACE: spec.id}):
                 await shared.drop_pool(listed.id)
             number = await single(keeping.make_from(shared.engine, spec, place, volumes, self._options_for(spec)))
-        return ServedInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
+        return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def drop_place(self, key: CheckpointId) -> None:
         """Remove the images and volumes of a checkpoint. Workspaces that were made from it are not harmed.
@@ -279,7 +283,7 @@ class DockerProvider:
 
     async def attach(self, ref: InstanceRef) -> Instance:
         """Return the instance; asks nothing."""
-        return ServedInstance(self._open(), ref)
+        return HibernatingInstance(self._open(), ref)
 
     async def list(self, labels: Mapping[str, str] | None = None) -> tuple[InstanceStatus, ...]:
         """Return every workspace's container that carries all these labels, with what is seen of its services.

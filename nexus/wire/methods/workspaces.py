@@ -71,6 +71,7 @@ class Stop(KeyedOfWorkspace):
     """How to stop."""
 
     grace_ms: Milliseconds | None = None
+    keep_processes: bool = False
 
 
 class Destroy(KeyedOfWorkspace):
