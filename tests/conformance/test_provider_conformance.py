@@ -16,6 +16,7 @@ from nexus.providers.local import LocalProvider
 from nexus.providers.mock import MockProvider, MockWorld
 from nexus.testing import PROVIDER_CASES, MakeSubject, Outcome, ProviderCase, ProviderSubject, run_provider_case
 from nexus.testing.provider_suite import commands, control, inputs
+from tests.engine.fixtures import TEST_IMAGE
 
 
 class Trees:
@@ -74,10 +75,12 @@ def _local(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
     return make
 
 
-def _docker(tmp_path: Path, request: pytest.FixtureRequest, *, prepared_shells: int = 2) -> MakeSubject:
+def _docker(
+    tmp_path: Path, request: pytest.FixtureRequest, *, prepared_shells: int = 2, engine: str = "engine"
+) -> MakeSubject:
     docker = pytest.importorskip("nexus.providers.docker")
-    options = {"socket": request.getfixturevalue("engine"), "prepared_shells": prepared_shells}
-    specs = Trees(tmp_path, request.getfixturevalue("test_image"))
+    options = {"socket": request.getfixturevalue(engine), "prepared_shells": prepared_shells}
+    specs = Trees(tmp_path, TEST_IMAGE if engine == "criu_engine" else request.getfixturevalue("test_image"))
 
     def listener(port: int) -> tuple[str, ...]:
         return ("sh", "-c", f"while :; do echo here | nc -l -p {port}; done")
@@ -100,11 +103,16 @@ def _docker_engine(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubjec
     return _docker(tmp_path, request, prepared_shells=0)
 
 
+def _docker_with_criu(tmp_path: Path, request: pytest.FixtureRequest) -> MakeSubject:
+    return _docker(tmp_path, request, engine="criu_engine")
+
+
 _MAKERS: Mapping[str, Callable[[Path, pytest.FixtureRequest], MakeSubject]] = {
     "mock": _mock,
     "local": _local,
     "docker": _docker,
     "docker-engine": _docker_engine,
+    "docker-with-criu": _docker_with_criu,
 }
 _EVERYWHERE = frozenset(
     {
@@ -117,7 +125,7 @@ _EVERYWHERE = frozenset(
     }
 )
 _CLAIMS: Mapping[str, frozenset[Capability]] = {
-    "mock": _EVERYWHERE | {Capability.CHECKPOINTS},
+    "mock": _EVERYWHERE | {Capability.CHECKPOINTS, Capability.HIBERNATION},
     "local": _EVERYWHERE | {Capability.SERVICES, Capability.KEEPING},
     "docker": _EVERYWHERE
     | {
@@ -143,6 +151,12 @@ _APPLICABLE += [
     for name, case in _APPLICABLE
     if name == "docker" and case.run.__module__ in {commands.__name__, control.__name__, inputs.__name__}
 ]
+_APPLICABLE += [
+    # Whether processes can be kept is a matter of the engine. Where none can, these are skipped with the reason.
+    ("docker-with-criu", case)
+    for case in PROVIDER_CASES
+    if Capability.HIBERNATION in case.needs
+]
 
 
 def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
@@ -165,7 +179,8 @@ async def test_a_provider_claims_what_it_should(name: str, tmp_path: Path, reque
     async with _MAKERS[name](tmp_path, request)() as subject:
         info = await subject.provider.probe()
 
-    assert info.capabilities == _CLAIMS[name]
+    # An engine may have been told to keep processes; whether it can shows later.
+    assert info.capabilities - ({Capability.HIBERNATION} if name == "docker" else set()) == _CLAIMS[name]
 
 
 def test_every_case_applies_to_some_provider() -> None:

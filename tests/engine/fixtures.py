@@ -3,11 +3,15 @@
 The first of these is taken: ``NEXUS_TEST_DOCKER_HOST``; an engine that answers at ``DOCKER_HOST`` or on the usual socket; one of
 our own, started as root. Where there is none the tests are skipped with the reason, or fail when ``NEXUS_REQUIRE`` names
 ``docker``. An engine is never started beside another one that shares this machine's network.
+
+Keeping processes takes an experimental engine with a CRIU that its host's kernel suits: ``NEXUS_TEST_CRIU_DOCKER_HOST`` names one where the
+first has none. Hardly any has, so these tests are skipped everywhere else.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -18,6 +22,7 @@ from nexus.testing.images import rootfs
 from tests.engine.raw import RawEngine
 
 TEST_IMAGE = "nexus-test:latest"
+CRIU_HOST = "NEXUS_TEST_CRIU_DOCKER_HOST"
 
 
 def required() -> bool:
@@ -71,3 +76,40 @@ def test_image(engine: str) -> str:
     """The name of a small local image with a shell, users ``root`` and ``worker``, and the usual small programs."""
     RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
     return TEST_IMAGE
+
+
+@pytest.fixture(scope="session")
+def criu_engine(request: pytest.FixtureRequest) -> str:
+    """The address of an engine that keeps processes and lets them go on. It has the test image."""
+    named = os.environ.get(CRIU_HOST)
+    if named and not RawEngine(named).answers():
+        pytest.fail(f"the engine at {CRIU_HOST}={named} does not answer")
+    address: str = named or request.getfixturevalue("engine")
+    raw = RawEngine(address)
+    raw.import_image(rootfs(), TEST_IMAGE)
+    reason = _keeps_no_processes(raw)
+    if reason is not None and named:
+        pytest.fail(f"the engine at {CRIU_HOST}={named} keeps no processes: {reason}")
+    if reason is not None:
+        pytest.skip(f"the engine keeps no processes, and {CRIU_HOST} names none that does: {reason}")
+    return address
+
+
+def _keeps_no_processes(raw: RawEngine) -> str | None:
+    if not raw.get("/info")["ExperimentalBuild"]:
+        return "it is not experimental"
+    body = {"Image": TEST_IMAGE, "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none", "Init": True}}
+    number = raw.call("POST", "/containers/create", body=body)[1]["Id"]
+    try:
+        raw.call("POST", f"/containers/{number}/start")
+        kept, said = raw.call("POST", f"/containers/{number}/checkpoints", body={"CheckpointID": "test", "Exit": True})
+        ends = time.monotonic() + 10
+        while kept == 201:
+            status, said = raw.call("POST", f"/containers/{number}/start?checkpoint=test")
+            if status == 204:
+                return None
+            if "already exists" not in str(said) or time.monotonic() > ends:
+                break
+        return str(said)
+    finally:
+        raw.call("DELETE", f"/containers/{number}?force=1")

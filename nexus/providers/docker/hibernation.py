@@ -38,9 +38,12 @@ class HibernatingInstance(ServedInstance):
             WorkspaceStopped: When nothing runs, and nothing is kept.
             WorkspaceGone: When it was removed.
         """
-        number = await self._container()
-        await require(self._engine, self._shared.proof, number)
-        await finish(self._hibernate(number), limit=_LIMIT)
+
+        async def act(number: str) -> None:
+            await require(self._engine, self._shared.proof, number)
+            await finish(self._hibernate(number), limit=_LIMIT)
+
+        await self._act(act)
 
     async def _hibernate(self, number: str) -> None:
         frozen = (await self.status()).state is InstanceState.PAUSED
@@ -85,10 +88,15 @@ class HibernatingInstance(ServedInstance):
         Raises:
             WorkspaceGone: When it was removed.
         """
-        return await finish(self._wake(), limit=_LIMIT)
+        woken: list[Woken] = []
 
-    async def _wake(self) -> Woken:
-        number = await self._container()
+        async def act(number: str) -> None:
+            woken.append(await finish(self._wake(number), limit=_LIMIT))
+
+        await self._act(act)
+        return woken[0]
+
+    async def _wake(self, number: str) -> Woken:
         services = [listed for listed in await self._listed() if await is_kept(self._engine, listed.id)]
         reason = await bring_back(self._engine, number)
         if reason is not None:
@@ -103,7 +111,7 @@ class HibernatingInstance(ServedInstance):
     async def forget(self) -> None:
         """Remove what is kept of its processes, and of those of its services."""
         for number in (await self._container(), *(listed.id for listed in await self._listed())):
-            await forget(self._engine, number)
+            await forget(self._engine, number)  # nothing is kept of what is gone
 
 
 def _service(listed: Listed) -> str:

@@ -21,6 +21,7 @@ from nexus.models.instances import (
     InstanceState,
     InstanceStatus,
     ResourceStats,
+    Woken,
 )
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
@@ -157,6 +158,40 @@ class MockInstance:
             self._need(Capability.PAUSE)
             machine = self._live()
             machine.become(InstanceState.RUNNING)
+
+    async def hibernate(self) -> None:
+        """Keep its main process and end the rest. Hibernating already: nothing.
+
+        Raises:
+            WorkspaceStopped: When it does not run, and nothing is kept.
+        """
+        async with self._host.calling("hibernate", self._ref):
+            self._need(Capability.HIBERNATION)
+            machine = self._machine()
+            if machine.kept:
+                return
+            machine = self._live()
+            await _end_all(machine, 0.0)
+            if not machine.removed:
+                machine.become(InstanceState.STOPPED)
+                machine.kept = True
+
+    async def wake(self) -> Woken:
+        """Let its main process go on; it says nothing, as one that was never ended."""
+        async with self._host.calling("wake", self._ref):
+            machine = self._machine()
+            if machine.alive:
+                return Woken()
+            if not machine.kept:
+                return Woken(lost={"": "they are not kept any more"})
+            self._claim_ports(machine)
+            machine.become(InstanceState.RUNNING)
+            return Woken()
+
+    async def forget(self) -> None:
+        """Keep nothing any more."""
+        async with self._host.calling("forget", self._ref):
+            self._machine().kept = False
 
     async def change_ports(self, ports: tuple[PortMapping, ...]) -> MockInstance:
         """Publish these ports instead; the instance stays the same one.

@@ -34,6 +34,7 @@ CAPABILITIES: Final = frozenset(
         Capability.SIGNALS,
         Capability.HOST_TREE,
         Capability.CHECKPOINTS,
+        Capability.HIBERNATION,
     }
 )
 """What the mock can do. It has no network, no users and no limits."""

@@ -47,6 +47,9 @@ CallName: TypeAlias = Literal[
     "make_from",
     "drop_place",
     "kept_places",
+    "hibernate",
+    "wake",
+    "forget",
 ]
 """A call of a provider or an instance."""
 

@@ -48,6 +48,8 @@ class Machine:
         self.listeners: set[Listener] = set()
         self.removed = False
         self.stopping = False
+        self.kept = False
+        """Whether its main process is kept while it is stopped."""
         self._next_pid = MAIN_PID + 1
 
     @property
@@ -82,6 +84,7 @@ class Machine:
         thawing = self.frozen and state is InstanceState.RUNNING
         self.state = state
         self.detail = detail
+        self.kept = False
         if thawing:
             for process in tuple(self.processes.values()):
                 process.thawed()

@@ -18,6 +18,7 @@ from nexus.testing.provider_suite import (
     checkpoints,
     commands,
     control,
+    hibernation,
     inputs,
     lifecycle,
     services,
@@ -35,6 +36,7 @@ PROVIDER_CASES: Final[tuple[ProviderCase, ...]] = (
     *watching.CASES,
     *services.CASES,
     *checkpoints.CASES,
+    *hibernation.CASES,
 )
 """Every case, in the order in which the suite runs them."""
 

@@ -207,7 +207,7 @@ async def test_a_backend_that_is_down(provider: MockProvider, script: MockScript
 
 
 async def test_capabilities_can_be_left_out(spec: InstanceSpec) -> None:
-    async with MockProvider({"without": ["pause", "pty", "logs", "stats", "checkpoints"]}) as provider:
+    async with MockProvider({"without": ["pause", "pty", "logs", "stats", "checkpoints", "hibernation"]}) as provider:
         assert (await provider.probe()).capabilities == {Capability.SIGNALS, Capability.HOST_TREE}
         instance = await provider.create(spec)
         await instance.start()
