@@ -31,7 +31,14 @@ SHORT_NAMES: Final[Mapping[str, KeyPath]] = {
 
 PREFIX: Final = "NEXUS_"
 NOT_SETTINGS: Final = frozenset(
-    {"NEXUS_STATE_DIR", "NEXUS_SECRETS_PASSPHRASE", "NEXUS_REQUIRE", "NEXUS_TEST_DOCKER_HOST", "NEXUS_HOOK"}
+    {
+        "NEXUS_STATE_DIR",
+        "NEXUS_SECRETS_PASSPHRASE",
+        "NEXUS_REQUIRE",
+        "NEXUS_TEST_DOCKER_HOST",
+        "NEXUS_TEST_CRIU_DOCKER_HOST",
+        "NEXUS_HOOK",
+    }
 )
 """Variables of ours that are no configuration keys: the folder of the state, what tests may not skip, what a script is told."""
 NOT_SETTINGS_PREFIX: Final = "NEXUS_WORKSPACE"

@@ -146,7 +146,7 @@ async def test_what_somebody_removed_from_the_engine_is_told_before_anything_cha
             await ws.checkpoints.restore(mark)
         assert not getattr(damaged.value, "__notes__", [])
         assert (await ws.shell("cat /tmp/own idea", check=True)).stdout == "now\nnow\n"
-        with pytest.raises(Unsupported, match="processes cannot be kept with a checkpoint: the engine"):
+        with pytest.raises(Unsupported, match="processes cannot be kept with a checkpoint: the engine gives"):
             await ws.checkpoints.create(processes=True)
         await ws.destroy(force=True)
     assert on_engine(raw, bench.repository) == NOTHING

@@ -96,7 +96,7 @@ async def keep_place(
         Unsupported: When processes are asked for.
     """
     if processes:
-        raise await _no_processes(engine)
+        raise _no_processes()
     own = await find_container(engine, ref)
     if own is None:
         raise WorkspaceGone(f"the container of workspace {ref.name!r} was removed", hint="start it to make it again")
@@ -130,14 +130,11 @@ async def keep_place(
     )
 
 
-async def _no_processes(engine: Engine) -> Unsupported:
-    if not (await engine.info()).experimental_build:
-        why = "the engine is not experimental, and only an experimental one with a working CRIU keeps processes"
-    else:
-        why = "the engine gives processes back only to the container that they were taken from, and restoring makes a new one"
+def _no_processes() -> Unsupported:
     return Unsupported(
-        f"processes cannot be kept with a checkpoint: {why}",
-        hint="leave them out: they are started again when it is restored",
+        "processes cannot be kept with a checkpoint: the engine gives them back only once, and only to the container that they were taken "
+        "from, while a restore makes a new one",
+        hint="leave them out: they are started again when it is restored; a stop can keep them: boulder ws down NAME --keep-processes",
         details={"capability": str(Capability.CHECKPOINTS), "provider": "docker"},
     )
 

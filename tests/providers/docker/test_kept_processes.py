@@ -1,0 +1,70 @@
+"""What an engine's refusal to keep processes means, and that trying it leaves nothing behind. With CRIU: ``tests/integration``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nexus.errors import Unsupported
+from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.process_keeping import refusal
+from nexus.providers.docker.trial import LABEL_TRIAL
+from tests.engine.raw import RawEngine
+from tests.workbench import make_bench
+
+LOG = "/var/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/c8/criu-dump.log"
+SAID = {
+    "not experimental": (404, "page not found", "the engine is not experimental", "--experimental"),
+    "no program": (
+        500,
+        'Cannot checkpoint container c: runc did not terminate successfully: exit status 1: CRIU version check failed: exec: "criu": '
+        f"executable file not found in $PATH path= {LOG}: unknown",
+        "there is no CRIU where the engine looks for programs",
+        "install CRIU 4",
+    ),
+    "an open connection": (
+        500,
+        "Cannot checkpoint container c: runc did not terminate successfully: exit status 1: criu failed: type NOTIFY errno 0 "
+        f"path= {LOG}: unknown",
+        f"CRIU could not: Cannot checkpoint container c: .* path= {LOG}",
+        "open TCP connections",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_each_refusal_has_its_reason_and_a_next_step(case: str) -> None:
+    status, text, reason, hint = SAID[case]
+    refused = refusal(EngineRefused("keep the processes of a container", status=status, text=text))
+    with pytest.raises(Unsupported, match=f"^processes cannot be kept: {reason}"):
+        raise refused
+    assert hint in (refused.hint or "")
+    assert refused.details == {"capability": "hibernation", "provider": "docker"}
+
+
+@pytest.mark.docker
+async def test_whatever_engine_it_is_it_keeps_them_or_says_why_not(
+    engine: str, repository: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    raw = RawEngine(engine)
+    experimental = raw.get("/info")["ExperimentalBuild"]
+    async with make_bench("docker", repository, tmp_path, request).open() as nx, nx.create("a") as ws:
+        with pytest.raises(Unsupported, match="while a restore makes a new one") as refused:
+            await ws.checkpoints.create(processes=True)
+        assert "--keep-processes" in (refused.value.hint or "")
+        try:
+            await ws.stop(keep_processes=True)
+        except Unsupported as error:
+            reason = "there is no CRIU|CRIU could not|could not let them go on" if experimental else "not experimental"
+            with pytest.raises(Unsupported, match=reason):
+                raise
+            assert error.hint
+            assert (await ws.exec("echo", "up")).stdout == "up\n"
+            # It was found out once, and the backend no longer says that it can.
+            assert "hibernation" not in (await (await nx._open.provider("docker")).probe()).capabilities
+        else:
+            assert experimental
+            await ws.start()
+            assert (await ws.exec("echo", "up")).stdout == "up\n"
+    assert raw.labelled(LABEL_TRIAL)["containers"] == []
