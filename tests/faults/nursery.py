@@ -41,7 +41,7 @@ async def carry_out(order: dict[str, object]) -> None:
             case "start":
                 await nx.start(name)
             case "stop":
-                await nx.stop(name, grace=2)
+                await nx.stop(name, grace=2, keep_processes=bool(order.get("keep")))
             case "pause":
                 await nx.pause(name)
             case "resume":

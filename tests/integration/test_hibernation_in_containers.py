@@ -197,7 +197,8 @@ async def test_a_database_server_goes_on_with_its_memory(
         await ws.stop(keep_processes=True)
         await ws.start()
         assert await sql(ws, "SELECT pg_postmaster_start_time()") == began
-        assert await sql(ws, "INSERT INTO t VALUES (2) RETURNING (SELECT array_agg(x) FROM t)") == "{1}"
+        await sql(ws, "INSERT INTO t VALUES (2)")
+        assert await sql(ws, "SELECT array_agg(x) FROM t") == "{1,2}"
         log = b"".join([chunk async for chunk in ws.logs(service="postgres")]).decode()
         assert "redo" not in log
         assert "PANIC" not in log

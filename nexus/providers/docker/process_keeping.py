@@ -68,6 +68,8 @@ async def keep(engine: Engine, number: str) -> bool:
     found = await _look(engine, number)
     if not found.runs:
         return found.checkpoint in await _kept(engine, number)
+    if await _being_written(engine, number):
+        return True
     await forget(engine, number)
     try:
         async with engine.stream(
@@ -87,6 +89,23 @@ async def keep(engine: Engine, number: str) -> bool:
     ) as reply:
         await reply.read()
     return True
+
+
+async def _being_written(engine: Engine, number: str) -> bool:
+    """Wait for what the engine is writing already, because whoever asked for it was killed; return whether the processes are kept.
+
+    Raises:
+        Unsupported: When it takes very long.
+    """
+    ends = asyncio.get_running_loop().time() + _KEEP_DEADLINE
+    while asyncio.get_running_loop().time() < ends:
+        found = await _look(engine, number)
+        if found.checkpoint not in await _kept(engine, number):
+            return False
+        if not found.runs:
+            return True
+        await asyncio.sleep(_AGAIN)
+    raise cannot("the engine has been writing them for long, and is not done", hint="see the engine's log")
 
 
 async def is_kept(engine: Engine, number: str) -> bool:
