@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.engine.fixtures import criu_engine, engine, test_image
+from tests.engine.fixtures import engine, test_image
 from tests.engine.git_image import git_image, new_git_image
 from tests.engine.seed_images import seed_images
 from tests.engine.service_image import service_image

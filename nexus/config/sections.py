@@ -143,7 +143,7 @@ class Defaults(Described):
     """When this machine has less memory to give, workspaces that sleep are stopped, the one that slept longest first; `null`: never."""
     switch: SwitchStrategy | None = None
     """How a switch puts the workspace to sleep that one leaves: pause, where its backend can, keeps its programs; stop frees its memory;
-    checkpoint stops it too, and keeps a checkpoint of how it was left."""
+    checkpoint stops it too, keeps a checkpoint of how it was left, and its programs where the backend can keep them on its disk."""
     image: Text | None = None
     """Image that containers start from."""
     resources: AnyResources | None = None

@@ -20,6 +20,7 @@ from nexus.ports import ephemeral_overlap, reservation_command
 from nexus.workspace import kept_volumes
 from nexus.workspace.context import Context
 from nexus.workspace.destruction import revive
+from nexus.workspace.hibernating import can_hibernate
 from nexus.workspace.observing import list_all
 from nexus.workspace.placing import wanted_grounds
 from nexus.workspace.rebuilding import adopt, lost, rebuild
@@ -112,6 +113,13 @@ async def _backends(about: Round) -> AsyncGenerator[Finding, None]:
         check, chosen = f"backend {info.name}", info.name == about.context.settings.backend
         if info.available:
             yield Finding(check=check, level="ok", message=info.detail or "available", hint=info.hint)
+            if chosen and about.context.settings.switch == "checkpoint" and not can_hibernate(info):
+                yield Finding(
+                    check=check,
+                    level="info",
+                    message="defaults.switch is checkpoint: files are kept, and programs end, because it cannot keep them",
+                    hint="docker does with --experimental and a working CRIU on its host; pause keeps programs anywhere, in memory",
+                )
         elif used[info.name] or chosen:
             whose = f"{used[info.name]} of the workspaces here" if used[info.name] else "new workspaces"
             message = f"{info.detail}; {whose} would run there"

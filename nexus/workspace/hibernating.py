@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from nexus.abc import Instance, ProgressCallback, Provider, SupportsHibernation
 from nexus.errors import Unsupported
-from nexus.models.instances import Capability
+from nexus.models.instances import Capability, ProviderInfo
 from nexus.models.workspace import LeftRunning, WorkspaceRecord
 from nexus.workspace import hooks, services_life
 from nexus.workspace.context import Context
@@ -44,8 +44,12 @@ def without(left: LeftRunning | None) -> LeftRunning | None:
 async def can(context: Context, record: WorkspaceRecord) -> bool:
     """Return whether it is worth trying: the backend says so, as far as it knows."""
     provider: Provider = await context.provider(record.backend)
-    info = await provider.probe()
-    return Capability.HIBERNATION in info.capabilities and not _secret(context, record)
+    return can_hibernate(await provider.probe()) and not _secret(context, record)
+
+
+def can_hibernate(info: ProviderInfo) -> bool:
+    """Return whether a backend says that it keeps processes; one that has tried in vain does not say so any more."""
+    return Capability.HIBERNATION in info.capabilities
 
 
 async def hibernate(context: Context, record: WorkspaceRecord, instance: Instance) -> WorkspaceRecord:

@@ -6,7 +6,8 @@ cut short is decided here too:
 
 ===================  ===========================================================================================================
 start                Everything was up: it runs. Otherwise what came up is taken down again: it is stopped, and may be started.
-stop                 It is carried on: it is stopped.
+                     Processes that were kept are kept again.
+stop                 It is carried on: it is stopped, and its processes are kept where they were to be and can be.
 pause                It is carried on: it is paused, or what its provider sees when it does not run any more.
 resume               It is carried on: it runs, or what its provider sees.
 switch               Where waking the target was quick, or was done, it is carried on to the end. Otherwise the target is taken

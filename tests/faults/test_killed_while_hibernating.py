@@ -1,4 +1,4 @@
-"""SIGKILL while processes are kept on the disk, and while they are let go on. They are never lost: a program counts on, whatever happened."""
+"""SIGKILL while processes are kept on the disk, and while they are let go on: a program counts on, whatever happened."""
 
 from __future__ import annotations
 

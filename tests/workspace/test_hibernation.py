@@ -1,4 +1,4 @@
-"""A workspace that is stopped with its processes kept goes on where it was; where it cannot, it is stopped or started as ever, and says so."""
+"""A workspace that is stopped with its processes kept goes on where it was; where it cannot, it says so."""
 
 from __future__ import annotations
 
@@ -295,4 +295,3 @@ async def test_scripts_of_a_pause_are_run_and_not_those_of_a_stop(bench: Bench) 
         await ws.stop(keep_processes=True)
         await ws.start()
         assert (await ws.fs.read_text("said")).split() == ["on_wake", "post-start", "on_sleep", "on_wake"]
-

@@ -35,7 +35,7 @@ from nexus.models.mounts import VolumeMount
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import own_labels
 from nexus.providers.docker.creation import make, remove_container, unmake
-from nexus.providers.docker.facts import LABEL_BASE, LABEL_COPYING, LABEL_TARGET
+from nexus.providers.docker.facts import LABEL_BASE, LABEL_COPYING, LABEL_TARGET, LABEL_TRIAL
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.instance import find_container, list_containers
 from nexus.providers.docker.options import DockerOptions
@@ -302,6 +302,9 @@ async def kept_places(engine: Engine, labels: Mapping[str, str]) -> dict[Checkpo
     for image in images:
         for name in image.tags_of(REPOSITORY):
             found[_key(name)] = image.labels or {}
+    for listed in await list_containers(engine, {LABEL_TRIAL: "", **labels}, copying=True):
+        theirs = listed.labels or {}
+        found[CheckpointId(theirs[LABEL_COPYING])] = theirs
     return found
 
 

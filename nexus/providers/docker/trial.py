@@ -7,27 +7,24 @@ Found out with a workspace's own processes, it would have cost them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import Field, JsonValue
 
 from nexus.errors import Unsupported
-from nexus.models.instances import LABEL_WORKSPACE
+from nexus.models.ids import new_checkpoint_id
+from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, LABEL_WORKSPACE
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.creation import remove_container
-from nexus.providers.docker.facts import LABEL_COPYING
+from nexus.providers.docker.facts import LABEL_COPYING, LABEL_TRIAL
 from nexus.providers.docker.failures import EngineRefused
-from nexus.providers.docker.instance import list_containers
 from nexus.providers.docker.process_keeping import Proof, bring_back, cannot, keep, not_experimental
 from nexus.providers.docker.shielding import finish, make_or_unmake
 
-LABEL_TRIAL: Final = "dev.nexus.docker.trial"
-"""On the container of a trial: when it was made."""
 _DEADLINE: Final = 60.0
-_LEFT_AFTER: Final = 600.0
-"""Seconds after which nobody tries with it any more: whoever made it was killed."""
-_WAITING: Final = "while :; do sleep 1; done"
+_WAITING: Final = "sleep 300"
+"""What it does: nothing, and not for ever, in case that nobody is there any more to end it."""
+_WHOSE: Final = (LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY)
 
 
 class _Like(Answer):
@@ -66,8 +63,7 @@ async def try_once(engine: Engine, number: str) -> Unsupported | None:
     async def remove(made: str) -> None:
         await remove_container(engine, made)
 
-    await _clear(engine)
-    made = await make_or_unmake(_make(engine, number), remove, limit=2 * _DEADLINE)
+    made = await make_or_unmake(make(engine, number), remove, limit=2 * _DEADLINE)
     try:
         await _start(engine, made)
         try:
@@ -95,32 +91,20 @@ async def _start(engine: Engine, number: str) -> None:
         ) from exc
 
 
-async def _make(engine: Engine, number: str) -> str:
+async def make(engine: Engine, number: str) -> str:
+    """Make the container of a trial from the image of another one, and return its id."""
     async with engine.door("look at a container", deadline=_DEADLINE) as docker:
         like = parse(_Like, await docker.containers.container(number).show())
+    # It is no workspace's container, whatever its image says. What a killed process leaves of it is found like copies that are left.
+    labels = like.config.get("Labels") or {}
+    whose = {key: str(labels[key]) for key in _WHOSE if key in labels}
     body: dict[str, JsonValue] = {
         "Image": like.image,
         "Entrypoint": ["/bin/sh", "-c", _WAITING],
         "Cmd": [],
         "User": str(like.config.get("User") or ""),
-        # What its image says of whose it is must not be said of this one.
-        "Labels": {LABEL_TRIAL: datetime.now(UTC).isoformat(), LABEL_COPYING: "trial", LABEL_WORKSPACE: ""},
+        "Labels": {**whose, LABEL_TRIAL: "yes", LABEL_COPYING: str(new_checkpoint_id()), LABEL_WORKSPACE: ""},
         "HostConfig": {"NetworkMode": "none", "Init": True, "SecurityOpt": ["no-new-privileges"]},
     }
     async with engine.door("prepare a trial of keeping processes", deadline=_DEADLINE) as docker:
         return str((await docker.containers.create(body)).id)
-
-
-async def _clear(engine: Engine) -> None:
-    """Remove what trials have left whose process was killed."""
-    for listed in await list_containers(engine, {LABEL_TRIAL: ""}, copying=True):
-        if _age((listed.labels or {}).get(LABEL_TRIAL, "")) > _LEFT_AFTER:
-            await remove_container(engine, listed.id)
-
-
-def _age(moment: str) -> float:
-    """Return how many seconds ago a trial was made."""
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    except (ValueError, TypeError):
-        return float("inf")

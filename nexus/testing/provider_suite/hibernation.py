@@ -12,7 +12,9 @@ from nexus.testing.provider_suite.case import Check, ProviderCase, case, expect_
 
 def _sleeper(instance: Instance) -> SupportsHibernation:
     if not isinstance(instance, SupportsHibernation):
-        raise ExpectationFailed("an instance of a provider with the capability hibernation implements SupportsHibernation")
+        raise ExpectationFailed(
+            "an instance of a provider with the capability hibernation implements SupportsHibernation"
+        )
     return instance
 
 
@@ -23,7 +25,9 @@ async def _hibernated(check: Check, instance: Instance) -> bool:
     except Unsupported as refused:
         expect(refused.hint, f"a refusal says what can be done: {refused.message}")
         await expect_state(instance, InstanceState.RUNNING)
-        expect_equal((await check.sh(instance, "echo alive")).stdout, b"alive\n", "what a command printed after a refusal")
+        expect_equal(
+            (await check.sh(instance, "echo alive")).stdout, b"alive\n", "what a command printed after a refusal"
+        )
         return False
     return True
 
