@@ -142,10 +142,10 @@ class Restored(_Event):
     """The checkpoint of what it was until then."""
 
 
-class Forked(_Event):
+class ForkMade(_Event):
     """Another workspace was made from this one."""
 
-    kind: Literal["forked"] = "forked"
+    kind: Literal["fork_made"] = "fork_made"
     fork: WorkspaceId
     fork_name: str
     checkpoint: CheckpointId
@@ -166,6 +166,6 @@ WorkspaceEvent: TypeAlias = Annotated[
     | CheckpointTaken
     | CheckpointDeleted
     | Restored
-    | Forked,
+    | ForkMade,
     Field(discriminator="kind"),
 ]

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from nexus.abc import ProgressCallback
 from nexus.errors import InvalidArgument, NexusError
 from nexus.models.checkpoints import CheckpointEntry, Failure, ForkOutcome, ForkRequest
-from nexus.models.events import Forked
+from nexus.models.events import ForkMade
 from nexus.models.ids import CheckpointId, parse_name
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceInfo, WorkspaceRecord
@@ -108,7 +108,7 @@ async def _one(
 def _announce(context: Context, entry: CheckpointEntry, made: WorkspaceRecord) -> None:
     parent = entry.checkpoint
     context.bus.publish(
-        Forked(
+        ForkMade(
             workspace=parent.workspace,
             name=parent.workspace_name,
             fork=made.id,

@@ -46,6 +46,9 @@ def test_from_up_to_a_clean_end_twice(boulder_anywhere: Boulder) -> None:
 def test_up_starts_and_resumes_what_is_there(boulder: Boulder) -> None:
     boulder("ws", "up", "a")
     first = boulder("ws", "show", "a", "--json").json
+    refused = boulder("ws", "down", "a", "--keep-processes", ok=False)
+    assert refused.err.startswith("error[UNSUPPORTED]: the local backend cannot keep processes\n")
+    assert "running" in boulder("ws", "show", "a").text
     boulder("ws", "down", "a", "--grace", "1s")
     assert "stopped" in boulder("ws", "show", "a").text
     boulder("ws", "up", "a")

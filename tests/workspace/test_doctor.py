@@ -126,3 +126,14 @@ async def test_a_tree_that_was_moved_is_not_called_deleted(local: Bench, tmp_pat
         shutil.move(tmp_path / "elsewhere", tree)
         assert complaints(await nx.doctor()) == []
         await ws.destroy()
+
+
+@pytest.mark.parametrize(("backend", "told"), [("local", True), ("mock", False)])
+async def test_a_switch_that_is_to_keep_what_its_backend_cannot_is_told(
+    backend: str, told: bool, repository: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    bench = make_bench(backend, repository, tmp_path, request)
+    async with bench.open(**{"defaults.switch": "checkpoint"}) as nx:
+        found = [each for each in await nx.doctor() if "defaults.switch is checkpoint" in each.message]
+    assert [(each.check, each.level) for each in found] == ([(f"backend {backend}", "info")] if told else [])
+    assert all("CRIU" in (each.hint or "") for each in found)

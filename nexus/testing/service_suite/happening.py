@@ -6,7 +6,7 @@ import anyio
 
 from nexus.errors import InvalidArgument, WorkspaceNotFound
 from nexus.models.checkpoints import ForkRequest
-from nexus.models.events import CheckpointDeleted, CheckpointTaken, Forked, Restored, StatusChanged, WorkspaceEvent
+from nexus.models.events import CheckpointDeleted, CheckpointTaken, ForkMade, Restored, StatusChanged, WorkspaceEvent
 from nexus.models.workspace import WorkspaceStatus
 from nexus.testing.expecting import expect, expect_equal, expect_error
 from nexus.testing.service_suite.case import ServiceCase, ServiceCheck, case
@@ -44,7 +44,7 @@ async def checkpoints_are_told(check: ServiceCheck) -> None:
         await checkpoints.delete(mark)
         with anyio.fail_after(20):
             async for event in events:
-                if isinstance(event, CheckpointTaken | CheckpointDeleted | Restored | Forked):
+                if isinstance(event, CheckpointTaken | CheckpointDeleted | Restored | ForkMade):
                     expect_equal((event.workspace, event.name), (one.id, "one"), "whom it is about")
                     told.append(event)
                 if isinstance(event, CheckpointDeleted):
@@ -55,8 +55,8 @@ async def checkpoints_are_told(check: ServiceCheck) -> None:
     expect(isinstance(restored, Restored), "the restore is told")
     if isinstance(restored, Restored):
         expect_equal((restored.checkpoint, restored.undo), (mark, done.undo.id), "what was restored")
-    expect(isinstance(forked, Forked), "the fork is told")
-    if isinstance(forked, Forked):
+    expect(isinstance(forked, ForkMade), "the fork is told")
+    if isinstance(forked, ForkMade):
         made = fork.info and fork.info.id
         expect_equal((forked.fork, forked.fork_name), (made, "two"), "what was made")
     expect(isinstance(deleted, CheckpointDeleted) and deleted.checkpoint == mark, "the deletion is told")

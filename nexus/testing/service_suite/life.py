@@ -11,6 +11,7 @@ from nexus.errors import (
     NotFound,
     StateConflict,
     UnsavedWork,
+    Unsupported,
     WorkspaceNotFound,
 )
 from nexus.handles.workspace import Workspace
@@ -181,6 +182,21 @@ async def checkpoints_are_taken_restored_and_forked(check: ServiceCheck) -> None
     await expect_error(CheckpointNotFound, lambda: checkpoints.restore("before"), "restoring what was removed")
     for name in ("one", "two", "three"):
         await check.service.destroy(name, force=True)
+
+
+@case
+async def processes_are_kept_over_a_stop_or_that_is_refused(check: ServiceCheck) -> None:
+    """A stop that is to keep processes does, and they go on, or it is refused and nothing has changed."""
+    one = await check.workspace()
+    try:
+        await one.stop(keep_processes=True)
+    except Unsupported as refused:
+        expect_equal(refused.details.get("capability"), "hibernation", "what its backend cannot")
+        expect_equal((await one.refresh()).status, WorkspaceStatus.RUNNING, "the status after a refusal")
+        return
+    expect_equal(one.info.status, WorkspaceStatus.STOPPED, "the status of one whose processes are kept")
+    await one.start()
+    expect_equal((one.info.status, one.info.status_message), (WorkspaceStatus.RUNNING, None), "what became of it")
 
 
 @case
