@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.engine.fixtures import engine, test_image
+from tests.engine.fixtures import criu_engine, engine, test_image
 from tests.engine.git_image import git_image, new_git_image
 from tests.engine.seed_images import seed_images
 from tests.engine.service_image import service_image
@@ -26,6 +26,7 @@ settings.register_profile("judge", settings.get_profile("search"), derandomize=T
 settings.load_profile("search" if os.environ.get("NEXUS_SEARCH") else "judge")
 
 __all__ = [
+    "criu_engine",
     "engine",
     "first_repository",
     "git_image",
