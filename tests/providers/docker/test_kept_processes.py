@@ -11,7 +11,6 @@ import nexus
 from nexus.errors import Unsupported
 from nexus.models.instances import LABEL_REPOSITORY
 from nexus.providers.docker import DockerProvider, trial
-from nexus.providers.docker.facts import LABEL_TRIAL
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.process_keeping import refusal
 from tests.engine.raw import RawEngine
@@ -67,7 +66,7 @@ async def test_whatever_engine_it_is_it_keeps_them_or_says_why_not(
             # It was found out once, and the backend no longer says that it can.
             assert "hibernation" not in (await (await nx._open.provider("docker")).probe()).capabilities
         assert (await ws.exec("echo", "up")).stdout == "up\n"
-    assert raw.labelled(LABEL_TRIAL)["containers"] == []
+    assert raw.labelled(f"{LABEL_REPOSITORY}={repository}")["containers"] == []
 
 
 async def refused_by(ws: nexus.Workspace) -> Unsupported | None:
