@@ -20,6 +20,8 @@ _PREFIX: Final = "nexus-"
 _DEADLINE: Final = 60.0
 _KEEP_DEADLINE: Final = 1800.0
 """Seconds for writing or reading the memory of one container: gigabytes of it take minutes."""
+_WRITTEN_BY_OTHERS: Final = 300.0
+"""Seconds that the engine may be writing for somebody else."""
 _PATIENCE: Final = 10.0
 """Seconds for which the engine may say that what it is about to read exists already: it is not done with writing it."""
 _AGAIN: Final = 0.1
@@ -70,7 +72,7 @@ async def keep(engine: Engine, number: str) -> bool:
         return found.checkpoint in await _kept(engine, number)
     if await _being_written(engine, number):
         return True
-    await forget(engine, number)
+    await forget(engine, number, but=found.checkpoint)
     try:
         async with engine.stream(
             "keep the processes of a container",
@@ -81,6 +83,8 @@ async def keep(engine: Engine, number: str) -> bool:
         ):
             pass
     except EngineRefused as exc:
+        if await _being_written(engine, number):
+            return True  # somebody else's question came first after all
         raise refusal(exc) from exc
     # The engine has answered, but may not have noticed yet that they are gone.
     params = {"condition": "not-running"}
@@ -97,7 +101,7 @@ async def _being_written(engine: Engine, number: str) -> bool:
     Raises:
         Unsupported: When it takes very long.
     """
-    ends = asyncio.get_running_loop().time() + _KEEP_DEADLINE
+    ends = asyncio.get_running_loop().time() + _WRITTEN_BY_OTHERS
     while asyncio.get_running_loop().time() < ends:
         found = await _look(engine, number)
         if found.checkpoint not in await _kept(engine, number):
@@ -158,9 +162,9 @@ async def _end_quietly(engine: Engine, number: str) -> None:
         pass  # it does not run, which is all that was wanted
 
 
-async def forget(engine: Engine, number: str) -> None:
-    """Remove what is kept of a container's processes."""
-    for name in await _kept(engine, number):
+async def forget(engine: Engine, number: str, *, but: str = "") -> None:
+    """Remove what is kept of a container's processes; one of its checkpoints stays, which may be being written."""
+    for name in await _kept(engine, number) - {but}:
         path = f"containers/{number}/checkpoints/{quote(name, safe='')}"
         try:
             async with engine.stream("remove kept processes", "DELETE", path, deadline=_DEADLINE):
@@ -195,7 +199,7 @@ def refusal(refused: EngineRefused) -> Unsupported:
     text = refused.text
     if refused.status == 404 and "page not found" in text:
         return not_experimental()
-    if "criu" in text and ("executable file not found" in text or "no such file" in text.lower()):
+    if '"criu"' in text and "executable file not found" in text:
         return cannot(
             "there is no CRIU where the engine looks for programs",
             hint="install CRIU 4 or later on the engine's host; 'criu check' there says whether its kernel will do",
