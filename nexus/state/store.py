@@ -13,6 +13,7 @@ from anyio import to_thread
 from nexus.errors import InvalidName, RecordDamaged, StateError, WorkspaceNotFound
 from nexus.models.ids import WorkspaceName, parse_name
 from nexus.models.workspace import DamagedRecord, WorkspaceRecord
+from nexus.state.drafts import Draft, DraftFile
 from nexus.state.files import UnfitFile, open_folder, read_small, remove, sweep, translated, write_atomic
 from nexus.state.memory import Remembered, settled_identity
 from nexus.state.migrations import MIGRATIONS, Step
@@ -91,6 +92,16 @@ class FileStateStore:
         """
         await run_whole(partial(self._save, record))
 
+    def draft(self, *records: WorkspaceRecord, current: str) -> Draft:
+        """Return a draft of records that are to replace the former ones of their names, with ``current`` as the current workspace.
+
+        Raises:
+            InvalidName: When no workspace can have this name.
+            StateError: When a record cannot be stored.
+        """
+        files = [DraftFile(self.root, _RECORDS, record.name + _SUFFIX, self._encoded(record)) for record in records]
+        return Draft([*files, DraftFile(self.root, (), _CURRENT, _current_text(parse_name(current)))])
+
     async def delete(self, name: str) -> None:
         """Remove a record, damaged or not. None there: nothing.
 
@@ -142,9 +153,15 @@ class FileStateStore:
             with open_folder(self.root, *_RECORDS) as folder, translated("list the workspaces", self.root):
                 names = sorted(os.listdir(folder))  # noqa: PTH208 - a descriptor, not a path
                 sweep(folder, names)
+                self._sweep_current()
                 return self._read_each(folder, names)
         except FileNotFoundError:
             return (), ()
+
+    def _sweep_current(self) -> None:
+        with open_folder(self.root) as folder:
+            found = os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
+            sweep(folder, [name for name in found if name.startswith(f".{_CURRENT}.")])
 
     def _names(self) -> frozenset[str]:
         try:
@@ -188,18 +205,20 @@ class FileStateStore:
         return DamagedRecord(name=shown, path=self.path(shown), reason=name_problem(stem) or reason)
 
     def _save(self, record: WorkspaceRecord) -> None:
-        path = self.path(record.name)
-        try:
-            data = encode_record(record)
-        except ValueError as error:
-            raise StateError(
-                f"the record of workspace {record.name!r} cannot be stored: {error}", details={"name": record.name}
-            ) from error
+        path, data = self.path(record.name), self._encoded(record)
         with (
             translated(f"store the record of workspace {record.name!r} ({len(data)} bytes)", path),
             open_folder(self.root, *_RECORDS, create=True) as folder,
         ):
             write_atomic(folder, path.name, data)
+
+    def _encoded(self, record: WorkspaceRecord) -> bytes:
+        try:
+            return encode_record(record)
+        except ValueError as error:
+            raise StateError(
+                f"the record of workspace {record.name!r} cannot be stored: {error}", details={"name": record.name}
+            ) from error
 
     def _delete(self, name: str) -> None:
         path = self.path(name)
@@ -226,9 +245,13 @@ class FileStateStore:
                 if name is None:
                     remove(folder, _CURRENT)
                 else:
-                    write_atomic(folder, _CURRENT, f"{name}\n".encode())
+                    write_atomic(folder, _CURRENT, _current_text(name))
         except FileNotFoundError:
             return
+
+
+def _current_text(name: WorkspaceName) -> bytes:
+    return f"{name}\n".encode()
 
 
 def name_is_special(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -311,6 +311,10 @@ class Context:
         """
         await anyio.to_thread.run_sync(self._mark_active, identifier, self.clock.now().timestamp())
 
+    def noting_active(self, identifier: WorkspaceId) -> Callable[[], None]:
+        """Return :meth:`mark_active` as something that blocks, for whoever visits a thread anyway."""
+        return partial(self._mark_active, identifier, self.clock.now().timestamp())
+
     def _mark_active(self, identifier: WorkspaceId, moment: float) -> None:
         try:
             _touch(self._activity(identifier), moment)
@@ -336,10 +340,7 @@ class Context:
             identifier: The workspace.
             active: Whether to note first that it is in use now, as :meth:`mark_active` does.
         """
-        moment = self.clock.now().timestamp()
-        return starting(
-            self._starts(identifier), before=partial(self._mark_active, identifier, moment) if active else None
-        )
+        return starting(self._starts(identifier), before=self.noting_active(identifier) if active else None)
 
     def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
         """Hold that no command is being started.
