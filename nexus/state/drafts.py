@@ -7,13 +7,13 @@ down when something else is done has it written meanwhile; what is left for the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nexus.state.files import Unplaced, open_folder, translated, write_aside
+from nexus.state.files import Unplaced, hurry, open_folder, translated, write_aside
 from nexus.state.threads import run_whole
 
 
@@ -26,6 +26,11 @@ class DraftFile(NamedTuple):
     name: str
     data: bytes
 
+    @property
+    def path(self) -> Path:
+        """Where it belongs."""
+        return self.root.joinpath(*self.folders, self.name)
+
 
 class Draft:
     """Files that wait for their moment. For one task at a time; :meth:`drop` has to be called in the end, whatever has happened.
@@ -33,10 +38,10 @@ class Draft:
     A process that is killed leaves temporary files beside the places, which are swept like those of any killed writer.
 
     Args:
-        files: What is written. They take their places in this order, and those of one folder should follow each other.
+        files: What is written; asked for on the thread that writes. They take their places in this order.
     """
 
-    def __init__(self, files: Sequence[DraftFile]) -> None:
+    def __init__(self, files: Iterable[DraftFile]) -> None:
         self._files = files
         self._aside: list[tuple[DraftFile, int, Unplaced]] = []
         self._folders = ExitStack()
@@ -52,17 +57,6 @@ class Draft:
         """
         await run_whole(partial(self._write, before))
 
-    async def put(self) -> None:
-        """Have them take their places. Returns when that is on the disk.
-
-        Raises:
-            StateError: When one cannot; those before it have.
-
-        Cancellation:
-            Before the start: none has. Later: all have.
-        """
-        await run_whole(self._put)
-
     async def drop(self) -> None:
         """Remove what has not taken its place. Twice is fine."""
         if self._aside:
@@ -74,34 +68,38 @@ class Draft:
             before()
         opened: dict[tuple[Path, tuple[str, ...]], int] = {}
         for file in self._files:
-            path = file.root.joinpath(*file.folders, file.name)
-            with translated(f"write {file.name} ({len(file.data)} bytes)", path):
+            with translated(f"write {file.name} ({len(file.data)} bytes)", file.path):
                 key = file.root, file.folders
                 if key not in opened:
                     opened[key] = self._folders.enter_context(open_folder(file.root, *file.folders, create=True))
-                self._aside.append((file, opened[key], write_aside(opened[key], file.name, file.data)))
+                aside = write_aside(opened[key], file.name, file.data, durable=False)
+                self._aside.append((file, opened[key], aside))
+        # All are on their way before the first is waited for: the disk is asked once, not for each.
+        for _, _, aside in self._aside:
+            hurry(aside.handle)
+        for file, _, aside in self._aside:
+            with translated(f"write {file.name} ({len(file.data)} bytes)", file.path):
+                os.fsync(aside.handle)
 
-    def _put(self) -> None:
-        changed: tuple[int, Path] | None = None
+    def place(self) -> None:
+        """Have them take their places. Returns when that is on the disk. Blocks.
+
+        Raises:
+            StateError: When one cannot; those before it have.
+        """
+        changed: dict[int, Path] = {}
         while self._aside:
-            file, folder, unplaced = self._aside[0]
-            path = file.root.joinpath(*file.folders, file.name)
-            if changed is not None and changed[0] != folder:
-                _flush(*changed)
-            with translated(f"write {file.name}", path):
-                unplaced.place(folder, file.name)
-            changed = folder, path
+            file, folder, aside = self._aside[0]
+            with translated(f"write {file.name}", file.path):
+                aside.place(folder, file.name)
+            changed[folder] = file.path
             del self._aside[0]
-        if changed is not None:
-            _flush(*changed)
+        for folder, path in changed.items():
+            with translated(f"write {path.name}", path):
+                os.fsync(folder)
 
     def _drop(self) -> None:
         while self._aside:
             _, folder, unplaced = self._aside.pop()
             with suppress(OSError):
                 unplaced.discard(folder)
-
-
-def _flush(folder: int, path: Path) -> None:
-    with translated(f"write {path.name}", path):
-        os.fsync(folder)

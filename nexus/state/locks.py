@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,7 +40,11 @@ class LockHolder(Model):
 
 @asynccontextmanager
 async def lock(
-    *paths: Path, purpose: str, timeout: float | timedelta | None = 30.0, mode: int = FILE_MODE
+    *paths: Path,
+    purpose: str,
+    timeout: float | timedelta | None = 30.0,
+    mode: int = FILE_MODE,
+    first: Callable[[], object] | None = None,
 ) -> AsyncIterator[None]:
     """Hold the locks on ``paths`` for the block. It excludes other tasks of this process as well as other processes.
 
@@ -53,6 +57,7 @@ async def lock(
         purpose: What it is held for, for those who wait: ``creating workspace a``.
         timeout: Longest time to wait for each, in seconds; ``None`` for no limit.
         mode: Permissions of a lock file that has to be made.
+        first: Something short that blocks, to be done when all are held, on the same visit to a thread. What it raises is raised.
 
     Raises:
         Busy: When somebody else held it all that time; ``details["holder"]`` has ``pid``, ``purpose`` and ``since``.
@@ -65,7 +70,7 @@ async def lock(
     limit = seconds(timeout)
     handles = {path: FileLock(path, mode=mode, thread_local=False) for path in paths}
     try:
-        await _acquire(handles, purpose, limit)
+        await _acquire(handles, purpose, limit, first)
         yield
     finally:
         held = [path for path, handle in handles.items() if handle.is_locked]
@@ -74,10 +79,12 @@ async def lock(
                 await run_whole(partial(_release_all, [(handles[path], path) for path in reversed(held)]))
 
 
-async def _acquire(handles: Mapping[Path, FileLock], purpose: str, limit: float | None) -> None:
+async def _acquire(
+    handles: Mapping[Path, FileLock], purpose: str, limit: float | None, first: Callable[[], object] | None
+) -> None:
     begun, waiting_for, pause = anyio.current_time(), None, _FIRST_PAUSE
     # One visit to a thread takes all that are free: on a busy machine each visit costs as much as the locks.
-    while (path := await run_whole(partial(_attempt_all, handles, purpose))) is not None:
+    while (path := await run_whole(partial(_attempt_all, handles, purpose, first))) is not None:
         if path != waiting_for:
             begun, waiting_for, pause = anyio.current_time(), path, _FIRST_PAUSE
         waited = anyio.current_time() - begun
@@ -87,13 +94,15 @@ async def _acquire(handles: Mapping[Path, FileLock], purpose: str, limit: float 
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
-def _attempt_all(handles: Mapping[Path, FileLock], purpose: str) -> Path | None:
+def _attempt_all(handles: Mapping[Path, FileLock], purpose: str, first: Callable[[], object] | None) -> Path | None:
     """Take what is not held yet, in order; return the first that somebody else has."""
     for path, handle in handles.items():
         if not handle.is_locked:
             _prepare(path)
             if not _attempt(handle, path, purpose):
                 return path
+    if first is not None:
+        first()
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -60,7 +60,7 @@ class FileStateStore:
         Cancellation:
             Nothing is changed by this call.
         """
-        return await to_thread.run_sync(self._load, parse_name(name))
+        return await to_thread.run_sync(self.read, name)
 
     async def load_all(self) -> Listing:
         """Return all records and all damaged ones, each by name. A damaged file never fails the call.
@@ -97,10 +97,15 @@ class FileStateStore:
 
         Raises:
             InvalidName: When no workspace can have this name.
-            StateError: When a record cannot be stored.
         """
-        files = [DraftFile(self.root, _RECORDS, record.name + _SUFFIX, self._encoded(record)) for record in records]
-        return Draft([*files, DraftFile(self.root, (), _CURRENT, _current_text(parse_name(current)))])
+        name = parse_name(current)
+
+        def files() -> Iterator[DraftFile]:
+            for record in records:
+                yield DraftFile(self.root, _RECORDS, record.name + _SUFFIX, self._encoded(record))
+            yield DraftFile(self.root, (), _CURRENT, _current_text(name))
+
+        return Draft(files())
 
     async def delete(self, name: str) -> None:
         """Remove a record, damaged or not. None there: nothing.
@@ -118,7 +123,7 @@ class FileStateStore:
 
     async def current(self) -> WorkspaceName | None:
         """Return the name in ``<root>/current``; ``None`` when there is no such file or it holds no name."""
-        return await to_thread.run_sync(self._current)
+        return await to_thread.run_sync(self.read_current)
 
     async def set_current(self, name: str | None) -> None:
         """Make ``name`` the current workspace, or none.
@@ -132,7 +137,9 @@ class FileStateStore:
         """
         await run_whole(partial(self._set_current, None if name is None else parse_name(name)))
 
-    def _load(self, name: WorkspaceName) -> WorkspaceRecord:
+    def read(self, name: str) -> WorkspaceRecord:
+        """Return one record, as :meth:`load` does. Blocks: for whoever visits a thread anyway."""
+        name = parse_name(name)
         path = self.path(name)
         try:
             with open_folder(self.root, *_RECORDS) as folder:
@@ -228,7 +235,8 @@ class FileStateStore:
         except FileNotFoundError:
             return
 
-    def _current(self) -> WorkspaceName | None:
+    def read_current(self) -> WorkspaceName | None:
+        """Return the current workspace's name, as :meth:`current` does. Blocks."""
         try:
             with open_folder(self.root) as folder:
                 return parse_name(read_small(folder, _CURRENT, _MAX_CURRENT_BYTES).decode("ascii").strip())

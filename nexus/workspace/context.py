@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
@@ -55,6 +56,15 @@ _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
+
+
+class Glance(NamedTuple):
+    """A workspace and the one that is current, read together."""
+
+    record: WorkspaceRecord
+    current: str | None
+    other: WorkspaceRecord | None = None
+    """The current one, where it is another; ``None`` too where it was destroyed or is damaged."""
 
 
 @dataclass(kw_only=True)
@@ -215,18 +225,24 @@ class Context:
 
     @asynccontextmanager
     async def workspace_locks(
-        self, names: Iterable[str], purpose: str, *, timeout: float = LOCK_TIMEOUT
+        self,
+        names: Iterable[str],
+        purpose: str,
+        *,
+        timeout: float = LOCK_TIMEOUT,
+        first: Callable[[], object] | None = None,
     ) -> AsyncGenerator[None, None]:
         """Hold workspaces against every other process and task.
 
-        Always in the same order, so that two who want the same ones cannot wait for each other.
+        Always in the same order, so that two who want the same ones cannot wait for each other. What is to be done ``first`` under
+        them is short, blocks, and is done on the visit to a thread that takes them.
 
         Raises:
             Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
         folder = self.home / "state" / "locks" / "workspaces"
         paths = [folder / f"{name}.lock" for name in sorted(set(names))]
-        async with lock(*paths, purpose=purpose, timeout=timeout):
+        async with lock(*paths, purpose=purpose, timeout=timeout, first=first):
             yield
 
     @asynccontextmanager
@@ -264,6 +280,20 @@ class Context:
         raise WorkspaceNotFound(
             f"there is no workspace with the id {name}", hint="'boulder ws list' names those there are"
         )
+
+    def glance(self, name: str) -> Glance:
+        """Return a workspace's record and that of the current one. Blocks, once for all of it.
+
+        Raises:
+            WorkspaceNotFound, RecordDamaged: As :meth:`record`.
+        """
+        record, current = self._own(self.store.read(name)), self.store.read_current()
+        if current is None or current == name:
+            return Glance(record, current)
+        try:
+            return Glance(record, current, self._own(self.store.read(current)))
+        except NexusError:
+            return Glance(record, current)
 
     async def records(self) -> tuple[tuple[WorkspaceRecord, ...], tuple[DamagedRecord, ...]]:
         """Return every record that is ours, and every file that cannot be understood or cannot be ours, by name."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
+import anyio.to_thread
 
 from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
@@ -43,18 +44,35 @@ async def recover(context: Context, *, dry_run: bool = False, given_up: bool = F
 
 
 @asynccontextmanager
-async def holding(context: Context, *names: str, purpose: str) -> AsyncGenerator[None, None]:
+async def holding(
+    context: Context, *names: str, purpose: str, first: Callable[[], object] | None = None
+) -> AsyncGenerator[None, None]:
     """Hold workspaces against everybody else, with whatever a crash left of them settled first.
+
+    Args:
+        context: The repository.
+        names: The workspaces.
+        purpose: What they are held for, for those who wait.
+        first: Something short that blocks and may be done more than once, to be done when they are held and settled.
 
     Raises:
         Busy: When somebody else holds one of them for longer than a minute; the error names who.
         NexusError: When a creation or destruction that was cut short cannot be settled. Nothing else is in the way.
     """
     tried: set[str] = set()
+    found: list[JournalEntry] = []
+
+    def look() -> None:
+        found[:] = [entry for entry in context.journal.read_unfinished() if _about(entry) & frozenset(names)]
+        if first is not None and not found:
+            first()
+
     while True:
-        async with context.workspace_locks(names, purpose):
-            wider = await _settle_held(context, frozenset(names), tried)
+        async with context.workspace_locks(names, purpose, first=look):
+            wider = await _settle_held(context, frozenset(names), found, tried)
             if wider is None:
+                if first is not None and found:
+                    await anyio.to_thread.run_sync(first)
                 yield
                 return
         # A switch that was cut short needs the other workspace's lock as well, and locks are taken in one order only.
@@ -64,17 +82,20 @@ async def holding(context: Context, *names: str, purpose: str) -> AsyncGenerator
                 await _try_to_settle(context, wider)
 
 
-async def _settle_held(context: Context, names: frozenset[str], tried: Container[str]) -> JournalEntry | None:
+async def _settle_held(
+    context: Context, names: frozenset[str], entries: Sequence[JournalEntry], tried: Container[str]
+) -> JournalEntry | None:
     """Settle the journals of workspaces whose locks are held, so whoever wrote them has let go; return one that needs more."""
-    for entry in await context.journal.unfinished():
-        about = frozenset() if entry.damaged else _names(entry)
-        if not about & names:
-            continue
-        if about <= names:
+    for entry in entries:
+        if _about(entry) <= names:
             await _try_to_settle(context, entry)
         elif entry.id not in tried:
             return entry
     return None
+
+
+def _about(entry: JournalEntry) -> frozenset[str]:
+    return frozenset() if entry.damaged else _names(entry)
 
 
 async def _given_up(context: Context, entry: JournalEntry) -> bool:

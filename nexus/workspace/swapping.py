@@ -49,7 +49,7 @@ async def swap(
         NexusError: Whatever waking raised; the other workspace is as it was.
     """
     if old is not None and old.how == "pause" and _alive(old.record, target, place):
-        return await _exchange(context, old, target, place)
+        return await _exchange(context, old, target, place, journal)
 
     async def wake() -> None:
         await running.wake(context, target, place, journal)
@@ -65,22 +65,25 @@ def _alive(old: WorkspaceRecord, target: WorkspaceRecord, place: Place) -> bool:
     return known and place.waking == "thaw"
 
 
-async def _exchange(context: Context, old: Sleeper, target: WorkspaceRecord, place: Place) -> Swapped:
+async def _exchange(
+    context: Context, old: Sleeper, target: WorkspaceRecord, place: Place, journal: OpenJournal
+) -> Swapped:
     """Freeze one and thaw the other; what is written down of both is on the disk, and takes its place, when they are."""
     left = places.Sleep("paused", context.clock.now(), left=True)
     asleep = places.changed(old.record, WorkspaceStatus.PAUSED, sleep=left)
     awake = places.changed(target, WorkspaceStatus.RUNNING)
     draft = context.store.draft(awake, asleep, current=target.name)
     try:
-        (slept, woken), problem = await both(
+        # The engine is asked first: the rest is done while it works.
+        slept, (woken, problem) = await both(
+            lambda: _result(lambda: freeze(context, old.record, old.place.instance)),
             lambda: both(
-                lambda: _result(lambda: freeze(context, old.record, old.place.instance)),
                 lambda: _result(lambda: thaw(context, target, place.instance)),
+                lambda: _attempt(lambda: draft.write(context.noting_active(target.id))),
             ),
-            lambda: _attempt(lambda: draft.write(context.noting_active(target.id))),
         )
         if slept is old.record and woken is target and problem is None:
-            problem = await _attempt(draft.put)
+            problem = await _attempt(lambda: journal.close(draft.place))
             if problem is None:
                 places.announce(context, asleep, old.record.status, left.reason)
                 places.announce(context, awake, target.status, "resumed")

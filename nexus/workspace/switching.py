@@ -7,9 +7,11 @@ from is as it was.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+import anyio.to_thread
 from pydantic import JsonValue
 
 from nexus.abc import SupportsPause
@@ -21,7 +23,7 @@ from nexus.models.workspace import SwitchStrategy, WorkspaceRecord, WorkspaceSta
 from nexus.state import JournalEntry
 from nexus.workspace import leaving, running
 from nexus.workspace.at_once import both
-from nexus.workspace.context import Context
+from nexus.workspace.context import ID, Context, Glance
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import WITH, Operation, StartStep, switch_verdict
 from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down
@@ -32,7 +34,9 @@ from nexus.workspace.underway import underway
 class Holding(Protocol):
     """What :func:`nexus.workspace.recovery.holding` is, which knows this module."""
 
-    def __call__(self, context: Context, /, *names: str, purpose: str) -> AbstractAsyncContextManager[None]:
+    def __call__(
+        self, context: Context, /, *names: str, purpose: str, first: Callable[[], object] | None = None
+    ) -> AbstractAsyncContextManager[None]:
         """Hold workspaces against everybody else, with whatever a crash left of them settled first."""
         ...
 
@@ -52,36 +56,35 @@ async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome
     """
     begun = time.monotonic()
     outcome: SwitchOutcome | None = None
+    if ID.fullmatch(name):
+        name = (await context.record(name)).name
     while outcome is None:
-        target, previous = await both(lambda: context.record(name), context.store.current)
-        outcome = await _switch_from(context, target, previous, holding)
+        outcome = await _switch_from(context, await anyio.to_thread.run_sync(context.glance, name), holding)
     return outcome.model_copy(update={"seconds": time.monotonic() - begun})
 
 
-async def _switch_from(
-    context: Context, known: WorkspaceRecord, previous: str | None, holding: Holding
-) -> SwitchOutcome | None:
-    """Switch when ``previous`` is still the current one under the locks. Otherwise nothing is done, and ``None`` is returned."""
-    async with holding(context, known.name, previous or known.name, purpose=f"switching to {known.name}"):
-        (target, old), current = await both(
-            lambda: both(lambda: context.record(known.name), lambda: _previous(context, previous, known)),
-            context.store.current,
-        )
+async def _switch_from(context: Context, known: Glance, holding: Holding) -> SwitchOutcome | None:
+    """Switch when the same workspace is still the current one under the locks. Otherwise nothing is done, and ``None`` is returned."""
+    name, seen = known.record.name, [known]
+
+    def look() -> None:
+        seen[0] = context.glance(name)
+
+    async with holding(context, name, known.current or name, purpose=f"switching to {name}", first=look):
         # Another switch may have come first, or one that was cut short has just been completed.
-        if current != previous:
+        if seen[0].current != known.current:
             return None
         try:
-            return await _switch(context, target, old, previous, ask=False)
+            return await _switch(context, seen[0], ask=False)
         except WorkspaceUnavailable:
-            if target.status is not WorkspaceStatus.PAUSED:
+            if seen[0].record.status is not WorkspaceStatus.PAUSED:
                 raise
         # It was not paused as its record says, and nothing has changed: ask what it is, which says what it takes to wake it.
-        return await _switch(context, target, await _previous(context, previous, known), previous, ask=True)
+        return await _switch(context, await anyio.to_thread.run_sync(context.glance, name), ask=True)
 
 
-async def _switch(
-    context: Context, target: WorkspaceRecord, old: WorkspaceRecord | None, previous: str | None, *, ask: bool
-) -> SwitchOutcome:
+async def _switch(context: Context, glance: Glance, *, ask: bool) -> SwitchOutcome:
+    target, previous, old = glance
     place, found = await both(
         lambda: _place(context, target, InstanceState.PAUSED, ask=ask),
         lambda: _look_into(context, old, ask=ask),
@@ -161,12 +164,3 @@ def _sleep(place: Place, wanted: SwitchStrategy) -> Sleep:
     if wanted != "pause" or not isinstance(place.instance, SupportsPause):
         return "none" if place.down else "stop"
     return "pause" if place.seen.state is InstanceState.RUNNING else "none"
-
-
-async def _previous(context: Context, name: str | None, target: WorkspaceRecord) -> WorkspaceRecord | None:
-    if name is None or name == target.name:
-        return None
-    try:
-        return await context.record(name)
-    except NexusError:
-        return None  # destroyed or damaged meanwhile: there is nothing to put to sleep

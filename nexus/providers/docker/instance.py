@@ -83,6 +83,8 @@ class Shared:
         self.processes: set[DockerProcess] = set()
         self.readings: dict[str, Reading] = {}
         self.pools: dict[str, ShellPool] = {}
+        self.untested: set[str] = set()
+        """Containers whose health the engine never tests."""
         self._gates: dict[str, StartGate] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

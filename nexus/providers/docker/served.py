@@ -298,7 +298,7 @@ class ServedInstance(DockerInstance):
 
     async def _freeze_container(self, number: str) -> None:
         async with self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE):
-            await between_tests(self._engine, number)
+            await between_tests(self._engine, number, self._shared.untested)
             await self._change(number, "pause", already="already paused")
 
     async def _thaw(self, number: str) -> None:
