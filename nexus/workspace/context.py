@@ -164,6 +164,10 @@ class Context:
             with suppress(NexusError):
                 await self.probe(backend)
 
+    def known_capabilities(self, backend: str) -> frozenset[Capability] | None:
+        """Return what a backend has said that it can do; ``None`` when it has not been asked, or has not answered."""
+        return self._capabilities.get(backend)
+
     def has_tree_here(self, backend: str) -> bool:
         """Return whether a backend's work trees are on this host; so they are as long as nothing else is known."""
         return Capability.HOST_TREE in self._capabilities.get(backend, {Capability.HOST_TREE})

@@ -215,13 +215,21 @@ class Creation:
         )
 
     async def _prepare_place(self, request: CreateRequest) -> None:
-        """Have the image ready, and begin with the place while its tree is still being made: with what does not need that."""
-        await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
+        """Have the image ready, and begin with the place meanwhile: with what needs neither it nor the tree."""
         provider = await self._context.provider(self.record.backend)
-        if request.fork is None and isinstance(provider, SupportsMakingAhead):
-            async with self._writing:
-                await self.journal.doing(CreateStep.INSTANCE)
-            await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
+
+        async def prepare() -> None:
+            await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
+
+        if isinstance(provider, SupportsMakingAhead):
+            await both(lambda: self._make_ahead(provider), prepare)
+        else:
+            await prepare()
+
+    async def _make_ahead(self, provider: SupportsMakingAhead) -> None:
+        async with self._writing:
+            await self.journal.doing(CreateStep.INSTANCE)
+        await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""

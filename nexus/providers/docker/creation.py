@@ -244,8 +244,16 @@ async def _await_removal(engine: Engine, number: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def unmake(engine: Engine, number: WorkspaceId, *, keep_volumes: bool = False) -> tuple[str, ...]:
+async def unmake(
+    engine: Engine, number: WorkspaceId, *, keep_volumes: bool = False, keep_networks: bool = False
+) -> tuple[str, ...]:
     """Remove every container, network and volume that carries a workspace's label; return the containers' ids.
+
+    Args:
+        engine: The engine.
+        number: The workspace.
+        keep_volumes: Whether the volumes stay.
+        keep_networks: Whether the networks stay, for what is made in its place.
 
     Raises:
         CleanupError: When a volume is in use by somebody else's container.
@@ -256,7 +264,8 @@ async def unmake(engine: Engine, number: WorkspaceId, *, keep_volumes: bool = Fa
     containers = tuple(listed.id for listed in found)
     for container in containers:
         await remove_container(engine, container)
-    await remove_networks(engine, number)
+    if not keep_networks:
+        await remove_networks(engine, number)
     if not keep_volumes:
         await _remove_volumes(engine, number)
     return containers

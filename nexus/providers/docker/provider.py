@@ -114,7 +114,7 @@ class DockerProvider:
         """Return what the engine is and can do, within a second. Never raises for an engine that is down."""
         engine = self._open().engine
         try:
-            version = await engine.version(deadline=_PROBE_DEADLINE)
+            version = await engine.known_version(deadline=_PROBE_DEADLINE)
             agree(version)
             info = await engine.info(deadline=_PROBE_DEADLINE)
             self._check_driver(info)
