@@ -235,6 +235,15 @@ class FileStateStore:
         except FileNotFoundError:
             return
 
+    def require(self, name: str) -> None:
+        """Make sure that a record is there, without reading it. Blocks.
+
+        Raises:
+            InvalidName, WorkspaceNotFound, StateError: As :meth:`load`.
+        """
+        if not os.path.lexists(self.path(parse_name(name))):
+            self.read(name)
+
     def read_current(self) -> WorkspaceName | None:
         """Return the current workspace's name, as :meth:`current` does. Blocks."""
         try:

@@ -230,7 +230,7 @@ class Context:
     @asynccontextmanager
     async def workspace_locks(
         self,
-        names: Iterable[str],
+        names: Iterable[str] | Callable[[], Iterable[str]],
         purpose: str,
         *,
         timeout: float = LOCK_TIMEOUT,
@@ -238,15 +238,18 @@ class Context:
     ) -> AsyncGenerator[None, None]:
         """Hold workspaces against every other process and task.
 
-        Always in the same order, so that two who want the same ones cannot wait for each other. What is to be done ``first`` under
-        them is short, blocks, and is done on the visit to a thread that takes them.
+        Always in the same order, so that two who want the same ones cannot wait for each other. What finds out their names, and what
+        is to be done ``first`` under them, is short, blocks, and is done on the visit to a thread that takes them.
 
         Raises:
             Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
         folder = self.home / "state" / "locks" / "workspaces"
-        paths = [folder / f"{name}.lock" for name in sorted(set(names))]
-        async with lock(*paths, purpose=purpose, timeout=timeout, first=first):
+
+        def which() -> list[Path]:
+            return [folder / f"{name}.lock" for name in sorted(set(names() if callable(names) else names))]
+
+        async with lock(which=which, purpose=purpose, timeout=timeout, first=first):
             yield
 
     @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -45,7 +45,11 @@ async def recover(context: Context, *, dry_run: bool = False, given_up: bool = F
 
 @asynccontextmanager
 async def holding(
-    context: Context, *names: str, purpose: str, first: Callable[[], object] | None = None
+    context: Context,
+    *names: str,
+    purpose: str,
+    besides: Callable[[], Iterable[str]] | None = None,
+    first: Callable[[], object] | None = None,
 ) -> AsyncGenerator[None, None]:
     """Hold workspaces against everybody else, with whatever a crash left of them settled first.
 
@@ -53,6 +57,7 @@ async def holding(
         context: The repository.
         names: The workspaces.
         purpose: What they are held for, for those who wait.
+        besides: Finds out which other ones are to be held; short, and blocks.
         first: Something short that blocks and may be done more than once, to be done when they are held and settled.
 
     Raises:
@@ -60,16 +65,22 @@ async def holding(
         NexusError: When a creation or destruction that was cut short cannot be settled. Nothing else is in the way.
     """
     tried: set[str] = set()
+    held: frozenset[str] = frozenset()
     found: list[JournalEntry] = []
 
+    def which() -> frozenset[str]:
+        nonlocal held
+        held = frozenset((*names, *(besides() if besides is not None else ())))
+        return held
+
     def look() -> None:
-        found[:] = [entry for entry in context.journal.read_unfinished() if _about(entry) & frozenset(names)]
+        found[:] = [entry for entry in context.journal.read_unfinished() if _about(entry) & held]
         if first is not None and not found:
             first()
 
     while True:
-        async with context.workspace_locks(names, purpose, first=look):
-            wider = await _settle_held(context, frozenset(names), found, tried)
+        async with context.workspace_locks(which, purpose, first=look):
+            wider = await _settle_held(context, held, found, tried)
             if wider is None:
                 if first is not None and found:
                     await anyio.to_thread.run_sync(first)

@@ -7,7 +7,7 @@ from is as it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -35,7 +35,13 @@ class Holding(Protocol):
     """What :func:`nexus.workspace.recovery.holding` is, which knows this module."""
 
     def __call__(
-        self, context: Context, /, *names: str, purpose: str, first: Callable[[], object] | None = None
+        self,
+        context: Context,
+        /,
+        *names: str,
+        purpose: str,
+        besides: Callable[[], Iterable[str]] | None = None,
+        first: Callable[[], object] | None = None,
     ) -> AbstractAsyncContextManager[None]:
         """Hold workspaces against everybody else, with whatever a crash left of them settled first."""
         ...
@@ -55,29 +61,36 @@ async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome
     Cancellation: it is wholly done, or nothing has changed.
     """
     begun = time.monotonic()
-    outcome: SwitchOutcome | None = None
     if ID.fullmatch(name):
         name = (await context.record(name)).name
+    outcome: SwitchOutcome | None = None
     while outcome is None:
-        outcome = await _switch_from(context, await anyio.to_thread.run_sync(context.glance, name), holding)
+        outcome = await _switch_from_current(context, name, holding)
     return outcome.model_copy(update={"seconds": time.monotonic() - begun})
 
 
-async def _switch_from(context: Context, known: Glance, holding: Holding) -> SwitchOutcome | None:
-    """Switch when the same workspace is still the current one under the locks. Otherwise nothing is done, and ``None`` is returned."""
-    name, seen = known.record.name, [known]
+async def _switch_from_current(context: Context, name: str, holding: Holding) -> SwitchOutcome | None:
+    """Switch when the same workspace is the current one before and under the locks. Otherwise nothing is done: ``None``."""
+    before: list[str | None] = []
+    under: list[Glance] = []
+
+    def besides() -> tuple[str, ...]:
+        context.store.require(name)  # before a lock is made for it
+        current = context.store.read_current()
+        before[:] = [current]
+        return () if current is None else (current,)
 
     def look() -> None:
-        seen[0] = context.glance(name)
+        under[:] = [context.glance(name)]
 
-    async with holding(context, name, known.current or name, purpose=f"switching to {name}", first=look):
+    async with holding(context, name, purpose=f"switching to {name}", besides=besides, first=look):
         # Another switch may have come first, or one that was cut short has just been completed.
-        if seen[0].current != known.current:
+        if under[0].current != before[0]:
             return None
         try:
-            return await _switch(context, seen[0], ask=False)
+            return await _switch(context, under[0], ask=False)
         except WorkspaceUnavailable:
-            if seen[0].record.status is not WorkspaceStatus.PAUSED:
+            if under[0].record.status is not WorkspaceStatus.PAUSED:
                 raise
         # It was not paused as its record says, and nothing has changed: ask what it is, which says what it takes to wake it.
         return await _switch(context, await anyio.to_thread.run_sync(context.glance, name), ask=True)

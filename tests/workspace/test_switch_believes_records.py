@@ -13,11 +13,12 @@ import pytest
 import nexus
 from nexus.abc import SupportsPause
 from nexus.errors import StateError
+from nexus.models.ids import WorkspaceName
 from nexus.models.workspace import WorkspaceStatus
+from nexus.state import FileStateStore
 from nexus.state.drafts import Draft
 from nexus.testing.git import make_repository
 from nexus.workspace import running
-from nexus.workspace.context import Context, Glance
 from tests.workbench import Bench, make_bench
 
 
@@ -51,18 +52,18 @@ async def nx(bench: Bench) -> AsyncGenerator[nexus.WorkspaceManager, None]:
 async def test_what_another_did_meanwhile_is_seen(
     nx: nexus.WorkspaceManager, name: str, act: str, left: WorkspaceStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, glance = threading.Event(), Context.glance
+    looked, current = threading.Event(), FileStateStore.read_current
 
-    def tells(context: Context, asked: str) -> Glance:
-        found = glance(context, asked)
+    def tells(store: FileStateStore) -> WorkspaceName | None:
+        found = current(store)
         looked.set()
         return found
 
-    monkeypatch.setattr(Context, "glance", tells)
+    monkeypatch.setattr(FileStateStore, "read_current", tells)
     context = nx._open
     async with anyio.create_task_group() as group, context.workspace_lock(name, "testing"):
         group.start_soon(nx.switch, "b")
-        await anyio.to_thread.run_sync(looked.wait)  # the switch has seen both, and waits for the lock
+        assert await anyio.to_thread.run_sync(looked.wait, 60)  # the switch has begun, and waits for the lock
         record = await context.record(name)
         match act:
             case "stop":

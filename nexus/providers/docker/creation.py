@@ -59,10 +59,16 @@ def identity_of(options: DockerOptions, info: EngineInfo) -> Identity:
     return choose_identity(options.user, rootless=info.rootless, uid=os.getuid(), gid=os.getgid())
 
 
-async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> str:
+async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions, *, set_up_for: str | None = None) -> str:
     """Make a workspace's network and container, stopped, and return the container's id.
 
     One that is there already is returned. Failed or cancelled: what this call made is removed again.
+
+    Args:
+        engine: The engine.
+        spec: The workspace.
+        options: The backend's settings.
+        set_up_for: The user for whom home folder, links and volumes are in the image or come later; they are not made for that one.
 
     Raises:
         ImageNotFound: When the image is not on the engine.
@@ -103,7 +109,8 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
             bare = container_body(spec, options, info, identity, network=chosen.name, image=image, shell=False)
             number = await _create_bare(engine, spec, bare)
             made = _Made(network=chosen.made, container=number)
-        await _set_up(engine, number, spec, identity)
+        if set_up_for is None or set_up_for != identity.user:
+            await _set_up(engine, number, spec, identity)
     except BaseException:
         await finish(_undo(engine, spec, made), limit=_UNDO_LIMIT)
         raise

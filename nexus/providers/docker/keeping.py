@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic import Field, JsonValue
@@ -25,6 +25,7 @@ from nexus.models.checkpoints import KeptPlace, VolumeCopy
 from nexus.models.ids import CheckpointId, WorkspaceId
 from nexus.models.instances import (
     LABEL_CHECKPOINT,
+    LABEL_REPOSITORY,
     LABEL_SERVICE,
     LABEL_WORKSPACE,
     Capability,
@@ -215,12 +216,13 @@ async def make_from(
         CheckpointDamaged: When an image or a volume of it is gone. Nothing has changed then.
     """
     await _require_whole(engine, place)
+    kept = await _image(engine, place.image or "")
     await unmake(engine, spec.id, keep_networks=True)
     await remove_states(engine, spec.id)
     image = f"{STATES}:{spec.id[:8]}"
     await tag(engine, place.image or "", image)
-    for number, kept in enumerate(sorted(place.services.values()), start=1):
-        await tag(engine, kept, f"{image}-{number}")
+    for number, service in enumerate(sorted(place.services.values()), start=1):
+        await tag(engine, service, f"{image}-{number}")
     named = {
         each.source: volumes[each.source] if each.declared else f"{_own(spec.id)}{number}"
         for number, each in enumerate(place.volumes)
@@ -230,11 +232,26 @@ async def make_from(
         for each in place.volumes
         if not each.declared and each.service is None
     )
-    container = await make(engine, spec.model_copy(update={"image": image, "mounts": (*spec.mounts, *extra)}), options)
+    spec = spec.model_copy(update={"image": image, "mounts": (*spec.mounts, *extra)})
+    container = await make(engine, spec, options, set_up_for=_set_up_for(kept, spec, set(named.values())))
     copies = [Copy(each.copy_name, named[each.source], _labels(spec, each)) for each in place.volumes]
     # After the container: making it gives empty volumes to its user, and these have owners already.
     await copy_volumes(engine, copies, image=place.image or "", key=place.key)
     return container
+
+
+def _set_up_for(kept: _Image, spec: InstanceSpec, copied: Collection[str]) -> str | None:
+    """Return the user for whom an image needs no setting up: it was kept of this very workspace, and its volumes are copies.
+
+    Putting files into a container takes the engine longer than making it.
+    """
+    config = kept.config or {}
+    labels, own = config.get("Labels") or {}, own_labels(spec)
+    if any(labels.get(label) != own.get(label) for label in (LABEL_WORKSPACE, LABEL_REPOSITORY)):
+        return None
+    if any(mount.kind == "volume" and mount.source not in copied for mount in spec.mounts):
+        return None
+    return config.get("User") or None
 
 
 def _labels(spec: InstanceSpec, volume: VolumeCopy) -> Mapping[str, str]:
