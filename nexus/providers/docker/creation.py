@@ -25,8 +25,8 @@ from nexus.providers.docker.container_config import (
 )
 from nexus.providers.docker.facts import Container
 from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.finding import find_container, list_containers
 from nexus.providers.docker.images import check_reference, missing
-from nexus.providers.docker.instance import find_container, list_containers
 from nexus.providers.docker.named_user import ensure_named
 from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
 from nexus.providers.docker.options import DockerOptions

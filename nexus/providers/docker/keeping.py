@@ -38,7 +38,7 @@ from nexus.providers.docker.container_config import own_labels
 from nexus.providers.docker.creation import make, remove_container, unmake
 from nexus.providers.docker.facts import LABEL_BASE, LABEL_COPYING, LABEL_TARGET
 from nexus.providers.docker.failures import EngineRefused
-from nexus.providers.docker.instance import find_container, list_containers
+from nexus.providers.docker.finding import find_container, list_containers
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.states import STATES, Tagged, list_tagged, remove_states, tag, untag
 from nexus.providers.docker.volume_copying import Copy, copy_volumes, has_volume
