@@ -14,7 +14,7 @@ from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
-from nexus.workspace import checkpointing, creation, destruction, forking, rewinding, switching, syncing
+from nexus.workspace import checkpointing, creation, creation_undo, destruction, forking, rewinding, switching, syncing
 from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
 from nexus.workspace.settling import settle_run
@@ -210,7 +210,7 @@ async def _settle_creation(context: Context, entry: JournalEntry) -> Literal["fi
     if verdict(entry.started, entry.finished) == "finish" and await _finish(context, entry):
         return "finished"
     work = await creation.resume(context, entry)
-    await creation.undo(context, work.journal, entry, work.record)
+    await creation_undo.undo(context, work.journal, entry, work.record)
     return "undone"
 
 
