@@ -45,6 +45,8 @@ class Draft:
         self._files = files
         self._aside: list[tuple[DraftFile, int, Unplaced]] = []
         self._folders = ExitStack()
+        self.placed: bool = False
+        """Whether all of them have taken their places, and that is on the disk."""
 
     async def write(self, before: Callable[[], None] | None = None) -> None:
         """Write them aside. Returns when their content is on the disk; what is in their places is as it was.
@@ -97,6 +99,7 @@ class Draft:
         for folder, path in changed.items():
             with translated(f"write {path.name}", path):
                 os.fsync(folder)
+        self.placed = True
 
     def _drop(self) -> None:
         while self._aside:

@@ -84,10 +84,12 @@ async def _exchange(
         )
         if slept is old.record and woken is target and problem is None:
             problem = await _attempt(lambda: journal.close(draft.place))
-            if problem is None:
+            if draft.placed:
                 places.announce(context, asleep, old.record.status, left.reason)
                 places.announce(context, awake, target.status, "resumed")
                 context.terminals.paused(old.record.id)
+                if problem is not None:
+                    raise problem  # it is done, and only its journal is still there
                 return Swapped(asleep.status)
     finally:
         with anyio.CancelScope(shield=True):

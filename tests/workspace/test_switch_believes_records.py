@@ -134,3 +134,20 @@ async def test_what_cannot_be_written_down_is_taken_back(
     await nx.switch("b")
     assert await nx.current() == "b"
     assert [path.name for path in nx._open.home.rglob("*.tmp")] == []
+
+
+async def test_a_journal_that_cannot_be_removed_takes_nothing_back(
+    nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stays(*_: object, **__: object) -> None:
+        raise StateError("cannot delete the journal")
+
+    monkeypatch.setattr("nexus.state.journal.delete_journal", stays)
+    with pytest.raises(StateError, match="cannot delete the journal"):
+        await nx.switch("b")
+    monkeypatch.undo()
+    assert await nx.current() == "b"
+    assert (await nx.get("b")).status is WorkspaceStatus.RUNNING
+    assert (await nx.get("a")).status is WorkspaceStatus.PAUSED
+    await nx.switch("a")
+    assert await nx._open.journal.unfinished() == ()
