@@ -29,11 +29,11 @@ def content(root: Path) -> dict[str, str]:
 async def test_nothing_is_in_its_place_before_all_of_it_is(root: Path) -> None:
     draft = draft_in(root)
     await draft.write()
-    assert not draft.placed
+    before = draft.placed
     assert (root / "current").read_text() == "old\n"
     assert not (root / "state" / "records" / "a").exists()
     draft.place()
-    assert draft.placed
+    assert (before, draft.placed) == (False, True)
     await draft.drop()
     assert content(root) == {"current": "new\n", "state/records/a": "record"}
     assert stat.S_IMODE((root / "current").stat().st_mode) == 0o600
