@@ -245,6 +245,8 @@ def _set_up_for(kept: _Image, spec: InstanceSpec, copied: Collection[str]) -> st
 
     Putting files into a container takes the engine longer than making it.
     """
+    if spec.remote_user is not None:
+        return None  # whose home folder may be another by now
     config = kept.config or {}
     labels, own = config.get("Labels") or {}, own_labels(spec)
     if any(labels.get(label) != own.get(label) for label in (LABEL_WORKSPACE, LABEL_REPOSITORY)):
