@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
@@ -58,6 +59,15 @@ _FIXED = ("state_dir", "workspace_root", "multi_user", "private_folders")
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
+
+
+class Glance(NamedTuple):
+    """A workspace and the one that is current, read together."""
+
+    record: WorkspaceRecord
+    current: str | None
+    other: WorkspaceRecord | None = None
+    """The current one, where it is another; ``None`` too where it was destroyed or is damaged."""
 
 
 @dataclass(kw_only=True)
@@ -181,7 +191,7 @@ class Context:
                 await self.probe(backend)
 
     def known_capabilities(self, backend: str) -> frozenset[Capability] | None:
-        """Return what a backend can do, if that is known already."""
+        """Return what a backend has said that it can do; ``None`` when it has not been asked, or has not answered."""
         return self._capabilities.get(backend)
 
     def has_tree_here(self, backend: str) -> bool:
@@ -245,18 +255,27 @@ class Context:
 
     @asynccontextmanager
     async def workspace_locks(
-        self, names: Iterable[str], purpose: str, *, timeout: float = LOCK_TIMEOUT
+        self,
+        names: Iterable[str] | Callable[[], Iterable[str]],
+        purpose: str,
+        *,
+        timeout: float = LOCK_TIMEOUT,
+        first: Callable[[], object] | None = None,
     ) -> AsyncGenerator[None, None]:
         """Hold workspaces against every other process and task.
 
-        Always in the same order, so that two who want the same ones cannot wait for each other.
+        Always in the same order, so that two who want the same ones cannot wait for each other. What finds out their names, and what
+        is to be done ``first`` under them, is short, blocks, and is done on the visit to a thread that takes them.
 
         Raises:
             Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
         folder = self.home / "state" / "locks" / "workspaces"
-        paths = [folder / f"{name}.lock" for name in sorted(set(names))]
-        async with lock(*paths, purpose=purpose, timeout=timeout):
+
+        def which() -> list[Path]:
+            return [folder / f"{name}.lock" for name in sorted(set(names() if callable(names) else names))]
+
+        async with lock(which=which, purpose=purpose, timeout=timeout, first=first):
             yield
 
     @asynccontextmanager
@@ -294,6 +313,20 @@ class Context:
         raise WorkspaceNotFound(
             f"there is no workspace with the id {name}", hint="'boulder ws list' names those there are"
         )
+
+    def glance(self, name: str) -> Glance:
+        """Return a workspace's record and that of the current one. Blocks, once for all of it.
+
+        Raises:
+            WorkspaceNotFound, RecordDamaged: As :meth:`record`.
+        """
+        record, current = self._own(self.store.read(name)), self.store.read_current()
+        if current is None or current == name:
+            return Glance(record, current)
+        try:
+            return Glance(record, current, self._own(self.store.read(current)))
+        except NexusError:
+            return Glance(record, current)
 
     async def records(self) -> tuple[tuple[WorkspaceRecord, ...], tuple[DamagedRecord, ...]]:
         """Return every record that is ours, and every file that cannot be understood or cannot be ours, by name."""
@@ -341,6 +374,10 @@ class Context:
         """
         await anyio.to_thread.run_sync(self._mark_active, identifier, self.clock.now().timestamp())
 
+    def noting_active(self, identifier: WorkspaceId) -> Callable[[], None]:
+        """Return :meth:`mark_active` as something that blocks, for whoever visits a thread anyway."""
+        return partial(self._mark_active, identifier, self.clock.now().timestamp())
+
     def _mark_active(self, identifier: WorkspaceId, moment: float) -> None:
         try:
             _touch(self._activity(identifier), moment)
@@ -366,10 +403,7 @@ class Context:
             identifier: The workspace.
             active: Whether to note first that it is in use now, as :meth:`mark_active` does.
         """
-        moment = self.clock.now().timestamp()
-        return starting(
-            self._starts(identifier), before=partial(self._mark_active, identifier, moment) if active else None
-        )
+        return starting(self._starts(identifier), before=self.noting_active(identifier) if active else None)
 
     def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
         """Hold that no command is being started.

@@ -41,17 +41,16 @@ async def standing_in(path: Path, answers: dict[str, object] | None) -> AsyncGen
     """Listen on a socket like an engine of another kind: with these answers, or with none at all."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        asked = await reader.readuntil(b"\r\n\r\n")
         if answers is None:
             await reader.read()  # until the client gives up
         else:
-            target = head.split(b" ")[1].decode().rsplit("/", 1)[-1]
+            target = asked.split(b" ")[1].decode().rsplit("/", 1)[-1]
             body = json.dumps(answers.get(target, {})).encode()
             status = "200 OK" if target in answers else "404 Not Found"
-            writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                + body
-            )
+            spoken = f"Api-Version: {answers[target]}\r\n" if target == "_ping" and target in answers else ""
+            head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{spoken}Content-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
         writer.close()
 
     server = await asyncio.start_unix_server(serve, str(path))
@@ -172,6 +171,22 @@ async def test_an_engine_of_another_age(folder: Path, newest: str, oldest: str, 
     assert not info.available
     assert words in info.detail
     assert "update" in str(info.hint)
+
+
+async def test_an_engine_is_asked_for_its_version_again_when_it_speaks_another(folder: Path) -> None:
+    answers: dict[str, object] = {"version": {"Version": "20.1", "ApiVersion": "1.41"}, "_ping": "1.41"}
+    async with standing_in(folder / "socket", answers) as address:
+        engine = await Engine(parse_address(address, origin="this test")).open()
+        try:
+            assert (await engine.known_version()).version == "20.1"
+            answers["version"] = {"Version": "20.2", "ApiVersion": "1.43"}
+            assert (await engine.known_version()).version == "20.1"
+            answers["_ping"] = "1.43"
+            assert (await engine.known_version()).version == "20.2"
+            del answers["_ping"]
+            assert (await engine.known_version()).api_version == "1.43"
+        finally:
+            await engine.close()
 
 
 async def test_an_engine_that_talks_nonsense(folder: Path) -> None:
