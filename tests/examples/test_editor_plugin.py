@@ -11,8 +11,7 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -81,15 +80,6 @@ async def run(
     printed = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, printed
     return printed
-
-
-@pytest.fixture(autouse=True)
-def short_runtime(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A runtime folder as short as people have: Node.js cuts a socket's path after 107 bytes."""
-    del home  # after it, whose folder is deep
-    with tempfile.TemporaryDirectory(prefix="nx-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        yield
 
 
 @pytest.mark.slow
