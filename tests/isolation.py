@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,9 @@ def session_place() -> Iterator[Path]:
             "PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring"
         )  # the user's keychain is no matter of theirs
         settle_in(patch, place / "home", place / "run")
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # As a shell starts what it runs in the background; what tests start, and interrupt, would ignore it as well.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield place
     left = left_by(place, seconds=20)
     shutil.rmtree(place, ignore_errors=True)

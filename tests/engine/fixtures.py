@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
 
 TEST_IMAGE = "nexus-test:latest"
@@ -67,7 +69,11 @@ def engine() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def test_image(engine: str) -> str:
+def test_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a small local image with a shell, users ``root`` and ``worker``, and the usual small programs."""
-    RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
-    return TEST_IMAGE
+
+    def make(_: Path) -> str:
+        RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
+        return TEST_IMAGE
+
+    return made_once(tmp_path_factory, "test-image", make)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
 
 NEW_SUITE = "trixie"
@@ -52,10 +53,15 @@ class GitImage:
 
 
 @pytest.fixture(scope="session")
-def git_image(engine: str) -> GitImage:
+def git_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> GitImage:
     """This machine's git in a small image."""
-    files, links, version = own_git()
-    return import_image(engine, "nexus-test-git", version, files, links)
+
+    def make(_: Path) -> str:
+        files, links, version = own_git()
+        import_image(engine, "nexus-test-git", files, links)
+        return version
+
+    return GitImage("nexus-test-git:latest", made_once(tmp_path_factory, "git", make))
 
 
 def own_git() -> tuple[dict[str, bytes], dict[str, str], str]:
@@ -73,24 +79,26 @@ def own_git() -> tuple[dict[str, bytes], dict[str, str], str]:
 @pytest.fixture(scope="session")
 def new_git_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> GitImage:
     """A newer git, with the C library it was built for."""
-    unpacked = _unpack(tmp_path_factory.mktemp("newer-git"))
-    files, links = exec_path(unpacked / "usr/lib/git-core")
-    files["usr/bin/git"] = (unpacked / "usr/bin/git").read_bytes()
-    for library in (unpacked / "usr").glob("lib*/**/*.so*"):
-        if library.is_file() and "gconv" not in library.parts:
-            files[str(library.relative_to(unpacked / "usr"))] = library.read_bytes()
-    changelog = next(unpacked.glob("../git_*.deb")).name
-    found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", changelog)
-    assert found is not None, changelog
-    return import_image(engine, "nexus-test-git-new", found[0], files, links)
+
+    def make(folder: Path) -> str:
+        unpacked = _unpack(folder)
+        files, links = exec_path(unpacked / "usr/lib/git-core")
+        files["usr/bin/git"] = (unpacked / "usr/bin/git").read_bytes()
+        for library in (unpacked / "usr").glob("lib*/**/*.so*"):
+            if library.is_file() and "gconv" not in library.parts:
+                files[str(library.relative_to(unpacked / "usr"))] = library.read_bytes()
+        package = next(unpacked.glob("../git_*.deb")).name
+        found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", package)
+        assert found is not None, package
+        import_image(engine, "nexus-test-git-new", files, links)
+        return found[0]
+
+    return GitImage("nexus-test-git-new:latest", made_once(tmp_path_factory, "git-new", make))
 
 
-def import_image(engine: str, name: str, version: str, files: dict[str, bytes], links: dict[str, str]) -> GitImage:
+def import_image(engine: str, name: str, files: dict[str, bytes], links: dict[str, str]) -> None:
     """Make an image of the tiny one with more files in it."""
-    archive = _extended(rootfs(), files, links)
-    for tag in ("latest", version):
-        RawEngine(engine).import_image(archive, f"{name}:{tag}")
-    return GitImage(f"{name}:latest", version)
+    RawEngine(engine).import_image(_extended(rootfs(), files, links), f"{name}:latest")
 
 
 def _extended(archive: bytes, files: dict[str, bytes], links: dict[str, str]) -> bytes:

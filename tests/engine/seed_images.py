@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 import pytest
 
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
 
 _LABEL: Final = "dev.nexus.test.seed"
@@ -57,9 +58,12 @@ exec "$@" --protected-mode no
 
 
 @pytest.fixture(scope="session")
-def seed_images(engine: str, service_image: str) -> tuple[str, ...]:
+def seed_images(engine: str, service_image: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """The names of the three images."""
-    raw = RawEngine(engine)
+    return tuple(made_once(tmp_path_factory, "seed", lambda _: _make(RawEngine(engine), service_image)).split())
+
+
+def _make(raw: RawEngine, service_image: str) -> str:
     made = {"node:20-alpine": _node(raw)}
     for name, (entrypoint, lines) in _SERVERS.items():
         mark = hashlib.sha256(f"{service_image}{entrypoint}{lines}".encode()).hexdigest()[:16]
@@ -74,7 +78,7 @@ def seed_images(engine: str, service_image: str) -> tuple[str, ...]:
         repository, _, tag = name.partition(":")
         status, answer = raw.call("POST", f"/images/{own}/tag?{urlencode({'repo': repository, 'tag': tag})}")
         assert status == 201, answer
-    return tuple(made)
+    return " ".join(made)
 
 
 def _node(raw: RawEngine) -> str:

@@ -68,6 +68,7 @@ async def test_an_interactive_shell_is_gone_long_before_the_grace_is_over(runnin
     await until(handle, b"42\r\n")
     with anyio.fail_after(30):
         await handle.aclose()
+    assert handle.exit_code is not None
 
 
 async def test_the_end_of_input_is_typed(running: LocalInstance, drain: Run) -> None:
