@@ -11,6 +11,7 @@ from typing import Self
 
 import anyio
 import pytest
+
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo
 from nexus.ports import ephemeral_overlap
