@@ -48,7 +48,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_python_snippets_compile(document: Path) -> None:
     for number, snippet in enumerate(snippets(document)):
         body = "".join(f"    {line}\n" for line in snippet.splitlines())
-        assert compile(f"async def snippet_{number}():\n{body}", document.name, "exec")
+        compile(f"async def snippet_{number}():\n{body}", document.name, "exec")
 
 
 @pytest.fixture
