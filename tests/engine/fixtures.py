@@ -60,7 +60,7 @@ def engine() -> Iterator[str]:
     reason = why_not(own_network=False)
     if reason is not None:
         do_without(f"there is no container engine, and none can be started: {reason}")
-    own = PrivateEngine()
+    own = PrivateEngine(in_memory=True)
     try:
         own.start()
         yield own.address

@@ -219,10 +219,11 @@ async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     reason = why_not(own_network=True)
     if reason is not None:
         do_without(reason)
-    private = PrivateEngine(own_network=True)
+    private = PrivateEngine(own_network=True, in_memory=True)
     try:
         await asyncio.to_thread(private.start)
         raw = RawEngine(private.address)
+        root = Path(raw.get("/info")["DockerRootDir"])
         await asyncio.to_thread(raw.import_image, rootfs(), TEST_IMAGE)
         async with DockerProvider({"socket": private.address}, env={}) as provider:
             instance = await provider.create(_spec(tmp_path))
@@ -243,6 +244,7 @@ async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     finally:
         await asyncio.to_thread(private.remove)
 
+    assert not root.exists()
     assert end.lost
     assert end.exit_code is None
     assert (down.state, probed.available) == (InstanceState.UNKNOWN, False)
