@@ -120,7 +120,7 @@ class PrivateEngine:
         self.address = f"unix://{self.socket}"
         self._data = self.folder / "data"
         if in_memory and _memory_to_spare() >= _ENOUGH:
-            self._data = Path(tempfile.mkdtemp(prefix="nxd-", dir=_MEMORY))
+            self._data = Path(tempfile.mkdtemp(prefix="nxd-", dir=_MEMORY), "data")
         self._own_network = own_network
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -174,9 +174,10 @@ class PrivateEngine:
         for _ in range(50):
             for point in reversed(self._mounts()):
                 subprocess.run(["umount", "-l", point], check=False, capture_output=True)
-            for folder in (self._data, self.folder):
+            folders = (self._data.parent, self.folder)
+            for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
-            if not self._data.exists() and not self.folder.exists():
+            if not any(folder.exists() for folder in folders):
                 return
             time.sleep(0.1)
         raise ProviderUnavailable(f"the engine's folder {self.folder} could not be removed")
@@ -194,7 +195,7 @@ class PrivateEngine:
 
     def _mounts(self) -> list[str]:
         lines = Path("/proc/self/mounts").read_text().splitlines()
-        ours = (f"{self.folder}/", f"{self._data}/")
+        ours = (f"{self.folder}/", f"{self._data.parent}/")
         return [point for point in (line.split()[1] for line in lines) if point.startswith(ours)]
 
 

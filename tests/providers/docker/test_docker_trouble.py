@@ -244,7 +244,7 @@ async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     finally:
         await asyncio.to_thread(private.remove)
 
-    assert not root.exists()
+    assert not root.parent.exists()
     assert end.lost
     assert end.exit_code is None
     assert (down.state, probed.available) == (InstanceState.UNKNOWN, False)
