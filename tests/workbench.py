@@ -28,6 +28,12 @@ def git(cwd: Path, *args: str) -> str:
     return done.stdout
 
 
+def configure(repository: Path, text: str) -> None:
+    """Write the project's file."""
+    (repository / ".nexus").mkdir(exist_ok=True)
+    (repository / ".nexus" / "config.yaml").write_text(text)
+
+
 @dataclass
 class Bench:
     """What a test opens managers with: one backend, one repository."""
@@ -48,6 +54,14 @@ class Bench:
             providers=self.providers,
             approve=self.approve,
         )
+
+
+async def end(bench: Bench) -> None:
+    """Destroy everything; nothing may be left."""
+    async with bench.open() as nx:
+        for entry in await nx.list():
+            await nx.destroy(entry.name, force=True)
+    assert await leftovers(bench) == []
 
 
 async def leftovers(bench: Bench) -> list[str]:

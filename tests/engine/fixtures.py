@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -18,20 +17,9 @@ from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
 from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 TEST_IMAGE = "nexus-test:latest"
-
-
-def required() -> bool:
-    """Return whether missing an engine is a failure."""
-    return "docker" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split()
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip, or fail where an engine is required."""
-    if required():
-        pytest.fail(f"NEXUS_REQUIRE names docker, but {reason}")
-    pytest.skip(reason)
 
 
 def address_of_engine() -> str | None:
@@ -46,7 +34,7 @@ def address_of_engine() -> str | None:
 def _running_engine() -> str | None:
     address, named = address_of_engine(), os.environ.get("NEXUS_TEST_DOCKER_HOST")
     if named and address is None:
-        do_without(f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
+        do_without("docker", f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
     return address
 
 
@@ -59,7 +47,7 @@ def engine() -> Iterator[str]:
         return
     reason = why_not(own_network=False)
     if reason is not None:
-        do_without(f"there is no container engine, and none can be started: {reason}")
+        do_without("docker", f"there is no container engine, and none can be started: {reason}")
     own = PrivateEngine(in_memory=True)
     try:
         own.start()

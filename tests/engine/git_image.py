@@ -7,7 +7,6 @@ be reached its tests are skipped with the reason, or fail when ``NEXUS_REQUIRE``
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 from nexus.testing.images import rootfs
 from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 NEW_SUITE = "trixie"
 _PACKAGES = ("git", "libc6", "libpcre2-8-0", "zlib1g")
@@ -152,7 +152,7 @@ def exec_path(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 def _unpack(folder: Path) -> Path:
     mirror = _mirror()
     if mirror is None or shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        _do_without("this machine has no Debian mirror that apt-get can ask")
+        do_without("docker-git-new", "this machine has no Debian mirror that apt-get can ask")
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     source = folder / "sources.list"
@@ -174,7 +174,9 @@ def _unpack(folder: Path) -> Path:
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             # What it says is left out: it names the mirror, which may be somebody's own.
-            _do_without(f"'apt-get {command[0]}' cannot reach suite {NEW_SUITE} of this machine's mirror")
+            do_without(
+                "docker-git-new", f"'apt-get {command[0]}' cannot reach suite {NEW_SUITE} of this machine's mirror"
+            )
     root = folder / "root"
     for package in folder.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", package, root], check=True, capture_output=True)
@@ -195,9 +197,3 @@ def _mirror() -> str | None:
             if address is not None and re.search(r"^Components:.*\bmain\b", stanza, re.MULTILINE):
                 return address[1]
     return None
-
-
-def _do_without(reason: str) -> None:
-    if "docker-git-new" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split():
-        pytest.fail(f"NEXUS_REQUIRE names docker-git-new, but {reason}")
-    pytest.skip(reason)

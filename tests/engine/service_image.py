@@ -15,13 +15,13 @@ import subprocess
 import tarfile
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from nexus.testing.images import rootfs
 from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 SERVICE_IMAGE = "nexus-test-services"
 _PROGRAMS = {
@@ -56,10 +56,10 @@ def service_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def _make(raw: RawEngine, folder: Path) -> str:
     if any(shutil.which(program) is None for program in ("apt-get", "apt-cache", "dpkg-deb", "ldd")):
-        _do_without("this machine has no Debian packages to ask for")
+        do_without("docker-services", "this machine has no Debian packages to ask for")
     server = re.search(r"Depends: (postgresql-[0-9]+)", _run(["apt-cache", "depends", "postgresql"], folder))
     if server is None:
-        _do_without("this machine's package lists have no postgresql")
+        do_without("docker-services", "this machine's package lists have no postgresql")
     wanted = [server[1], server[1].replace("-", "-client-"), "redis-server", "redis-tools"]
     versions = _run(["apt-cache", "policy", *wanted], folder) + Path(__file__).read_text()
     name = f"{SERVICE_IMAGE}:{hashlib.sha256(versions.encode()).hexdigest()[:16]}"
@@ -110,7 +110,7 @@ def _run(command: list[str], folder: Path) -> str:
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=120)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         # What it says is left out: it names the mirror, which may be somebody's own.
-        _do_without(f"'{' '.join(command[:2])}' fails on this machine")
+        do_without("docker-services", f"'{' '.join(command[:2])}' fails on this machine")
     return done.stdout
 
 
@@ -161,9 +161,3 @@ def _with(
             entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o700, owner, owner
             made.addfile(entry)
     return buffer.getvalue()
-
-
-def _do_without(reason: str) -> NoReturn:
-    if "docker-services" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split():
-        pytest.fail(f"NEXUS_REQUIRE names docker-services, but {reason}")
-    pytest.skip(reason)

@@ -23,8 +23,9 @@ from nexus.providers.docker.provider import DockerProvider
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
 from tests.engine.driving import command, drain, read_until, run
-from tests.engine.fixtures import TEST_IMAGE, do_without
+from tests.engine.fixtures import TEST_IMAGE
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_a_refusal_survives_pickling() -> None:
 async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     reason = why_not(own_network=True)
     if reason is not None:
-        do_without(reason)
+        do_without("docker", reason)
     private = PrivateEngine(own_network=True, in_memory=True)
     try:
         await asyncio.to_thread(private.start)
