@@ -233,8 +233,13 @@ class Context:
 
     @asynccontextmanager
     async def repository_lock(self, purpose: str) -> AsyncGenerator[None, None]:
-        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before."""
-        async with lock(self.home / "state" / "locks" / "repository.lock", purpose=purpose, timeout=LOCK_TIMEOUT):
+        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before.
+
+        Raises:
+            Busy: When somebody has it for longer than a minute. A queue that moves is waited in as long as it takes.
+        """
+        path = self.home / "state" / "locks" / "repository.lock"
+        async with lock(path, purpose=purpose, timeout=LOCK_TIMEOUT, per_holder=True):
             yield
 
     # Records --------------------------------------------------------------------------------------------------------
