@@ -19,6 +19,7 @@ from typing import Protocol
 import pytest
 
 from tests.sweeping import left_by
+from tests.tidying import is_running
 
 # Where any process may make files; TMPDIR is somewhere deep as often as not.
 _BASE = Path("/tmp")
@@ -88,5 +89,5 @@ def _forget_the_dead() -> None:
     """Remove what test processes have left that were killed."""
     for folder in _BASE.glob(f"{_PREFIX}*"):
         made_by = re.fullmatch(rf"{_PREFIX}(\d+)-\w+", folder.name)
-        if made_by and folder.stat().st_uid == os.getuid() and not Path("/proc", made_by[1]).exists():
+        if made_by and folder.stat().st_uid == os.getuid() and not is_running(int(made_by[1])):
             shutil.rmtree(folder, ignore_errors=True)

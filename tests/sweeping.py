@@ -20,7 +20,7 @@ import pytest
 from nexus.models.instances import LABEL_REPOSITORY
 from tests.engine.fixtures import address_of_engine
 from tests.engine.raw import RawEngine
-from tests.tidying import processes_of
+from tests.tidying import is_running, processes_of
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def is_over(run: Path | None) -> bool:
     if run is None:
         return False
     try:
-        return not Path("/proc", str(int((run / ".lock").read_text()))).exists()
+        return not is_running(int((run / ".lock").read_text()))
     except (OSError, ValueError):
         return True
 

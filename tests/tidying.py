@@ -38,6 +38,17 @@ def tidy(node: pytest.Item, folder: Path, runtime: Path) -> None:
             RawEngine(address).remove_labelled(f"{LABEL_REPOSITORY}={repository.parent}")
 
 
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def processes_of(folder: Path) -> list[int]:
     """Return the processes that work in a folder or name it in their command line; not this one."""
     found = []
