@@ -6,6 +6,7 @@ made for the run: that tells what is a test's, and which run's. An engine may ha
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -48,6 +50,7 @@ class Sweep:
 
     def pytest_sessionstart(self) -> None:
         remove(lambda thing: is_over(run_of(thing.repository)))
+        remove_images(lambda repository: is_over(run_of(repository)))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -103,6 +106,18 @@ def remove(wanted: Callable[[Thing], bool]) -> None:
         assert address is not None
         query = "?force=1&v=1" if thing.kind == "container" else ""
         RawEngine(address).call("DELETE", f"/{thing.kind}s/{thing.name}{query}")
+
+
+def remove_images(wanted: Callable[[Path], bool]) -> None:
+    """Remove the images that hold files of a wanted repository's containers."""
+    address = address_of_engine()
+    if address is None:
+        return
+    raw = RawEngine(address)
+    for image in raw.get("/images/json?" + urlencode({"filters": json.dumps({"label": [LABEL_REPOSITORY]})})):
+        if wanted(Path(image["Labels"][LABEL_REPOSITORY])):
+            for name in image["RepoTags"] or [image["Id"]]:
+                raw.call("DELETE", f"/images/{quote(name, safe=':/')}")
 
 
 def run_of(repository: Path) -> Path | None:
