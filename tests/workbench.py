@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import JsonValue
 
@@ -57,10 +59,10 @@ class Bench:
 
 
 async def end(bench: Bench) -> None:
-    """Destroy everything; nothing may be left."""
-    async with bench.open() as nx:
+    """Destroy everything at once; nothing may be left."""
+    async with bench.open() as nx, anyio.create_task_group() as group:
         for entry in await nx.list():
-            await nx.destroy(entry.name, force=True)
+            group.start_soon(partial(nx.destroy, entry.name, force=True))
     assert await leftovers(bench) == []
 
 
