@@ -43,6 +43,7 @@ async def lock(
     *paths: Path,
     purpose: str,
     timeout: float | timedelta | None = 30.0,
+    per_holder: bool = False,
     mode: int = FILE_MODE,
     which: Callable[[], Iterable[Path]] | None = None,
     first: Callable[[], object] | None = None,
@@ -57,6 +58,8 @@ async def lock(
             while those before it are held: whoever takes several has to keep to one order everywhere.
         purpose: What it is held for, for those who wait: ``creating workspace a``.
         timeout: Longest time to wait for each, in seconds; ``None`` for no limit.
+        per_holder: Whether that is for one holder: when the lock has changed hands meanwhile, waiting begins anew. For one that
+            many want at once, each for a moment.
         mode: Permissions of a lock file that has to be made.
         which: Finds out the paths where none are given; short, blocks, and is asked once, on the visit to a thread that takes them.
         first: Something short that blocks, to be done when all are held, on the same visit to a thread. What it raises is raised.
@@ -82,7 +85,7 @@ async def lock(
         return taken
 
     try:
-        await _acquire(attempt, limit)
+        await _acquire(attempt, limit, per_holder=per_holder)
         yield
     finally:
         held = [path for path, handle in handles.items() if handle.is_locked]
@@ -91,15 +94,20 @@ async def lock(
                 await run_whole(partial(_release_all, [(handles[path], path) for path in reversed(held)]))
 
 
-async def _acquire(attempt: Callable[[], Path | None], limit: float | None) -> None:
+async def _acquire(attempt: Callable[[], Path | None], limit: float | None, *, per_holder: bool) -> None:
     begun, waiting_for, pause = anyio.current_time(), None, _FIRST_PAUSE
+    held_by: LockHolder | None = None
     # One visit to a thread takes all that are free: on a busy machine each visit costs as much as the locks.
     while (path := await run_whole(attempt)) is not None:
         if path != waiting_for:
             begun, waiting_for, pause = anyio.current_time(), path, _FIRST_PAUSE
+            held_by = await to_thread.run_sync(_holder, path) if per_holder else None
         waited = anyio.current_time() - begun
         if limit is not None and waited >= limit:
-            raise _busy(path, limit, await to_thread.run_sync(_holder, path))
+            holder = await to_thread.run_sync(_holder, path)
+            if not per_holder or holder == held_by:
+                raise _busy(path, limit, holder)
+            begun, held_by, waited = anyio.current_time(), holder, 0.0
         await anyio.sleep(pause if limit is None else min(pause, limit - waited))
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 

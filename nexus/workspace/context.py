@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -110,7 +111,8 @@ class Context:
         self._ours: dict[str, tuple[Path, str]] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
-        self._opening = anyio.Lock()
+        # One for each: whoever needs one backend does not wait for the driver of another, or for its silence.
+        self._opening: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._closing = AsyncExitStack()
 
     def adopt(self, stack: ConfigStack) -> None:
@@ -165,7 +167,7 @@ class Context:
         Raises:
             ProviderNotFound: When none is registered under this name or its driver is not installed.
         """
-        async with self._opening:
+        async with self._opening[name]:
             if name not in self._open:
                 # In a thread: importing a driver takes long enough to be felt by everything else on the loop.
                 options = provider_options(self.settings, name)
@@ -280,8 +282,13 @@ class Context:
 
     @asynccontextmanager
     async def repository_lock(self, purpose: str) -> AsyncGenerator[None, None]:
-        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before."""
-        async with lock(self.home / "state" / "locks" / "repository.lock", purpose=purpose, timeout=LOCK_TIMEOUT):
+        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before.
+
+        Raises:
+            Busy: When somebody has it for longer than a minute. A queue that moves is waited in as long as it takes.
+        """
+        path = self.home / "state" / "locks" / "repository.lock"
+        async with lock(path, purpose=purpose, timeout=LOCK_TIMEOUT, per_holder=True):
             yield
 
     # Records --------------------------------------------------------------------------------------------------------

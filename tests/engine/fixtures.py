@@ -9,27 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from pathlib import Path
 
 import pytest
 
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 TEST_IMAGE = "nexus-test:latest"
-
-
-def required() -> bool:
-    """Return whether missing an engine is a failure."""
-    return "docker" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split()
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip, or fail where an engine is required."""
-    if required():
-        pytest.fail(f"NEXUS_REQUIRE names docker, but {reason}")
-    pytest.skip(reason)
 
 
 def address_of_engine() -> str | None:
@@ -44,7 +34,7 @@ def address_of_engine() -> str | None:
 def _running_engine() -> str | None:
     address, named = address_of_engine(), os.environ.get("NEXUS_TEST_DOCKER_HOST")
     if named and address is None:
-        do_without(f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
+        do_without("docker", f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
     return address
 
 
@@ -57,8 +47,8 @@ def engine() -> Iterator[str]:
         return
     reason = why_not(own_network=False)
     if reason is not None:
-        do_without(f"there is no container engine, and none can be started: {reason}")
-    own = PrivateEngine()
+        do_without("docker", f"there is no container engine, and none can be started: {reason}")
+    own = PrivateEngine(in_memory=True)
     try:
         own.start()
         yield own.address
@@ -67,7 +57,11 @@ def engine() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def test_image(engine: str) -> str:
+def test_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a small local image with a shell, users ``root`` and ``worker``, and the usual small programs."""
-    RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
-    return TEST_IMAGE
+
+    def make(_: Path) -> str:
+        RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
+        return TEST_IMAGE
+
+    return made_once(tmp_path_factory, "test-image", make)

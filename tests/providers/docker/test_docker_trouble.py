@@ -23,8 +23,9 @@ from nexus.providers.docker.provider import DockerProvider
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
 from tests.engine.driving import command, drain, read_until, run
-from tests.engine.fixtures import TEST_IMAGE, do_without
+from tests.engine.fixtures import TEST_IMAGE
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 
 @pytest.fixture
@@ -233,11 +234,12 @@ def test_a_refusal_survives_pickling() -> None:
 async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     reason = why_not(own_network=True)
     if reason is not None:
-        do_without(reason)
-    private = PrivateEngine(own_network=True)
+        do_without("docker", reason)
+    private = PrivateEngine(own_network=True, in_memory=True)
     try:
         await asyncio.to_thread(private.start)
         raw = RawEngine(private.address)
+        root = Path(raw.get("/info")["DockerRootDir"])
         await asyncio.to_thread(raw.import_image, rootfs(), TEST_IMAGE)
         async with DockerProvider({"socket": private.address}, env={}) as provider:
             instance = await provider.create(_spec(tmp_path))
@@ -258,6 +260,7 @@ async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     finally:
         await asyncio.to_thread(private.remove)
 
+    assert not root.parent.exists()
     assert end.lost
     assert end.exit_code is None
     assert (down.state, probed.available) == (InstanceState.UNKNOWN, False)
