@@ -2,7 +2,7 @@
 
 Every round makes trees of other names, as people do. On an ext4 without a journal it matters much where a tree is: files are slow to make
 near others that were deleted within the last minutes. Git's trees are beside the repository, where its documentation has them, and one
-measurement puts them where the file system was asked to lay them out apart, as ours are: see :mod:`nexus.git.placement`.
+measurement puts them where the file system was asked to lay them out apart, as ours are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import anyio
 from benchmarks.harness import Effort, Sample, beside, compared, judged, timed
 from benchmarks.surroundings import isolated
 from nexus.git import Stop, Worktrees, empty_trash, find_repository
-from nexus.git.placement import lay_out_apart
 from nexus.models.ids import parse_name
 from nexus.models.workspace import Repository
 
@@ -83,7 +82,8 @@ class Trial:
         if apart:
             self._targets /= "apart"
             self._targets.mkdir()
-            lay_out_apart(self._targets)
+            # What we do for the folder of all trees, done as a user would. A file system that does not know it does without.
+            subprocess.run(["chattr", "+T", str(self._targets)], check=False, capture_output=True)
         self.removals: list[tuple[float, float]] = []
         """Milliseconds that a removal kept its caller: ours and git's."""
         self._removed = 0.0

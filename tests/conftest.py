@@ -16,6 +16,8 @@ from tests.engine.seed_images import seed_images
 from tests.engine.service_image import service_image
 from tests.engine.ssh_image import ssh_image
 from tests.faults.table import pytest_terminal_summary
+from tests.isolation import new_runtime, session_place, settle_in
+from tests.sweeping import Sweep
 from tests.tidying import pytest_runtest_makereport, tidy
 from tests.workbench import git
 
@@ -37,26 +39,26 @@ __all__ = [
     "repository",
     "seed_images",
     "service_image",
+    "session_place",
     "ssh_image",
     "test_image",
 ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the one that hands out tests to workers, or runs them itself
+        config.pluginmanager.register(Sweep())
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A home folder of its own; nothing of the real one is read or written."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    for name in ("NEXUS_BACKEND", "NEXUS_STATE_DIR", "NEXUS_IMAGE"):
-        monkeypatch.delenv(name, raising=False)
+def home(
+    tmp_path: Path, session_place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Path]:
+    """A home folder of its own; nothing of other tests is in it."""
+    folder, runtime = tmp_path / "home", new_runtime(session_place)
+    settle_in(monkeypatch, folder, runtime)
     yield folder
-    tidy(request.node, tmp_path)
+    tidy(request.node, tmp_path, runtime)
 
 
 @pytest.fixture(scope="session")

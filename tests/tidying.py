@@ -25,17 +25,28 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def tidy(node: pytest.Item, folder: Path) -> None:
-    """End what runs in or for a folder of a test that failed: frozen processes and containers too."""
+def tidy(node: pytest.Item, folder: Path, runtime: Path) -> None:
+    """End what runs in or for the folders of a test that failed: frozen processes and containers too."""
     if not node.stash.get(FAILED, False):
         return
-    for pid in processes_of(folder):
+    for pid in (*processes_of(folder), *processes_of(runtime)):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     address = address_of_engine()
     if address is not None:
         for repository in folder.glob("**/.git"):
             RawEngine(address).remove_labelled(f"{LABEL_REPOSITORY}={repository.parent}")
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def processes_of(folder: Path) -> list[int]:

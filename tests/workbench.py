@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import JsonValue
 
@@ -28,6 +30,12 @@ def git(cwd: Path, *args: str) -> str:
     return done.stdout
 
 
+def configure(repository: Path, text: str) -> None:
+    """Write the project's file."""
+    (repository / ".nexus").mkdir(exist_ok=True)
+    (repository / ".nexus" / "config.yaml").write_text(text)
+
+
 @dataclass
 class Bench:
     """What a test opens managers with: one backend, one repository."""
@@ -48,6 +56,14 @@ class Bench:
             providers=self.providers,
             approve=self.approve,
         )
+
+
+async def end(bench: Bench) -> None:
+    """Destroy everything at once; nothing may be left."""
+    async with bench.open() as nx, anyio.create_task_group() as group:
+        for entry in await nx.list():
+            group.start_soon(partial(nx.destroy, entry.name, force=True))
+    assert await leftovers(bench) == []
 
 
 async def leftovers(bench: Bench) -> list[str]:

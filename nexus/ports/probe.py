@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from typing import Final
 
 from nexus.models.ports import PortProtocol
@@ -21,6 +22,8 @@ _ADDRESSES: Final = (
     (socket.AF_INET6, "::"),
     (socket.AF_INET6, "::1"),
 )
+_PAUSES: Final = (0.001, 0.005, 0.02)
+"""Seconds between looks at a port that somebody has bound and nobody listens on: a probe, or a server about to begin."""
 _ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.EINVAL})
 
 
@@ -35,8 +38,22 @@ def is_free(port: int, protocol: PortProtocol = "tcp") -> bool:
 
 
 def busy_ports(keys: list[PortKey]) -> list[PortKey]:
-    """Return those of ``keys`` that are not free."""
-    return [(protocol, port) for protocol, port in keys if not is_free(port, protocol)]
+    """Return those of ``keys`` that are not free.
+
+    Whoever asks the kernel as we do has the port for that instant. So one that nobody is seen on is looked at again, a few times.
+    """
+    busy = [key for key in keys if not _free(key)]
+    for pause in _PAUSES if busy else ():
+        if all(sockets_on(port, protocol) for protocol, port in busy):
+            break
+        time.sleep(pause)
+        busy = [key for key in busy if not _free(key)]
+    return busy
+
+
+def _free(key: PortKey) -> bool:
+    protocol, port = key
+    return is_free(port, protocol)
 
 
 def who_listens(port: int, protocol: PortProtocol = "tcp") -> str | None:

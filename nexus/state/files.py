@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from nexus.errors import StateError
 
@@ -183,20 +183,67 @@ def write_atomic(folder: int, name: str, data: bytes, *, durable: bool = True) -
     Raises:
         OSError: The old file is untouched, and no other is left behind.
     """
-    temporary, handle = _create_temporary(folder, name)
+    aside = write_aside(folder, name, data, durable=durable)
     try:
-        write_all(handle, data)
-        if durable:
-            os.fsync(handle)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        aside.place(folder, name)
     except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
+        aside.discard(folder)
         raise
-    finally:
-        os.close(handle)
     if durable:
         os.fsync(folder)
+
+
+class Unplaced(NamedTuple):
+    """A file whose content is written, under a temporary name."""
+
+    temporary: str
+    handle: int
+    """Open, and locked: a sweep leaves the file alone as long as its writer lives."""
+
+    def place(self, folder: int, name: str) -> None:
+        """Have it take its place. The folder is not flushed.
+
+        Raises:
+            OSError: It has not, and has still to be discarded.
+        """
+        os.rename(self.temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.close(self.handle)
+
+    def discard(self, folder: int) -> None:
+        """Remove it. What cannot be removed is swept later."""
+        with suppress(OSError):
+            os.unlink(self.temporary, dir_fd=folder)
+        os.close(self.handle)
+
+
+def write_aside(folder: int, name: str, data: bytes, *, durable: bool = True) -> Unplaced:
+    """Write the whole content of a file that is to take the place of ``name``.
+
+    Args:
+        folder: Descriptor of the folder.
+        name: File name in it.
+        data: The whole content.
+        durable: Whether the call returns only when the content is on the disk.
+
+    Raises:
+        OSError: Nothing is left behind.
+    """
+    aside = Unplaced(*_create_temporary(folder, name))
+    try:
+        write_all(aside.handle, data)
+        if durable:
+            os.fsync(aside.handle)
+    except BaseException:
+        aside.discard(folder)
+        raise
+    return aside
+
+
+def hurry(handle: int) -> None:
+    """Have a file's content begin its way to the disk, where the system lets us say so; nothing is waited for."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _create_temporary(folder: int, name: str) -> tuple[str, int]:

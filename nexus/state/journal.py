@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from nexus.state.journal_entry import (
     JournalEntry,
     Line,
     encode_line,
+    entry_of,
     read_entry,
     unreadable_entry,
     with_line,
@@ -74,8 +75,12 @@ class OpenJournal:
         """
         await self._append(Line(done=step, facts=facts or {}), step)
 
-    async def close(self) -> None:
+    async def close(self, last: Callable[[], object] | None = None) -> None:
         """Delete the journal: the operation is complete, or undone to the last step. Closing twice is fine.
+
+        Args:
+            last: The end of the operation, something short that blocks, to be done first on the same visit to a thread. What it
+                raises is raised, and the journal stays.
 
         Raises:
             StateError: When the file cannot be deleted.
@@ -83,7 +88,13 @@ class OpenJournal:
         Cancellation:
             The journal is there or gone; recovery bears both.
         """
-        await run_whole(partial(delete_journal, self._root, self._entry.path.name, durable=self._durable))
+        if not self._closed:
+            await run_whole(partial(self._close, last))
+
+    def _close(self, last: Callable[[], object] | None) -> None:
+        if last is not None:
+            last()
+        delete_journal(self._root, self._entry.path.name, durable=self._durable)
         self._closed = True
 
     async def _append(self, line: Line, step: str) -> None:
@@ -158,7 +169,7 @@ class Journal:
             with anyio.CancelScope(shield=True):
                 await run_whole(partial(delete_journal, self.root, path.name))
             raise
-        return OpenJournal(self.root, read_entry(path, data)[0], durable=durable)
+        return OpenJournal(self.root, entry_of(path, header, owner_alive=True), durable=durable)
 
     async def unfinished(self) -> tuple[JournalEntry, ...]:
         """Return every journal on the disk, oldest first, those of living processes included; damaged ones come last.
@@ -169,7 +180,7 @@ class Journal:
         Cancellation:
             Nothing is changed by this call, except that files left by killed writers may have been removed.
         """
-        return await to_thread.run_sync(self._unfinished)
+        return await to_thread.run_sync(self.read_unfinished)
 
     async def reopen(self, entry: JournalEntry) -> OpenJournal:
         """Take over a journal whose owner is gone, to finish or undo its operation. This process becomes its owner.
@@ -197,7 +208,8 @@ class Journal:
         """
         await run_whole(partial(delete_journal, self.root, entry.path.name))
 
-    def _unfinished(self) -> tuple[JournalEntry, ...]:
+    def read_unfinished(self) -> tuple[JournalEntry, ...]:
+        """Return every journal, as :meth:`unfinished` does. Blocks: for whoever visits a thread anyway."""
         path = self.root.joinpath(*_FOLDER)
         entries: list[JournalEntry] = []
         try:

@@ -93,13 +93,9 @@ def read_entry(path: Path, data: bytes) -> tuple[JournalEntry, int]:
     if header.schema_version != JOURNAL_SCHEMA:
         reason = f"its schema_version is {header.schema_version}, this version of Nexus knows {JOURNAL_SCHEMA}"
         return unreadable_entry(path, reason), 0
-    entry = JournalEntry(
-        **header.model_dump(exclude={"schema_version", "id", "owner"}),
-        id=path.stem,
-        owner=header.owner,
-        path=path,
-        damaged=None if header.id == path.stem else f"it is the journal {header.id!r}",
-    )
+    entry = entry_of(path, header)
+    if header.id != path.stem:
+        entry = entry.model_copy(update={"damaged": f"it is the journal {header.id!r}"})
     whole = len(lines[0])
     for number, text in enumerate(lines[1:], start=2):
         try:
@@ -111,6 +107,22 @@ def read_entry(path: Path, data: bytes) -> tuple[JournalEntry, int]:
         whole += len(text)
     alive = entry.owner is not None and is_alive(entry.owner)
     return entry.model_copy(update={"owner_alive": alive}), whole
+
+
+def entry_of(path: Path, header: Header, *, owner_alive: bool = False) -> JournalEntry:
+    """Return what a journal says that has only its first line."""
+    return JournalEntry(
+        id=path.stem,
+        operation=header.operation,
+        workspace=header.workspace,
+        name=header.name,
+        plan=header.plan,
+        facts=header.facts,
+        owner=header.owner,
+        owner_alive=owner_alive,
+        begun_at=header.begun_at,
+        path=path,
+    )
 
 
 def with_line(entry: JournalEntry, line: Line) -> JournalEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,7 +40,13 @@ class LockHolder(Model):
 
 @asynccontextmanager
 async def lock(
-    *paths: Path, purpose: str, timeout: float | timedelta | None = 30.0, mode: int = FILE_MODE
+    *paths: Path,
+    purpose: str,
+    timeout: float | timedelta | None = 30.0,
+    per_holder: bool = False,
+    mode: int = FILE_MODE,
+    which: Callable[[], Iterable[Path]] | None = None,
+    first: Callable[[], object] | None = None,
 ) -> AsyncIterator[None]:
     """Hold the locks on ``paths`` for the block. It excludes other tasks of this process as well as other processes.
 
@@ -52,7 +58,11 @@ async def lock(
             while those before it are held: whoever takes several has to keep to one order everywhere.
         purpose: What it is held for, for those who wait: ``creating workspace a``.
         timeout: Longest time to wait for each, in seconds; ``None`` for no limit.
+        per_holder: Whether that is for one holder: when the lock has changed hands meanwhile, waiting begins anew. For one that
+            many want at once, each for a moment.
         mode: Permissions of a lock file that has to be made.
+        which: Finds out the paths where none are given; short, blocks, and is asked once, on the visit to a thread that takes them.
+        first: Something short that blocks, to be done when all are held, on the same visit to a thread. What it raises is raised.
 
     Raises:
         Busy: When somebody else held it all that time; ``details["holder"]`` has ``pid``, ``purpose`` and ``since``.
@@ -63,9 +73,19 @@ async def lock(
         While waiting: the lock is not taken. In the block: it is let go of.
     """
     limit = seconds(timeout)
-    handles = {path: FileLock(path, mode=mode, thread_local=False) for path in paths}
+    handles: dict[Path, FileLock] = {}
+
+    def attempt() -> Path | None:
+        if not handles:
+            found = paths if which is None else which()
+            handles.update((path, FileLock(path, mode=mode, thread_local=False)) for path in found)
+        taken = _attempt_all(handles, purpose)
+        if taken is None and first is not None:
+            first()
+        return taken
+
     try:
-        await _acquire(handles, purpose, limit)
+        await _acquire(attempt, limit, per_holder=per_holder)
         yield
     finally:
         held = [path for path, handle in handles.items() if handle.is_locked]
@@ -74,15 +94,20 @@ async def lock(
                 await run_whole(partial(_release_all, [(handles[path], path) for path in reversed(held)]))
 
 
-async def _acquire(handles: Mapping[Path, FileLock], purpose: str, limit: float | None) -> None:
+async def _acquire(attempt: Callable[[], Path | None], limit: float | None, *, per_holder: bool) -> None:
     begun, waiting_for, pause = anyio.current_time(), None, _FIRST_PAUSE
+    held_by: LockHolder | None = None
     # One visit to a thread takes all that are free: on a busy machine each visit costs as much as the locks.
-    while (path := await run_whole(partial(_attempt_all, handles, purpose))) is not None:
+    while (path := await run_whole(attempt)) is not None:
         if path != waiting_for:
             begun, waiting_for, pause = anyio.current_time(), path, _FIRST_PAUSE
+            held_by = await to_thread.run_sync(_holder, path) if per_holder else None
         waited = anyio.current_time() - begun
         if limit is not None and waited >= limit:
-            raise _busy(path, limit, await to_thread.run_sync(_holder, path))
+            holder = await to_thread.run_sync(_holder, path)
+            if not per_holder or holder == held_by:
+                raise _busy(path, limit, holder)
+            begun, held_by, waited = anyio.current_time(), holder, 0.0
         await anyio.sleep(pause if limit is None else min(pause, limit - waited))
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -13,6 +13,7 @@ from anyio import to_thread
 from nexus.errors import InvalidName, RecordDamaged, StateError, WorkspaceNotFound
 from nexus.models.ids import WorkspaceName, parse_name
 from nexus.models.workspace import DamagedRecord, WorkspaceRecord
+from nexus.state.drafts import Draft, DraftFile
 from nexus.state.files import UnfitFile, open_folder, read_small, remove, sweep, translated, write_atomic
 from nexus.state.memory import Remembered, settled_identity
 from nexus.state.migrations import MIGRATIONS, Step
@@ -59,7 +60,7 @@ class FileStateStore:
         Cancellation:
             Nothing is changed by this call.
         """
-        return await to_thread.run_sync(self._load, parse_name(name))
+        return await to_thread.run_sync(self.read, name)
 
     async def load_all(self) -> Listing:
         """Return all records and all damaged ones, each by name. A damaged file never fails the call.
@@ -91,6 +92,21 @@ class FileStateStore:
         """
         await run_whole(partial(self._save, record))
 
+    def draft(self, *records: WorkspaceRecord, current: str) -> Draft:
+        """Return a draft of records that are to replace the former ones of their names, with ``current`` as the current workspace.
+
+        Raises:
+            InvalidName: When no workspace can have this name.
+        """
+        name = parse_name(current)
+
+        def files() -> Iterator[DraftFile]:
+            for record in records:
+                yield DraftFile(self.root, _RECORDS, record.name + _SUFFIX, self._encoded(record))
+            yield DraftFile(self.root, (), _CURRENT, _current_text(name))
+
+        return Draft(files())
+
     async def delete(self, name: str) -> None:
         """Remove a record, damaged or not. None there: nothing.
 
@@ -107,7 +123,7 @@ class FileStateStore:
 
     async def current(self) -> WorkspaceName | None:
         """Return the name in ``<root>/current``; ``None`` when there is no such file or it holds no name."""
-        return await to_thread.run_sync(self._current)
+        return await to_thread.run_sync(self.read_current)
 
     async def set_current(self, name: str | None) -> None:
         """Make ``name`` the current workspace, or none.
@@ -121,7 +137,9 @@ class FileStateStore:
         """
         await run_whole(partial(self._set_current, None if name is None else parse_name(name)))
 
-    def _load(self, name: WorkspaceName) -> WorkspaceRecord:
+    def read(self, name: str) -> WorkspaceRecord:
+        """Return one record, as :meth:`load` does. Blocks: for whoever visits a thread anyway."""
+        name = parse_name(name)
         path = self.path(name)
         try:
             with open_folder(self.root, *_RECORDS) as folder:
@@ -142,9 +160,15 @@ class FileStateStore:
             with open_folder(self.root, *_RECORDS) as folder, translated("list the workspaces", self.root):
                 names = sorted(os.listdir(folder))  # noqa: PTH208 - a descriptor, not a path
                 sweep(folder, names)
+                self._sweep_current()
                 return self._read_each(folder, names)
         except FileNotFoundError:
             return (), ()
+
+    def _sweep_current(self) -> None:
+        with open_folder(self.root) as folder:
+            found = os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
+            sweep(folder, [name for name in found if name.startswith(f".{_CURRENT}.")])
 
     def _names(self) -> frozenset[str]:
         try:
@@ -188,18 +212,20 @@ class FileStateStore:
         return DamagedRecord(name=shown, path=self.path(shown), reason=name_problem(stem) or reason)
 
     def _save(self, record: WorkspaceRecord) -> None:
-        path = self.path(record.name)
-        try:
-            data = encode_record(record)
-        except ValueError as error:
-            raise StateError(
-                f"the record of workspace {record.name!r} cannot be stored: {error}", details={"name": record.name}
-            ) from error
+        path, data = self.path(record.name), self._encoded(record)
         with (
             translated(f"store the record of workspace {record.name!r} ({len(data)} bytes)", path),
             open_folder(self.root, *_RECORDS, create=True) as folder,
         ):
             write_atomic(folder, path.name, data)
+
+    def _encoded(self, record: WorkspaceRecord) -> bytes:
+        try:
+            return encode_record(record)
+        except ValueError as error:
+            raise StateError(
+                f"the record of workspace {record.name!r} cannot be stored: {error}", details={"name": record.name}
+            ) from error
 
     def _delete(self, name: str) -> None:
         path = self.path(name)
@@ -209,7 +235,17 @@ class FileStateStore:
         except FileNotFoundError:
             return
 
-    def _current(self) -> WorkspaceName | None:
+    def require(self, name: str) -> None:
+        """Make sure that a record is there, without reading it. Blocks.
+
+        Raises:
+            InvalidName, WorkspaceNotFound, StateError: As :meth:`load`.
+        """
+        if not os.path.lexists(self.path(parse_name(name))):
+            self.read(name)
+
+    def read_current(self) -> WorkspaceName | None:
+        """Return the current workspace's name, as :meth:`current` does. Blocks."""
         try:
             with open_folder(self.root) as folder:
                 return parse_name(read_small(folder, _CURRENT, _MAX_CURRENT_BYTES).decode("ascii").strip())
@@ -226,9 +262,13 @@ class FileStateStore:
                 if name is None:
                     remove(folder, _CURRENT)
                 else:
-                    write_atomic(folder, _CURRENT, f"{name}\n".encode())
+                    write_atomic(folder, _CURRENT, _current_text(name))
         except FileNotFoundError:
             return
+
+
+def _current_text(name: WorkspaceName) -> bytes:
+    return f"{name}\n".encode()
 
 
 def name_is_special(name: str) -> bool:

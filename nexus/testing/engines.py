@@ -26,11 +26,17 @@ import anyio
 from nexus.errors import ProviderUnavailable
 
 _USUAL: Final = "unix:///var/run/docker.sock"
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - what is made there has a name of its own, and is this user's only
+_ENOUGH: Final = 6 * 1024**3
+"""Bytes of memory that have to be left: some times what the images and volumes of all tests take together."""
 
 
 @asynccontextmanager
-async def running_engine() -> AsyncGenerator[str, None]:
+async def running_engine(*, in_memory: bool = False) -> AsyncGenerator[str, None]:
     """Give the address of an engine: one that answers at ``DOCKER_HOST`` or on the usual socket, else one started for the block.
+
+    Args:
+        in_memory: As for :class:`PrivateEngine`, where one is started.
 
     Raises:
         ProviderUnavailable: When none answers and none can be started; the message says why.
@@ -42,7 +48,7 @@ async def running_engine() -> AsyncGenerator[str, None]:
     reason = why_not(own_network=False)
     if reason is not None:
         raise ProviderUnavailable(f"no container engine answers, and none can be started: {reason}")
-    own = PrivateEngine()
+    own = PrivateEngine(in_memory=in_memory)
     try:
         await anyio.to_thread.run_sync(own.start)
         yield own.address
@@ -103,20 +109,25 @@ class PrivateEngine:
 
     Args:
         own_network: Give it a network namespace of its own: nothing it publishes is reachable, nothing it does is felt.
+        in_memory: Keep what it stores in memory where there is room. It syncs its books for every container, network and volume,
+            which on a disk takes longer than all its work; no measurement should be taken so.
     """
 
-    def __init__(self, *, own_network: bool = False) -> None:
+    def __init__(self, *, own_network: bool = False, in_memory: bool = False) -> None:
         # A short path: the engine's sockets live below it, and a socket's path is limited to 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="nxd-"))
         self.socket = self.folder / "s"
         self.address = f"unix://{self.socket}"
+        self._data = self.folder / "data"
+        if in_memory and _memory_to_spare() >= _ENOUGH:
+            self._data = Path(tempfile.mkdtemp(prefix="nxd-", dir=_MEMORY), "data")
         self._own_network = own_network
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         folder = self.folder
-        command = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
+        command = ["dockerd", "--data-root", str(self._data), "--exec-root", f"{folder}/exec"]
         command += ["--pidfile", f"{folder}/pid", "-H", self.address]
         if self._own_network:
             script = 'ip link set lo up 2>/dev/null; exec "$@"'
@@ -163,8 +174,10 @@ class PrivateEngine:
         for _ in range(50):
             for point in reversed(self._mounts()):
                 subprocess.run(["umount", "-l", point], check=False, capture_output=True)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if not self.folder.exists():
+            folders = (self._data.parent, self.folder)
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            if not any(folder.exists() for folder in folders):
                 return
             time.sleep(0.1)
         raise ProviderUnavailable(f"the engine's folder {self.folder} could not be removed")
@@ -182,4 +195,23 @@ class PrivateEngine:
 
     def _mounts(self) -> list[str]:
         lines = Path("/proc/self/mounts").read_text().splitlines()
-        return [line.split()[1] for line in lines if line.split()[1].startswith(f"{self.folder}/")]
+        ours = (f"{self.folder}/", f"{self._data.parent}/")
+        return [point for point in (line.split()[1] for line in lines) if point.startswith(ours)]
+
+
+def _memory_to_spare() -> int:
+    """Return how many bytes may be kept in memory: what the system, its folder there and this process's group have left."""
+    try:
+        left = [shutil.disk_usage(_MEMORY).free]
+        left += [
+            int(line.split()[1]) * 1024
+            for line in Path("/proc/meminfo").read_text().splitlines()
+            if line.startswith("MemAvailable:")
+        ]
+        group = Path("/sys/fs/cgroup")
+        most = (group / "memory.max").read_text().strip() if (group / "memory.max").exists() else "max"
+        if most != "max":
+            left.append(int(most) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return 0
+    return min(left)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
@@ -19,17 +20,16 @@ async def both(one: Callable[[], Awaitable[A]], other: Callable[[], Awaitable[B]
 
     Cancellation: both are cancelled.
     """
-    first: list[A] = []
     second: list[B] = []
-
-    async def do_one() -> None:
-        first.append(await one())
 
     async def do_other() -> None:
         second.append(await other())
 
-    await for_each(_call, (do_one, do_other))
-    return first[0], second[0]
+    with _first_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(do_other)
+            first = await one()
+    return first, second[0]
 
 
 async def for_each(act: Callable[[T], Coroutine[object, object, None]], things: Iterable[T]) -> None:
@@ -37,10 +37,17 @@ async def for_each(act: Callable[[T], Coroutine[object, object, None]], things: 
 
     Cancellation: all are cancelled.
     """
-    try:
+    with _first_error():
         async with anyio.create_task_group() as group:
             for thing in things:
                 group.start_soon(act, thing)
+
+
+@contextmanager
+def _first_error() -> Iterator[None]:
+    """Raise what a group raises as the first error in it."""
+    try:
+        yield
     except BaseExceptionGroup as failed:
         errors = failed.subgroup(NexusError)
         raise (_leaves(errors)[0] if errors is not None else _leaves(failed)[0]) from None
@@ -51,7 +58,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for error in group.exceptions:
         found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
-
-
-async def _call(act: Callable[[], Coroutine[object, object, None]]) -> None:
-    await act()

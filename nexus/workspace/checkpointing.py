@@ -167,18 +167,20 @@ async def keeper_of(context: Context, record: WorkspaceRecord) -> SupportsCheckp
     provider: Provider = await context.provider(record.backend)
     if not isinstance(provider, SupportsCheckpoints):
         return None
-    info = await provider.probe()
-    for _ in range(_PROBES - 1):
+    able = context.known_capabilities(record.backend)
+    return provider if Capability.CHECKPOINTS in (able or await _asked(context, record.backend)) else None
+
+
+async def _asked(context: Context, backend: str) -> frozenset[Capability]:
+    for _ in range(_PROBES):
+        info = await context.probe(backend)
         if info.available:
-            break
-        info = await provider.probe()
-    if not info.available:
-        raise ProviderUnavailable(
-            f"the {record.backend} backend does not say what it can do: {info.detail}",
-            hint=info.hint or "try again; 'boulder doctor' says what is wrong with it",
-            details={"provider": record.backend},
-        )
-    return provider if Capability.CHECKPOINTS in info.capabilities else None
+            return info.capabilities
+    raise ProviderUnavailable(
+        f"the {backend} backend does not say what it can do: {info.detail}",
+        hint=info.hint or "try again; 'boulder doctor' says what is wrong with it",
+        details={"provider": backend},
+    )
 
 
 async def _take(

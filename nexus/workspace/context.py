@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
@@ -60,6 +62,15 @@ LOCK_TIMEOUT = 60.0
 """Seconds that a caller waits for another one's work on the same workspace or repository."""
 
 
+class Glance(NamedTuple):
+    """A workspace and the one that is current, read together."""
+
+    record: WorkspaceRecord
+    current: str | None
+    other: WorkspaceRecord | None = None
+    """The current one, where it is another; ``None`` too where it was destroyed or is damaged."""
+
+
 @dataclass(kw_only=True)
 class Context:
     """The parts that an open manager works with. Made by the manager; closed with it."""
@@ -100,7 +111,8 @@ class Context:
         self._ours: dict[str, tuple[Path, str]] = {}
         self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
-        self._opening = anyio.Lock()
+        # One for each: whoever needs one backend does not wait for the driver of another, or for its silence.
+        self._opening: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._closing = AsyncExitStack()
 
     def adopt(self, stack: ConfigStack) -> None:
@@ -155,7 +167,7 @@ class Context:
         Raises:
             ProviderNotFound: When none is registered under this name or its driver is not installed.
         """
-        async with self._opening:
+        async with self._opening[name]:
             if name not in self._open:
                 # In a thread: importing a driver takes long enough to be felt by everything else on the loop.
                 options = provider_options(self.settings, name)
@@ -181,7 +193,7 @@ class Context:
                 await self.probe(backend)
 
     def known_capabilities(self, backend: str) -> frozenset[Capability] | None:
-        """Return what a backend can do, if that is known already."""
+        """Return what a backend has said that it can do; ``None`` when it has not been asked, or has not answered."""
         return self._capabilities.get(backend)
 
     def has_tree_here(self, backend: str) -> bool:
@@ -245,24 +257,38 @@ class Context:
 
     @asynccontextmanager
     async def workspace_locks(
-        self, names: Iterable[str], purpose: str, *, timeout: float = LOCK_TIMEOUT
+        self,
+        names: Iterable[str] | Callable[[], Iterable[str]],
+        purpose: str,
+        *,
+        timeout: float = LOCK_TIMEOUT,
+        first: Callable[[], object] | None = None,
     ) -> AsyncGenerator[None, None]:
         """Hold workspaces against every other process and task.
 
-        Always in the same order, so that two who want the same ones cannot wait for each other.
+        Always in the same order, so that two who want the same ones cannot wait for each other. What finds out their names, and what
+        is to be done ``first`` under them, is short, blocks, and is done on the visit to a thread that takes them.
 
         Raises:
             Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
         """
         folder = self.home / "state" / "locks" / "workspaces"
-        paths = [folder / f"{name}.lock" for name in sorted(set(names))]
-        async with lock(*paths, purpose=purpose, timeout=timeout):
+
+        def which() -> list[Path]:
+            return [folder / f"{name}.lock" for name in sorted(set(names() if callable(names) else names))]
+
+        async with lock(which=which, purpose=purpose, timeout=timeout, first=first):
             yield
 
     @asynccontextmanager
     async def repository_lock(self, purpose: str) -> AsyncGenerator[None, None]:
-        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before."""
-        async with lock(self.home / "state" / "locks" / "repository.lock", purpose=purpose, timeout=LOCK_TIMEOUT):
+        """Hold the repository's list of worktrees and our branches. Taken after a workspace's lock, never before.
+
+        Raises:
+            Busy: When somebody has it for longer than a minute. A queue that moves is waited in as long as it takes.
+        """
+        path = self.home / "state" / "locks" / "repository.lock"
+        async with lock(path, purpose=purpose, timeout=LOCK_TIMEOUT, per_holder=True):
             yield
 
     # Records --------------------------------------------------------------------------------------------------------
@@ -294,6 +320,20 @@ class Context:
         raise WorkspaceNotFound(
             f"there is no workspace with the id {name}", hint="'boulder ws list' names those there are"
         )
+
+    def glance(self, name: str) -> Glance:
+        """Return a workspace's record and that of the current one. Blocks, once for all of it.
+
+        Raises:
+            WorkspaceNotFound, RecordDamaged: As :meth:`record`.
+        """
+        record, current = self._own(self.store.read(name)), self.store.read_current()
+        if current is None or current == name:
+            return Glance(record, current)
+        try:
+            return Glance(record, current, self._own(self.store.read(current)))
+        except NexusError:
+            return Glance(record, current)
 
     async def records(self) -> tuple[tuple[WorkspaceRecord, ...], tuple[DamagedRecord, ...]]:
         """Return every record that is ours, and every file that cannot be understood or cannot be ours, by name."""
@@ -341,6 +381,10 @@ class Context:
         """
         await anyio.to_thread.run_sync(self._mark_active, identifier, self.clock.now().timestamp())
 
+    def noting_active(self, identifier: WorkspaceId) -> Callable[[], None]:
+        """Return :meth:`mark_active` as something that blocks, for whoever visits a thread anyway."""
+        return partial(self._mark_active, identifier, self.clock.now().timestamp())
+
     def _mark_active(self, identifier: WorkspaceId, moment: float) -> None:
         try:
             _touch(self._activity(identifier), moment)
@@ -366,10 +410,7 @@ class Context:
             identifier: The workspace.
             active: Whether to note first that it is in use now, as :meth:`mark_active` does.
         """
-        moment = self.clock.now().timestamp()
-        return starting(
-            self._starts(identifier), before=partial(self._mark_active, identifier, moment) if active else None
-        )
+        return starting(self._starts(identifier), before=self.noting_active(identifier) if active else None)
 
     def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
         """Hold that no command is being started.

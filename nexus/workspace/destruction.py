@@ -18,7 +18,7 @@ from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import kept_checkpoints, references
 from nexus.workspace.bringup import bring_down
 from nexus.workspace.context import Context
-from nexus.workspace.creation import branch_tip
+from nexus.workspace.creation_undo import branch_tip
 from nexus.workspace.keeping_work import keep_work, tree_to_keep
 from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.plan import DestroyStep, Operation

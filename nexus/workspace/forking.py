@@ -15,7 +15,7 @@ from nexus.models.ids import CheckpointId, parse_name
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceInfo, WorkspaceRecord
 from nexus.state import JournalEntry
-from nexus.workspace import checkpointing, creation, observing
+from nexus.workspace import checkpointing, creation_begin, creation_undo, observing
 from nexus.workspace.context import Context
 from nexus.workspace.plan import WITH, Operation
 from nexus.workspace.underway import underway
@@ -96,7 +96,7 @@ async def _one(
             fork=f"{entry.checkpoint.workspace_name}/{entry.checkpoint.id}",
             start=request.start,
         )
-        work = await creation.begin(context, wanted, progress)
+        work = await creation_begin.begin(context, wanted, progress)
         made = await work.run(wanted)
         _announce(context, entry, made)
         return ForkOutcome(name=name, info=await observing.look(context, made))
@@ -124,7 +124,10 @@ async def _made(context: Context, name: str, entry: CheckpointEntry) -> Workspac
         record = await context.record(name)
     except NexusError:
         return None
-    ours = record.created_at > entry.checkpoint.created_at and record.config.get(creation.FORKED) == entry.checkpoint.id
+    ours = (
+        record.created_at > entry.checkpoint.created_at
+        and record.config.get(creation_undo.FORKED) == entry.checkpoint.id
+    )
     if not ours:
         return None
     _announce(context, entry, record)

@@ -44,7 +44,7 @@ from nexus.ports import PortAllocator
 from nexus.workspace import (
     activity,
     attending,
-    creation,
+    creation_begin,
     destruction,
     doctor,
     forking,
@@ -166,7 +166,7 @@ class WorkspaceManager(Workspaces):
     ) -> WorkspaceInfo:
         context = self._open
         async with recovery.holding(context, request.name, purpose=f"creating workspace {request.name}"):
-            work = await creation.begin(context, request, progress)
+            work = await creation_begin.begin(context, request, progress)
             return await observing.look(context, await work.run(request))
 
     @override

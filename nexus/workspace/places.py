@@ -170,7 +170,7 @@ async def failed(context: Context, record: WorkspaceRecord, error: NexusError) -
     reason = context.secrets.redactor().redact(error.message)
     broken = touched(record, after(record.status, Event.FAIL, name=record.name), reason)
     await context.store.save(broken)
-    _announce(context, broken, record.status, reason)
+    announce(context, broken, record.status, reason)
 
 
 async def settled(
@@ -184,20 +184,28 @@ async def settled(
 ) -> WorkspaceRecord:
     """Write the record in its new status, and tell everybody when it is another one."""
     previous = record.status
-    idle, left = (None, sleep) if sleep is not None and sleep.left else (sleep, None)
-    record = touched(
-        record, status, message, asleep_since=idle.since if idle else None, left_at=left.since if left else None
-    )
+    record = changed(record, status, message=message, sleep=sleep)
     if status is WorkspaceStatus.RUNNING:
         await both(lambda: context.store.save(record), lambda: context.mark_active(record.id))
     else:
         await context.store.save(record)
     if status is not previous:
-        _announce(context, record, previous, sleep.reason if sleep else reason)
+        announce(context, record, previous, sleep.reason if sleep else reason)
     return record
 
 
-def _announce(context: Context, record: WorkspaceRecord, previous: WorkspaceStatus, reason: str) -> None:
+def changed(
+    record: WorkspaceRecord, status: WorkspaceStatus, *, message: str | None = None, sleep: Sleep | None = None
+) -> WorkspaceRecord:
+    """Return the record in its new status, as it is to be written."""
+    idle, left = (None, sleep) if sleep is not None and sleep.left else (sleep, None)
+    return touched(
+        record, status, message, asleep_since=idle.since if idle else None, left_at=left.since if left else None
+    )
+
+
+def announce(context: Context, record: WorkspaceRecord, previous: WorkspaceStatus, reason: str) -> None:
+    """Tell everybody that a workspace has another status than before."""
     context.bus.publish(
         StatusChanged(workspace=record.id, name=record.name, previous=previous, status=record.status, reason=reason)
     )

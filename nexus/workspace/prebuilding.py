@@ -24,7 +24,7 @@ from nexus.models.prebuilds import LABEL_PREBUILD, Prebuild, PrebuildOutcome
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import lock
-from nexus.workspace import creation, destruction, running
+from nexus.workspace import creation_begin, destruction, running
 from nexus.workspace.context import Context
 from nexus.workspace.plan import Operation
 from nexus.workspace.prebuild_key import Recipe, key_of, recipe
@@ -195,7 +195,7 @@ async def _make(
         }
     )
     async with holding(context, name, purpose=f"prebuilding {name}"):
-        record = await (await creation.begin(context, request, progress)).run(request)
+        record = await (await creation_begin.begin(context, request, progress)).run(request)
         try:
             before = await anyio.to_thread.run_sync(everything, record.worktree_path)
             record = await running.start(context, record, progress)

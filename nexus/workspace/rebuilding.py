@@ -24,7 +24,7 @@ from nexus.models.ports import PortMapping
 from nexus.models.workspace import DamagedRecord, WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim
 from nexus.workspace.context import ID, Context
-from nexus.workspace.creation import told_identity
+from nexus.workspace.creation_begin import told_identity
 from nexus.workspace.records import provider_options, settings_of, users_labels
 from nexus.workspace.refilling import claim_of
 from nexus.workspace.services_plan import port_requests, resolve_mounts, resolve_services

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
+import anyio.to_thread
 
 from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
-from nexus.workspace import checkpointing, creation, destruction, forking, rewinding, switching, syncing
+from nexus.workspace import checkpointing, creation, creation_undo, destruction, forking, rewinding, switching, syncing
 from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
 from nexus.workspace.settling import settle_run
@@ -43,18 +44,46 @@ async def recover(context: Context, *, dry_run: bool = False, given_up: bool = F
 
 
 @asynccontextmanager
-async def holding(context: Context, *names: str, purpose: str) -> AsyncGenerator[None, None]:
+async def holding(
+    context: Context,
+    *names: str,
+    purpose: str,
+    besides: Callable[[], Iterable[str]] | None = None,
+    first: Callable[[], object] | None = None,
+) -> AsyncGenerator[None, None]:
     """Hold workspaces against everybody else, with whatever a crash left of them settled first.
+
+    Args:
+        context: The repository.
+        names: The workspaces.
+        purpose: What they are held for, for those who wait.
+        besides: Finds out which other ones are to be held; short, and blocks.
+        first: Something short that blocks and may be done more than once, to be done when they are held and settled.
 
     Raises:
         Busy: When somebody else holds one of them for longer than a minute; the error names who.
         NexusError: When a creation or destruction that was cut short cannot be settled. Nothing else is in the way.
     """
     tried: set[str] = set()
+    held: frozenset[str] = frozenset()
+    found: list[JournalEntry] = []
+
+    def which() -> frozenset[str]:
+        nonlocal held
+        held = frozenset((*names, *(besides() if besides is not None else ())))
+        return held
+
+    def look() -> None:
+        found[:] = [entry for entry in context.journal.read_unfinished() if _about(entry) & held]
+        if first is not None and not found:
+            first()
+
     while True:
-        async with context.workspace_locks(names, purpose):
-            wider = await _settle_held(context, frozenset(names), tried)
+        async with context.workspace_locks(which, purpose, first=look):
+            wider = await _settle_held(context, held, found, tried)
             if wider is None:
+                if first is not None and found:
+                    await anyio.to_thread.run_sync(first)
                 yield
                 return
         # A switch that was cut short needs the other workspace's lock as well, and locks are taken in one order only.
@@ -64,17 +93,20 @@ async def holding(context: Context, *names: str, purpose: str) -> AsyncGenerator
                 await _try_to_settle(context, wider)
 
 
-async def _settle_held(context: Context, names: frozenset[str], tried: Container[str]) -> JournalEntry | None:
+async def _settle_held(
+    context: Context, names: frozenset[str], entries: Sequence[JournalEntry], tried: Container[str]
+) -> JournalEntry | None:
     """Settle the journals of workspaces whose locks are held, so whoever wrote them has let go; return one that needs more."""
-    for entry in await context.journal.unfinished():
-        about = frozenset() if entry.damaged else _names(entry)
-        if not about & names:
-            continue
-        if about <= names:
+    for entry in entries:
+        if _about(entry) <= names:
             await _try_to_settle(context, entry)
         elif entry.id not in tried:
             return entry
     return None
+
+
+def _about(entry: JournalEntry) -> frozenset[str]:
+    return frozenset() if entry.damaged else _names(entry)
 
 
 async def _given_up(context: Context, entry: JournalEntry) -> bool:
@@ -178,7 +210,7 @@ async def _settle_creation(context: Context, entry: JournalEntry) -> Literal["fi
     if verdict(entry.started, entry.finished) == "finish" and await _finish(context, entry):
         return "finished"
     work = await creation.resume(context, entry)
-    await creation.undo(context, work.journal, entry, work.record)
+    await creation_undo.undo(context, work.journal, entry, work.record)
     return "undone"
 
 

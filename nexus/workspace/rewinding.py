@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import anyio
@@ -15,6 +16,7 @@ from nexus.models.instances import Capability
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import checkpointing, running
+from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.forked_records import renamed_volumes
 from nexus.workspace.hibernating import without
@@ -167,22 +169,39 @@ async def _carry_out(
     progress: ProgressCallback | None,
 ) -> tuple[WorkspaceRecord, tuple[str, ...]]:
     """Put tree, place and configuration back. The workspace is stopped; everything in it may be done twice."""
-    report = context.reporter(record, progress)
-    report("checkpoint", f"restoring {entry.checkpoint.label}")
+    context.reporter(record, progress)("checkpoint", f"restoring {entry.checkpoint.label}")
     if journal is not None:
         await journal.doing(RewindStep.TREE)
-    async with context.repository_lock(f"restoring a checkpoint of {record.name}"):
-        now = await context.trees.look(record.name)
-        notes = await context.trees.rewind(record.name, now=now, then=entry.checkpoint.commit)
-    if journal is not None:
-        await journal.done(RewindStep.TREE)
         await journal.doing(RewindStep.PLACE)
     before, record = record, touched(configured(record, entry.record), WorkspaceStatus.STOPPED)
-    record, more = await _make_place(context, before, record, entry)
+    if _mounts_of_tree(record):
+        # The engine looks for what is mounted, which may be there again only with the tree.
+        notes = await _put_tree_back(context, before, entry)
+        record, more = await _make_place(context, before, record, entry)
+    else:
+        notes, (record, more) = await both(
+            lambda: _put_tree_back(context, before, entry),
+            lambda: _make_place(context, before, record, entry),
+        )
+    if journal is not None:
+        await journal.done(RewindStep.TREE)
     await context.store.save(record)
     if journal is not None:
         await journal.done(RewindStep.PLACE)
     return record, (*notes, *more)
+
+
+def _mounts_of_tree(record: WorkspaceRecord) -> bool:
+    return any(
+        mount.kind == "bind" and Path(mount.source).is_relative_to(record.worktree_path)
+        for mount in record.declared_volumes
+    )
+
+
+async def _put_tree_back(context: Context, record: WorkspaceRecord, entry: CheckpointEntry) -> tuple[str, ...]:
+    async with context.repository_lock(f"restoring a checkpoint of {record.name}"):
+        now = await context.trees.look(record.name)
+        return await context.trees.rewind(record.name, now=now, then=entry.checkpoint.commit)
 
 
 def configured(record: WorkspaceRecord, then: WorkspaceRecord) -> WorkspaceRecord:

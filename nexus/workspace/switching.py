@@ -7,59 +7,44 @@ from is as it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
-import anyio
+import anyio.to_thread
 from pydantic import JsonValue
 
 from nexus.abc import SupportsPause
-from nexus.errors import NexusError, StateConflict
+from nexus.errors import NexusError, WorkspaceUnavailable
 from nexus.models.events import Switched
-from nexus.models.instances import InstanceState
+from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.requests import SwitchOutcome
 from nexus.models.workspace import SwitchStrategy, WorkspaceRecord, WorkspaceStatus
-from nexus.state import JournalEntry, OpenJournal
-from nexus.workspace import leaving, places, running
+from nexus.state import JournalEntry
+from nexus.workspace import leaving, running
 from nexus.workspace.at_once import both
-from nexus.workspace.context import Context
-from nexus.workspace.hibernating import Processes, are_kept
+from nexus.workspace.context import ID, Context, Glance
+from nexus.workspace.hibernating import Processes
 from nexus.workspace.left_running import left_running
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import WITH, Operation, StartStep, switch_verdict
 from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down, wanted
+from nexus.workspace.swapping import Sleep, Sleeper, swap, warning
 from nexus.workspace.underway import underway
-
-Sleep = Literal["pause", "stop", "none"]
-
-
-class Sleeper(NamedTuple):
-    """The workspace one comes from, and how it is put to sleep."""
-
-    record: WorkspaceRecord
-    place: Place
-    how: Sleep
-
-
-class Glance(NamedTuple):
-    """What was seen of a workspace while its lock was still being taken, and the record that it was found by."""
-
-    record: WorkspaceRecord
-    place: Place
-
-
-class Ahead(NamedTuple):
-    """What was seen of both."""
-
-    target: Glance | None = None
-    old: Glance | None = None
 
 
 class Holding(Protocol):
     """What :func:`nexus.workspace.recovery.holding` is, which knows this module."""
 
-    def __call__(self, context: Context, /, *names: str, purpose: str) -> AbstractAsyncContextManager[None]:
+    def __call__(
+        self,
+        context: Context,
+        /,
+        *names: str,
+        purpose: str,
+        besides: Callable[[], Iterable[str]] | None = None,
+        first: Callable[[], object] | None = None,
+    ) -> AbstractAsyncContextManager[None]:
         """Hold workspaces against everybody else, with whatever a crash left of them settled first."""
         ...
 
@@ -78,49 +63,46 @@ async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome
     Cancellation: it is wholly done, or nothing has changed.
     """
     begun = time.monotonic()
+    if ID.fullmatch(name):
+        name = (await context.record(name)).name
     outcome: SwitchOutcome | None = None
     while outcome is None:
-        target, previous = await both(lambda: context.record(name), context.store.current)
-        outcome = await _switch_from(context, target, previous, holding)
+        outcome = await _switch_from_current(context, name, holding)
     return outcome.model_copy(update={"seconds": time.monotonic() - begun})
 
 
-async def _switch_from(
-    context: Context, known: WorkspaceRecord, previous: str | None, holding: Holding
-) -> SwitchOutcome | None:
-    """Switch when ``previous`` is still the current one under the locks. Otherwise nothing is done, and ``None`` is returned."""
-    held = holding(context, known.name, previous or known.name, purpose=f"switching to {known.name}")
-    async with AsyncExitStack() as stack:
-        _, ahead = await both(lambda: stack.enter_async_context(held), lambda: _look_ahead(context, known, previous))
-        (target, old), current = await both(
-            lambda: both(lambda: context.record(known.name), lambda: _previous(context, previous, known)),
-            context.store.current,
-        )
+async def _switch_from_current(context: Context, name: str, holding: Holding) -> SwitchOutcome | None:
+    """Switch when the same workspace is the current one before and under the locks. Otherwise nothing is done: ``None``."""
+    before: list[str | None] = []
+    under: list[Glance] = []
+
+    def besides() -> tuple[str, ...]:
+        context.store.require(name)  # before a lock is made for it
+        current = context.store.read_current()
+        before[:] = [current]
+        return () if current is None else (current,)
+
+    def look() -> None:
+        under[:] = [context.glance(name)]
+
+    async with holding(context, name, purpose=f"switching to {name}", besides=besides, first=look):
         # Another switch may have come first, or one that was cut short has just been completed.
-        return await _switch(context, target, old, previous, ahead) if current == previous else None
-
-
-async def _look_ahead(context: Context, target: WorkspaceRecord, previous: str | None) -> Ahead:
-    """Ask about both workspaces before their locks are held, so that nobody waits for the answers. What fails is asked again."""
-
-    async def ask(record: WorkspaceRecord | None) -> Glance | None:
-        try:
-            return None if record is None else Glance(record, await look(context, record))
-        except NexusError:
+        if under[0].current != before[0]:
             return None
+        try:
+            return await _switch(context, under[0], ask=False)
+        except WorkspaceUnavailable:
+            if under[0].record.status is not WorkspaceStatus.PAUSED:
+                raise
+        # It was not paused as its record says, and nothing has changed: ask what it is, which says what it takes to wake it.
+        return await _switch(context, await anyio.to_thread.run_sync(context.glance, name), ask=True)
 
-    async def ask_old() -> Glance | None:
-        return await ask(await _previous(context, previous, target))
 
-    return Ahead(*await both(lambda: ask(target), ask_old))
-
-
-async def _switch(
-    context: Context, target: WorkspaceRecord, old: WorkspaceRecord | None, previous: str | None, ahead: Ahead
-) -> SwitchOutcome:
+async def _switch(context: Context, glance: Glance, *, ask: bool) -> SwitchOutcome:
+    target, previous, old = glance
     place, found = await both(
-        lambda: _asked(context, target, ahead.target, InstanceState.PAUSED),
-        lambda: _look_into(context, old, ahead.old),
+        lambda: _place(context, target, InstanceState.PAUSED, ask=ask),
+        lambda: _look_into(context, old, ask=ask),
     )
     sleeper = found if isinstance(found, Sleeper) else None
     kept: tuple[str, ...] = ()
@@ -131,20 +113,18 @@ async def _switch(
         "wake": place.waking,
         "again": place.lost,
         "sleep": "none" if sleeper is None else sleeper.how,
-        "processes": _processes(context).value,
+        "processes": (Processes.END if sleeper is None else sleeper.processes).value,
     }
     async with underway(context, target, Operation.SWITCH, settle, plan=tuple(StartStep), facts=facts) as journal:
-        asleep, warnings = await _swap(context, sleeper, target, place, journal)
-    if isinstance(found, NexusError):
-        warnings += (_warning(old, found),)
-    warnings = (*kept, *warnings)
+        swapped = await swap(context, sleeper, target, place, journal)
+    unasked = (warning(old, found),) if isinstance(found, NexusError) else ()
     context.bus.publish(Switched(workspace=target.id, name=target.name, previous=previous))
     return SwitchOutcome(
         previous=old.name if old else None,
         current=target.name,
-        previous_status=asleep,
+        previous_status=swapped.status,
         seconds=0.0,
-        warnings=warnings,
+        warnings=(*kept, *swapped.warnings, *unasked),
     )
 
 
@@ -186,26 +166,24 @@ def _processes(context: Context) -> Processes:
     return Processes.TRY if context.settings.switch == "checkpoint" else Processes.END
 
 
-async def _asked(context: Context, record: WorkspaceRecord, ahead: Glance | None, expected: InstanceState) -> Place:
-    """Return what a workspace does, as it was seen ahead where that still counts, else asked again.
+async def _place(context: Context, record: WorkspaceRecord, state: InstanceState, *, ask: bool) -> Place:
+    """Return where a workspace runs and what it does: ``state`` without asking, where its record says so and we may believe it.
 
-    It counts when nobody has finished anything with the workspace since, which would show in its record, and when acting on it
-    proves it: a backend refuses to resume what is not paused, and to pause what does not run.
+    We may, because acting on it proves it: a backend resumes only what is paused, and pauses only what runs.
     """
-    if ahead is not None and ahead.record == record and ahead.place.seen.state is expected:
-        return ahead.place
-    return await look(context, record)
+    if ask or record.status != state.value:
+        return await look(context, record)
+    instance = await context.instance(record)
+    return Place(instance, InstanceStatus(ref=instance.ref, state=state))
 
 
-async def _look_into(
-    context: Context, old: WorkspaceRecord | None, ahead: Glance | None
-) -> Sleeper | NexusError | None:
+async def _look_into(context: Context, old: WorkspaceRecord | None, *, ask: bool) -> Sleeper | NexusError | None:
     """Find out how a workspace can be put to sleep. One that cannot be asked is a warning: it does not hold up the switch."""
     if old is None:
         return None
     try:
-        place = await _asked(context, old, ahead, InstanceState.RUNNING)
-        return Sleeper(old, place, _sleep(place, context.settings.switch))
+        place = await _place(context, old, InstanceState.RUNNING, ask=ask or context.settings.switch != "pause")
+        return Sleeper(old, place, _sleep(place, context.settings.switch), _processes(context))
     except NexusError as error:
         return error
 
@@ -215,70 +193,3 @@ def _sleep(place: Place, wanted: SwitchStrategy) -> Sleep:
     if wanted != "pause" or not isinstance(place.instance, SupportsPause):
         return "none" if place.down else "stop"
     return "pause" if place.seen.state is InstanceState.RUNNING else "none"
-
-
-async def _previous(context: Context, name: str | None, target: WorkspaceRecord) -> WorkspaceRecord | None:
-    if name is None or name == target.name:
-        return None
-    try:
-        return await context.record(name)
-    except NexusError:
-        return None  # destroyed or damaged meanwhile: there is nothing to put to sleep
-
-
-async def _swap(
-    context: Context, old: Sleeper | None, target: WorkspaceRecord, place: Place, journal: OpenJournal
-) -> tuple[WorkspaceStatus | None, tuple[str, ...]]:
-    """Wake and put to sleep at once. Waking decides; a workspace that cannot be put to sleep is a warning."""
-
-    async def wake() -> None:
-        await running.wake(context, target, place, journal)
-        await context.store.set_current(target.name)
-
-    slept, failure = await both(lambda: _to_sleep(context, old), lambda: _attempt(wake))
-    if failure is not None:
-        if old is not None and old.how != "none" and isinstance(slept, WorkspaceRecord):
-            await _rouse(context, slept, old.how, failure)
-        raise failure
-    if isinstance(slept, NexusError):
-        return None, (_warning(old.record if old else None, slept),)
-    if slept is None:
-        return None, ()
-    ended = old is not None and old.how == "stop" and not are_kept(slept) and slept.status_message
-    return slept.status, (f"{slept.name} is {ended}",) if ended else ()
-
-
-def _warning(old: WorkspaceRecord | None, error: NexusError) -> str:
-    return f"{old.name if old else ''} could not be put to sleep: {error.message}"
-
-
-async def _attempt(act: Callable[[], Awaitable[object]]) -> NexusError | None:
-    try:
-        await act()
-    except NexusError as error:
-        return error
-    return None
-
-
-async def _to_sleep(context: Context, old: Sleeper | None) -> WorkspaceRecord | NexusError | None:
-    if old is None or (old.how == "none" and old.place.seen.state is not InstanceState.PAUSED):
-        return old.record if old is not None else None
-    try:
-        if old.how == "stop":
-            grace, processes = context.stop_grace(old.record.backend), _processes(context)
-            return await running.put_down(context, old.record, old.place, grace=grace, processes=processes)
-        left = places.Sleep("paused", context.clock.now(), left=True)
-        return await running.put_to_sleep(context, old.record, old.place, sleep=left)
-    except StateConflict as error:
-        return old.record if old.how != "stop" else error
-    except NexusError as error:
-        return error
-
-
-async def _rouse(context: Context, record: WorkspaceRecord, how: Sleep, failure: NexusError) -> None:
-    """Bring the workspace we came from back to what it was."""
-    with anyio.CancelScope(shield=True), anyio.move_on_after(30.0):
-        act = let_go_on if how == "pause" else running.start
-        error = await _attempt(lambda: act(context, record))
-        if error is not None:
-            failure.add_note(f"and {record.name!r} could not be woken again: {error.message}")

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 import nexus
 from tests import warm
-from tests.workbench import Bench, leftovers
+from tests.workbench import Bench, end
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,7 +119,7 @@ async def boulder(repository: Path) -> AsyncGenerator[Boulder, None]:
     """``boulder`` on processes of this machine; afterwards everything is destroyed and nothing may be left."""
     bench = Bench("local", repository, {"backend": "local"})
     yield Boulder(repository, ("--backend", "local"))
-    await _end(bench)
+    await end(bench)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ async def boulder_anywhere(request: pytest.FixtureRequest, repository: Path) -> 
     """``boulder`` on each backend that runs real programs."""
     words, flags = _place(request, str(request.param))
     yield Boulder(repository, words)
-    await _end(Bench(str(request.param), repository, flags))
+    await end(Bench(str(request.param), repository, flags))
 
 
 def _place(request: pytest.FixtureRequest, backend: str) -> tuple[tuple[str, ...], dict[str, JsonValue]]:
@@ -144,13 +144,6 @@ def _place(request: pytest.FixtureRequest, backend: str) -> tuple[tuple[str, ...
     engine, image = request.getfixturevalue("engine"), request.getfixturevalue("test_image")
     words = ("--backend", "docker", "--set", f"backends.docker.socket={engine}", "--set", f"defaults.image={image}")
     return words, {"backend": "docker", "backends.docker.socket": engine, "image": image}
-
-
-async def _end(bench: Bench) -> None:
-    async with bench.open() as nx:
-        for entry in await nx.list():
-            await nx.destroy(entry.name, force=True)
-    assert await leftovers(bench) == []
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -103,11 +104,9 @@ async def test_input_that_breaks_the_rules_closes_the_connection(nx: nexus.Works
                 "skip": [Frame(Kind.DATA, stdin, 10, flags=Flag.SKIP)],
                 "short-end": [Frame(Kind.END, stdin, 10)],
             }[violation]
-            try:
+            with suppress(ConnectionLost):  # the daemon may have had enough before the last of them
                 for frame in sent:
                     await client.send(frame.encode())
-            except ConnectionLost:
-                return
             await closed(client)
         await still_well(daemon)
 

@@ -13,28 +13,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import NoReturn
+from pathlib import Path
 
 import pytest
 
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 TEST_IMAGE = "nexus-test:latest"
 CRIU_HOST = "NEXUS_TEST_CRIU_DOCKER_HOST"
-
-
-def required() -> bool:
-    """Return whether missing an engine is a failure."""
-    return "docker" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split()
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip, or fail where an engine is required."""
-    if required():
-        pytest.fail(f"NEXUS_REQUIRE names docker, but {reason}")
-    pytest.skip(reason)
 
 
 def address_of_engine() -> str | None:
@@ -49,7 +39,7 @@ def address_of_engine() -> str | None:
 def _running_engine() -> str | None:
     address, named = address_of_engine(), os.environ.get("NEXUS_TEST_DOCKER_HOST")
     if named and address is None:
-        do_without(f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
+        do_without("docker", f"the engine at NEXUS_TEST_DOCKER_HOST={named} does not answer")
     return address
 
 
@@ -62,8 +52,8 @@ def engine() -> Iterator[str]:
         return
     reason = why_not(own_network=False)
     if reason is not None:
-        do_without(f"there is no container engine, and none can be started: {reason}")
-    own = PrivateEngine()
+        do_without("docker", f"there is no container engine, and none can be started: {reason}")
+    own = PrivateEngine(in_memory=True)
     try:
         own.start()
         yield own.address
@@ -72,27 +62,39 @@ def engine() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def test_image(engine: str) -> str:
+def test_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a small local image with a shell, users ``root`` and ``worker``, and the usual small programs."""
-    RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
-    return TEST_IMAGE
+
+    def make(_: Path) -> str:
+        RawEngine(engine).import_image(rootfs(), TEST_IMAGE)
+        return TEST_IMAGE
+
+    return made_once(tmp_path_factory, "test-image", make)
 
 
 @pytest.fixture(scope="session")
-def criu_engine(request: pytest.FixtureRequest) -> str:
+def criu_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of an engine that keeps processes and lets them go on. It has the test image."""
     named = os.environ.get(CRIU_HOST)
-    if named and not RawEngine(named).answers():
+    if not named:
+        address: str = request.getfixturevalue("engine")
+        request.getfixturevalue("test_image")
+        reason = _keeps_no_processes(RawEngine(address))
+        if reason is not None:
+            do_without("docker-criu", f"the engine keeps no processes, and {CRIU_HOST} names none that does: {reason}")
+        return address
+    raw = RawEngine(named)
+    if not raw.answers():
         pytest.fail(f"the engine at {CRIU_HOST}={named} does not answer")
-    address: str = named or request.getfixturevalue("engine")
-    raw = RawEngine(address)
-    raw.import_image(rootfs(), TEST_IMAGE)
-    reason = _keeps_no_processes(raw)
-    if reason is not None and named:
-        pytest.fail(f"the engine at {CRIU_HOST}={named} keeps no processes: {reason}")
-    if reason is not None:
-        pytest.skip(f"the engine keeps no processes, and {CRIU_HOST} names none that does: {reason}")
-    return address
+
+    def make(_: Path) -> str:
+        raw.import_image(rootfs(), TEST_IMAGE)
+        reason = _keeps_no_processes(raw)
+        return "" if reason is None else f": {reason}"
+
+    if reason := made_once(tmp_path_factory, "criu", make):
+        pytest.fail(f"the engine at {CRIU_HOST}={named} keeps no processes{reason}")
+    return named
 
 
 def _keeps_no_processes(raw: RawEngine) -> str | None:

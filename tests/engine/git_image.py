@@ -7,7 +7,6 @@ be reached its tests are skipped with the reason, or fail when ``NEXUS_REQUIRE``
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -18,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 NEW_SUITE = "trixie"
 _PACKAGES = ("git", "libc6", "libpcre2-8-0", "zlib1g")
@@ -52,10 +53,15 @@ class GitImage:
 
 
 @pytest.fixture(scope="session")
-def git_image(engine: str) -> GitImage:
+def git_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> GitImage:
     """This machine's git in a small image."""
-    files, links, version = own_git()
-    return import_image(engine, "nexus-test-git", version, files, links)
+
+    def make(_: Path) -> str:
+        files, links, version = own_git()
+        import_image(engine, "nexus-test-git", files, links)
+        return version
+
+    return GitImage("nexus-test-git:latest", made_once(tmp_path_factory, "git", make))
 
 
 def own_git() -> tuple[dict[str, bytes], dict[str, str], str]:
@@ -73,24 +79,26 @@ def own_git() -> tuple[dict[str, bytes], dict[str, str], str]:
 @pytest.fixture(scope="session")
 def new_git_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> GitImage:
     """A newer git, with the C library it was built for."""
-    unpacked = _unpack(tmp_path_factory.mktemp("newer-git"))
-    files, links = exec_path(unpacked / "usr/lib/git-core")
-    files["usr/bin/git"] = (unpacked / "usr/bin/git").read_bytes()
-    for library in (unpacked / "usr").glob("lib*/**/*.so*"):
-        if library.is_file() and "gconv" not in library.parts:
-            files[str(library.relative_to(unpacked / "usr"))] = library.read_bytes()
-    changelog = next(unpacked.glob("../git_*.deb")).name
-    found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", changelog)
-    assert found is not None, changelog
-    return import_image(engine, "nexus-test-git-new", found[0], files, links)
+
+    def make(folder: Path) -> str:
+        unpacked = _unpack(folder)
+        files, links = exec_path(unpacked / "usr/lib/git-core")
+        files["usr/bin/git"] = (unpacked / "usr/bin/git").read_bytes()
+        for library in (unpacked / "usr").glob("lib*/**/*.so*"):
+            if library.is_file() and "gconv" not in library.parts:
+                files[str(library.relative_to(unpacked / "usr"))] = library.read_bytes()
+        package = next(unpacked.glob("../git_*.deb")).name
+        found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", package)
+        assert found is not None, package
+        import_image(engine, "nexus-test-git-new", files, links)
+        return found[0]
+
+    return GitImage("nexus-test-git-new:latest", made_once(tmp_path_factory, "git-new", make))
 
 
-def import_image(engine: str, name: str, version: str, files: dict[str, bytes], links: dict[str, str]) -> GitImage:
+def import_image(engine: str, name: str, files: dict[str, bytes], links: dict[str, str]) -> None:
     """Make an image of the tiny one with more files in it."""
-    archive = _extended(rootfs(), files, links)
-    for tag in ("latest", version):
-        RawEngine(engine).import_image(archive, f"{name}:{tag}")
-    return GitImage(f"{name}:latest", version)
+    RawEngine(engine).import_image(_extended(rootfs(), files, links), f"{name}:latest")
 
 
 def _extended(archive: bytes, files: dict[str, bytes], links: dict[str, str]) -> bytes:
@@ -144,7 +152,7 @@ def exec_path(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 def _unpack(folder: Path) -> Path:
     mirror = _mirror()
     if mirror is None or shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        _do_without("this machine has no Debian mirror that apt-get can ask")
+        do_without("docker-git-new", "this machine has no Debian mirror that apt-get can ask")
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     source = folder / "sources.list"
@@ -166,7 +174,9 @@ def _unpack(folder: Path) -> Path:
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             # What it says is left out: it names the mirror, which may be somebody's own.
-            _do_without(f"'apt-get {command[0]}' cannot reach suite {NEW_SUITE} of this machine's mirror")
+            do_without(
+                "docker-git-new", f"'apt-get {command[0]}' cannot reach suite {NEW_SUITE} of this machine's mirror"
+            )
     root = folder / "root"
     for package in folder.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", package, root], check=True, capture_output=True)
@@ -187,9 +197,3 @@ def _mirror() -> str | None:
             if address is not None and re.search(r"^Components:.*\bmain\b", stanza, re.MULTILINE):
                 return address[1]
     return None
-
-
-def _do_without(reason: str) -> None:
-    if "docker-git-new" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split():
-        pytest.fail(f"NEXUS_REQUIRE names docker-git-new, but {reason}")
-    pytest.skip(reason)

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import urlencode
 
 import pytest
 
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 _LABEL: Final = "dev.nexus.test.seed"
 _SERVERS: Final = {
@@ -57,9 +58,12 @@ exec "$@" --protected-mode no
 
 
 @pytest.fixture(scope="session")
-def seed_images(engine: str, service_image: str) -> tuple[str, ...]:
+def seed_images(engine: str, service_image: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """The names of the three images."""
-    raw = RawEngine(engine)
+    return tuple(made_once(tmp_path_factory, "seed", lambda _: _make(RawEngine(engine), service_image)).split())
+
+
+def _make(raw: RawEngine, service_image: str) -> str:
     made = {"node:20-alpine": _node(raw)}
     for name, (entrypoint, lines) in _SERVERS.items():
         mark = hashlib.sha256(f"{service_image}{entrypoint}{lines}".encode()).hexdigest()[:16]
@@ -70,11 +74,11 @@ def seed_images(engine: str, service_image: str) -> tuple[str, ...]:
         if raw.has_image(name):
             found = raw.get(f"/images/{name}/json")
             if _LABEL not in (found["Config"].get("Labels") or {}):
-                do_without(f"the engine has an image {name} of somebody else's")
+                do_without("docker-seed", f"the engine has an image {name} of somebody else's")
         repository, _, tag = name.partition(":")
         status, answer = raw.call("POST", f"/images/{own}/tag?{urlencode({'repo': repository, 'tag': tag})}")
         assert status == 201, answer
-    return tuple(made)
+    return " ".join(made)
 
 
 def _node(raw: RawEngine) -> str:
@@ -82,7 +86,7 @@ def _node(raw: RawEngine) -> str:
     programs = {name: shutil.which(name) for name in ("node", "npm", "bash", "ldd")}
     missing = [name for name, path in programs.items() if path is None]
     if missing:
-        do_without(f"this machine has no {missing[0]}")
+        do_without("docker-seed", f"this machine has no {missing[0]}")
     versions = "".join(_run([name, "--version"]) for name in ("node", "npm", "bash"))
     mark = hashlib.sha256((versions + Path(__file__).read_text()).encode()).hexdigest()[:16]
     name = f"nexus-test-seed-node:{mark}"
@@ -145,10 +149,3 @@ def _context(base: str, entrypoint: str, lines: str) -> bytes:
 
 def _run(command: list[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip, or fail where these tests are required."""
-    if "docker-seed" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split():
-        pytest.fail(f"NEXUS_REQUIRE names docker-seed, but {reason}")
-    pytest.skip(reason)

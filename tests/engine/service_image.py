@@ -13,13 +13,15 @@ import re
 import shutil
 import subprocess
 import tarfile
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from nexus.testing.images import rootfs
+from tests.engine.made_once import made_once
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 SERVICE_IMAGE = "nexus-test-services"
 _PROGRAMS = {
@@ -34,8 +36,13 @@ _POSTGRES = """\
 #!/bin/sh
 set -e
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-  initdb --auth=trust --no-sync --username="$(id -un)" --no-instructions >/dev/null
-  echo "CREATE DATABASE $POSTGRES_DB" | postgres --single -j postgres >/dev/null
+  # As little as a cluster can be: tests copy it often.
+  initdb --auth=trust --no-sync --wal-segsize=1 --username="$(id -un)" --no-instructions >/dev/null
+  postgres --single template1 >/dev/null <<END
+ALTER DATABASE postgres RENAME TO $POSTGRES_DB
+UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'
+DROP DATABASE template0
+END
 fi
 exec postgres -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp -c fsync=off
 """
@@ -44,16 +51,18 @@ exec postgres -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp -c f
 @pytest.fixture(scope="session")
 def service_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image's name. ``start-postgres`` makes a database cluster where there is none and becomes the server."""
+    return made_once(tmp_path_factory, "services", partial(_make, RawEngine(engine)))
+
+
+def _make(raw: RawEngine, folder: Path) -> str:
     if any(shutil.which(program) is None for program in ("apt-get", "apt-cache", "dpkg-deb", "ldd")):
-        _do_without("this machine has no Debian packages to ask for")
-    folder = tmp_path_factory.mktemp("services")
+        do_without("docker-services", "this machine has no Debian packages to ask for")
     server = re.search(r"Depends: (postgresql-[0-9]+)", _run(["apt-cache", "depends", "postgresql"], folder))
     if server is None:
-        _do_without("this machine's package lists have no postgresql")
+        do_without("docker-services", "this machine's package lists have no postgresql")
     wanted = [server[1], server[1].replace("-", "-client-"), "redis-server", "redis-tools"]
     versions = _run(["apt-cache", "policy", *wanted], folder) + Path(__file__).read_text()
     name = f"{SERVICE_IMAGE}:{hashlib.sha256(versions.encode()).hexdigest()[:16]}"
-    raw = RawEngine(engine)
     if not raw.has_image(name):
         raw.import_image(_archive(_unpacked(wanted, folder)), name)
     return name
@@ -101,7 +110,7 @@ def _run(command: list[str], folder: Path) -> str:
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=120)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         # What it says is left out: it names the mirror, which may be somebody's own.
-        _do_without(f"'{' '.join(command[:2])}' fails on this machine")
+        do_without("docker-services", f"'{' '.join(command[:2])}' fails on this machine")
     return done.stdout
 
 
@@ -152,9 +161,3 @@ def _with(
             entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o700, owner, owner
             made.addfile(entry)
     return buffer.getvalue()
-
-
-def _do_without(reason: str) -> NoReturn:
-    if "docker-services" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split():
-        pytest.fail(f"NEXUS_REQUIRE names docker-services, but {reason}")
-    pytest.skip(reason)

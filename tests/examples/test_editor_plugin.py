@@ -11,8 +11,7 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -20,6 +19,7 @@ import pytest
 from pydantic import JsonValue
 
 import nexus
+from tests.requiring import do_without
 from tests.workbench import git
 
 ROOT = Path(__file__).parents[2]
@@ -41,23 +41,17 @@ EXPECTED = [
 ]
 
 
-def do_without(reason: str) -> None:
-    if "node" in os.environ.get("NEXUS_REQUIRE", "").replace(",", " ").split():
-        pytest.fail(f"NEXUS_REQUIRE names node, but {reason}")
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sample with its packages, out of npm's own cache where it has them."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        do_without("there is no Node.js with npm here")
+        do_without("node", "there is no Node.js with npm here")
     assert node is not None
     assert npm is not None
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.lstrip("v").partition(".")[0]) < OLDEST_NODE:
-        do_without(f"Node.js here is {version}; the sample is for {OLDEST_NODE} and later")
+        do_without("node", f"Node.js here is {version}; the sample is for {OLDEST_NODE} and later")
     folder = tmp_path_factory.mktemp("plugin") / "editor-plugin"
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("node_modules", "out", "protocol.ts"))
     installed = subprocess.run(
@@ -68,7 +62,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=180,
     )
     if found := NO_REGISTRY.search(installed.stderr) if installed.returncode else None:
-        do_without(f"the npm registry cannot be reached ({found[0]}), and not everything is in npm's cache")
+        do_without("node", f"the npm registry cannot be reached ({found[0]}), and not everything is in npm's cache")
     assert installed.returncode == 0, installed.stderr
     return folder
 
@@ -81,15 +75,6 @@ async def run(
     printed = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, printed
     return printed
-
-
-@pytest.fixture(autouse=True)
-def short_runtime(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A runtime folder as short as people have: Node.js cuts a socket's path after 107 bytes."""
-    del home  # after it, whose folder is deep
-    with tempfile.TemporaryDirectory(prefix="nx-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        yield
 
 
 @pytest.mark.slow

@@ -185,6 +185,7 @@ def strays(repository: Path) -> list[str]:
     """Files that only a killed process leaves: locks, drafts, temporary ones."""
     state, common = repository / ".nexus" / "state", repository / ".git"
     found = [path for path in state.rglob("*") if path.suffix == ".tmp" and "locks" not in path.parts]
+    found += (repository / ".nexus").glob(".*.tmp")
     found += (state / "clones").glob(".*")
     found += [path for path in common.rglob("*.lock") if path.is_file()]
     for folder, pattern in ((common, "commondir.*"), (common, "nexus-*"), (common / "info", "*.*")):

@@ -13,8 +13,9 @@ from nexus.errors import ProviderUnavailable
 from nexus.models.workspace import WorkspaceStatus
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
-from tests.engine.fixtures import TEST_IMAGE, do_without
+from tests.engine.fixtures import TEST_IMAGE
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 from tests.workbench import Bench, leftovers, make_bench
 
 S = WorkspaceStatus
@@ -82,7 +83,7 @@ async def test_containers_that_others_stop_pause_restart_and_remove(
 async def test_an_engine_that_restarts_and_one_that_is_killed_lose_nothing(repository: Path, tmp_path: Path) -> None:
     reason = why_not(own_network=True)
     if reason is not None:
-        do_without(reason)
+        do_without("docker", reason)
     engine = PrivateEngine(own_network=True)
     flags: dict[str, JsonValue] = {"backend": "docker", "backends.docker.socket": engine.address, "image": TEST_IMAGE}
     bench = Bench("docker", repository, flags)

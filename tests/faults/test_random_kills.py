@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,26 +26,16 @@ def place(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> B
 
 def boulder(place: Bench, *words: str) -> list[str]:
     settings = [word for key, value in place.flags.items() for word in ("--set", f"{key}={value}") if key != "backend"]
-    return [
-        sys.executable,
-        "-m",
-        "cli_example",
-        "--project",
-        str(place.repository),
-        "--backend",
-        place.backend,
-        *settings,
-        *words,
-    ]
+    return ["--project", str(place.repository), "--backend", place.backend, *settings, *words]
 
 
 def run(place: Bench, *words: str) -> subprocess.CompletedProcess[bytes]:
-    done = warm.run(boulder(place, *words)[3:], cwd=Path.cwd(), env=environment())
+    done = warm.run(boulder(place, *words), cwd=Path.cwd(), env=environment())
     assert b"Traceback" not in done.stderr
     return done
 
 
-def wait_for_the_journal(place: Bench, child: subprocess.Popen[bytes]) -> None:
+def wait_for_the_journal(place: Bench, child: warm.Started) -> None:
     """Wait until the creation has begun: before, there is nothing to be half-made."""
     journal = place.repository / ".nexus" / "state" / "journal"
     while child.poll() is None and not (journal.exists() and any(journal.iterdir())):
@@ -63,16 +52,11 @@ async def test_twenty_random_kills_leave_nothing_half_made(place: Bench) -> None
     chance = random.Random(20)
     hit = 0
     for number in range(ROUNDS):
-        child = subprocess.Popen(
-            boulder(place, "ws", "create", f"w{number}"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-        )
+        child = warm.start(boulder(place, "ws", "create", f"w{number}"), cwd=Path.cwd(), env=environment())
         wait_for_the_journal(place, child)
         try:
             child.wait(timeout=chance.uniform(0.0, LONGEST[place.backend]))
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             child.kill()
             hit += child.wait() != 0
         if number % 4 == 0:

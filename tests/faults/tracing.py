@@ -146,8 +146,8 @@ class Tracer:
             trace.step("journal", "begun")
             return made
 
-        async def close_journal(journal: OpenJournal) -> None:
-            await close(journal)
+        async def close_journal(journal: OpenJournal, *last: Any) -> None:
+            await close(journal, *last)
             trace.step("journal", "written")
 
         async def begin(journal: OpenJournal, name: str) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nexus.errors import GitError
@@ -237,8 +237,7 @@ def test_no_gitmodules_breaks_the_reader_or_leads_out(content: bytes, paths: lis
 
 @given(st.text(st.sampled_from("ab./-\\~\n\t gitmodules"), min_size=1, max_size=30))
 def test_a_name_that_is_taken_stays_below_its_folder(name: str) -> None:
-    if any(letter in name for letter in '"\n\\'):
-        return
+    assume(not any(letter in name for letter in '"\n\\'))
     content = f'[submodule "{name}"]\n\tpath = p\n'.encode()
     for submodule in named_submodules(content, {b"p": bytes(20)}).found:
         place = Path("/base/modules") / os.fsdecode(submodule.name)

@@ -235,6 +235,7 @@ async def test_what_a_container_sees_read_only_exists(git: Git, worktrees: Workt
             file.unlink()
         (git.root / ".git" / folder).rmdir()
     made = await worktrees.create("one", reason=REASON)
+    assert {Path(entry).name for entry in made.protected} >= {"hooks", "info"}
     for entry in made.protected:
         assert (git.root / ".git" / entry).exists(), entry
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import nexus
-from tests.workbench import Bench, leftovers, make_bench
+from tests.workbench import Bench, end, make_bench
 
 
 @pytest.fixture(params=["mock", "local", pytest.param("docker", marks=pytest.mark.docker)])
@@ -16,8 +15,4 @@ async def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path
     """Each backend in turn; afterwards everything is destroyed and nothing may be left."""
     made = make_bench(request.param, repository, tmp_path, request)
     yield made
-    async with made.open() as nx:
-        for entry in await nx.list():
-            if isinstance(entry, nexus.WorkspaceInfo):
-                await nx.destroy(entry.name, force=True)
-    assert await leftovers(made) == []
+    await end(made)

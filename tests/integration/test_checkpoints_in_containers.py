@@ -57,7 +57,7 @@ async def test_files_and_volumes_come_back_and_the_restore_can_be_taken_back(ben
             "echo then > /tmp/own; echo then > /data/kept; chmod 640 /data/kept; ln -s kept /data/link; chmod 750 /data"
         )
         await ws.shell(script, check=True)
-        look = "ls -lan /data | grep -v '[.][.]$'; cat /data/link /tmp/own"
+        look = "ls -lan /data | grep -v '[.][.]$'; cat /data/link /tmp/own; readlink /workspace; ls -ldn $HOME"
         before = (await ws.shell(look, check=True)).stdout
         mark = await ws.checkpoints.create("mark")
         assert mark.image is not None

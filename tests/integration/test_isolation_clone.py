@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 import nexus
 from nexus.errors import UnsavedWork
-from tests.workbench import Bench, git, leftovers, make_bench
+from tests.workbench import Bench, end, git, make_bench
 
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
@@ -18,11 +18,7 @@ async def real(request: pytest.FixtureRequest, repository: Path, tmp_path: Path)
     """Give each backend that runs real programs; afterwards nothing may be left."""
     made = make_bench(request.param, repository, tmp_path, request)
     yield made
-    async with made.open() as nx:
-        for entry in await nx.list():
-            if isinstance(entry, nexus.WorkspaceInfo):
-                await nx.destroy(entry.name, force=True)
-    assert await leftovers(made) == []
+    await end(made)
 
 
 def commit_in(tree: Path, message: str) -> str:

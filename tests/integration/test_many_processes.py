@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import anyio
 import pytest
 
 import nexus
@@ -62,6 +63,7 @@ async def test_twenty_workspaces_from_four_processes(
         assert sorted(entry.name for entry in entries) == sorted(f"w{number}" for number in range(20))
         assert {entry.status for entry in entries} == {WorkspaceStatus.RUNNING}
         assert len({entry.ports[0].host_port for entry in entries}) == 20
-        for entry in entries:
-            await nx.destroy(entry.name)
+        async with anyio.create_task_group() as group:
+            for entry in entries:
+                group.start_soon(nx.destroy, entry.name)
     assert await leftovers(place) == []

@@ -22,7 +22,7 @@ from nexus.errors import PortInUse
 from nexus.models.instances import LABEL_REPOSITORY, LABEL_SERVICE, LABEL_WORKSPACE
 from nexus.models.workspace import DESCRIPTION
 from tests.engine.raw import RawEngine
-from tests.engine.seed_images import do_without
+from tests.requiring import do_without
 from tests.workbench import Bench, git, leftovers
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -47,7 +47,7 @@ async def bench(
 ) -> AsyncGenerator[Bench, None]:
     for port in (WEB, DATABASE):
         if not free(port):
-            do_without(f"port {port}, which the project's file asks for, is taken on this machine")
+            do_without("docker-seed", f"port {port}, which the project's file asks for, is taken on this machine")
     root = tmp_path / "hanlun-lms"
     shutil.copytree(SOURCES, root)
     shutil.copyfile(FILE, root / ".nexus" / "config.yaml")

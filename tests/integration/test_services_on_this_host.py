@@ -13,7 +13,7 @@ import pytest
 import nexus
 from nexus.errors import ServiceFailed, Unsupported
 from nexus.providers.local.keeper import tree
-from tests.workbench import Bench, leftovers
+from tests.workbench import Bench, configure, leftovers
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +23,6 @@ SERVER = "import os, http.server as h; h.HTTPServer(('127.0.0.1', int(os.environ
 @pytest.fixture
 def bench(repository: Path) -> Bench:
     return Bench("local", repository, {"backend": "local"}, approve=lambda _: True)
-
-
-def configure(repository: Path, text: str) -> None:
-    (repository / ".nexus").mkdir(exist_ok=True)
-    (repository / ".nexus" / "config.yaml").write_text(text)
 
 
 async def until(question: Callable[[], Awaitable[bool]]) -> None:

@@ -13,15 +13,10 @@ from nexus.models.trust import TrustItem
 from nexus.models.workspace import WorkspaceStatus
 from nexus.state import Journal
 from nexus.workspace.plan import CreateStep, create_steps
-from tests.workbench import Bench, leftovers, make_bench
+from tests.workbench import Bench, configure, leftovers, make_bench
 
 pytestmark = pytest.mark.timeout(120)
 S = WorkspaceStatus
-
-
-def configure(repository: Path, text: str) -> None:
-    (repository / ".nexus").mkdir(exist_ok=True)
-    (repository / ".nexus" / "config.yaml").write_text(text)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from nexus.models.events import WorkspaceEvent
 from nexus.models.workspace import WorkspaceStatus
 from nexus.providers.local.secret_files import filesystem_of
 from tests.engine.driving import command
-from tests.workbench import Bench, make_bench
+from tests.workbench import Bench, configure, make_bench
 
 
 @pytest.fixture
@@ -35,11 +35,6 @@ def user(home: Path, text: str) -> None:
     (home / ".nexus" / "config.yaml").write_text(text)
 
 
-def project(repository: Path, text: str) -> None:
-    (repository / ".nexus").mkdir(exist_ok=True)
-    (repository / ".nexus" / "config.yaml").write_text(text)
-
-
 async def seen(ws: nexus.Workspace, *names: str) -> list[str]:
     return (await ws.shell("".join(f'echo "${name}"\n' for name in names), check=True)).stdout.splitlines()
 
@@ -50,7 +45,7 @@ async def test_files_then_environment_then_secrets(bench: Bench, home: Path, mon
     (home / ".nexus" / "a.env").write_text("A=user\nB=user\nC=user\nD=user\nE=user\n")
     (bench.repository / ".env").write_text("B=project\nC=project\nD=project\nE=project\n")
     (bench.repository / "d.txt").write_text("file\n")
-    project(
+    configure(
         bench.repository, "env: {C: plain, E: plain}\nenv_files: [.env]\nsecrets:\n  D: {source: file, path: d.txt}\n"
     )
     async with bench.open() as nx:
@@ -67,7 +62,7 @@ async def test_a_clones_reference_is_refused_with_the_line_that_allows_it(
     mock: Bench, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET", "canary")
-    project(mock.repository, "secrets:\n  A: {source: env, var: AWS_SECRET}\n")
+    configure(mock.repository, "secrets:\n  A: {source: env, var: AWS_SECRET}\n")
     async with mock.open() as nx:
         ws = await nx.create("a")
         with pytest.raises(
@@ -99,7 +94,7 @@ async def test_a_missing_secret_is_an_error_when_needed_unless_it_need_not_be_th
             await ws.exec("true")
         await ws.stop()  # what needs no secret goes on
     user(home, "secrets:\n  named:\n    A: {source: env, var: UNSET_HERE, required: false}\n")
-    project(mock.repository, "secrets:\n  B: {source: env, var: HOME, required: false}\n")
+    configure(mock.repository, "secrets:\n  B: {source: env, var: HOME, required: false}\n")
     async with mock.open() as nx:
         ws = await nx.attach("a")
         await ws.start()
@@ -179,7 +174,7 @@ async def test_files_of_variables_cannot_take_over(
     repository: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     bench = make_bench("local", repository, tmp_path, request)
-    project(repository, "env_files: [.env]\n")
+    configure(repository, "env_files: [.env]\n")
     async with bench.open() as nx, nx.create("a") as ws:
         for line, words in (
             ("NEXUS_WORKSPACE=other", "names that begin with NEXUS_ are taken"),

@@ -80,7 +80,9 @@ def test_every_module_says_what_it_is() -> None:
 @pytest.mark.parametrize("folder", OUTSIDE)
 def test_programs_outside_use_public_names_only(folder: str) -> None:
     """If a command needs a private name, the library is missing something."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nexus":
                 public = node.module in PUBLIC_PACKAGES or node.module.startswith(("nexus.models.", "nexus.testing."))

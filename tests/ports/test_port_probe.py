@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,14 @@ def test_an_open_connection_of_a_server_that_has_closed_is_not_free(listen: List
         server.close()
         assert not is_free(port)
         accepted.close()
+
+
+def test_a_port_that_is_held_for_an_instant_is_free(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another process has it that asks the kernel the same question."""
+    passing, staying = listen(backlog=False), listen(backlog=False)
+    ports = port_of(passing), port_of(staying)
+    monkeypatch.setattr(time, "sleep", lambda _: passing.close())
+    assert busy_ports([("tcp", port) for port in ports]) == [("tcp", ports[1])]
 
 
 def test_probing_leaves_nothing_behind() -> None:

@@ -65,11 +65,11 @@ def systemd(daemons: Daemons, *listening: socket.socket) -> Iterator[tuple[subpr
 
 
 @pytest.mark.slow
-async def test_the_units_of_the_how_to(daemons: Daemons, tmp_path: Path) -> None:
+async def test_the_units_of_the_how_to(daemons: Daemons) -> None:
     service, ours = unit("service")["Service"], unit("socket")["Socket"]
     assert (service["Type"], service["KillMode"]) == ("notify", "process")
     assert (ours["SocketMode"], ours["DirectoryMode"]) == ("0600", "0700")
-    path = tmp_path / "run" / "app.sock"
+    path = Path(os.environ["XDG_RUNTIME_DIR"], "app.sock")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import stat
 import subprocess
@@ -10,11 +11,11 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from nexus.errors import Busy, InvalidArgument, StateError
 from nexus.processes import identify
-from nexus.state import lock
+from nexus.state import lock, locks
 from tests.programs import Spawn
 
 HOLD = """
@@ -158,6 +159,37 @@ async def test_cancelling_a_waiter_at_any_moment_leaves_the_lock_usable(path: Pa
             pytest.fail("a cancelled scope must not get it")
     async with lock(path, purpose="test", timeout=0.01):
         pass
+
+
+async def test_a_queue_that_moves_is_waited_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time the limit is over somebody else has it, until it is free."""
+    held, enough, looks = anyio.Event(), anyio.Event(), itertools.count(1)
+    real = locks._holder
+
+    def another(looked_at: Path) -> locks.LockHolder | None:
+        number, holder = next(looks), real(looked_at)
+        if number == 4:
+            from_thread.run_sync(enough.set)
+        return holder and holder.model_copy(update={"purpose": f"creating workspace w{number}"})
+
+    async def hold() -> None:
+        async with lock(path, purpose="test"):
+            held.set()
+            await enough.wait()
+
+    monkeypatch.setattr(locks, "_holder", another)
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold)
+        await held.wait()
+        async with lock(path, purpose="test", timeout=0.01, per_holder=True):
+            assert enough.is_set()
+
+
+async def test_one_holder_is_not_waited_for_longer(path: Path) -> None:
+    async with lock(path, purpose="creating workspace a"):
+        with pytest.raises(Busy, match="creating workspace a"):
+            async with lock(path, purpose="test", timeout=0.01, per_holder=True):
+                pytest.fail("it is held")
 
 
 async def test_different_locks_do_not_meet(tmp_path: Path) -> None:

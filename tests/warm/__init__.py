@@ -6,6 +6,7 @@ import atexit
 import functools
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,20 +41,75 @@ def _server() -> socket.socket:
     return ours
 
 
+class Started:
+    """A command that was started, as ``subprocess.Popen`` has it: its number, its end, and SIGKILL."""
+
+    def __init__(self, told: BinaryIO) -> None:
+        self._told = told
+        self.pid = int(told.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the status of one that has ended."""
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the status when it has ended.
+
+        Raises:
+            TimeoutError: When that takes longer than so many seconds.
+        """
+        status = self._ended(timeout)
+        if status is None:
+            raise TimeoutError(f"process {self.pid} goes on after {timeout} s")
+        return status
+
+    def kill(self) -> None:
+        """Send SIGKILL to one that may still run."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._told], [], [], timeout)[0]:
+            self.returncode = int(self._told.readline())
+            self._told.close()
+        return self.returncode
+
+
+def start(
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: tuple[int, int, int] | None = None
+) -> Started:
+    """Start ``boulder``.
+
+    Args:
+        words: What follows its name.
+        cwd: Its folder.
+        env: All of its environment.
+        streams: Descriptors of its three streams, which stay open here; nothing to read, and nowhere to print, when absent.
+    """
+    order = json.dumps({"words": list(words), "cwd": str(cwd), "env": dict(env)}).encode()
+    from_status, status = os.pipe()
+    with Path(os.devnull).open("r+b", buffering=0) as nothing:
+        try:
+            socket.send_fds(_server(), [order], [*(streams or (nothing.fileno(),) * 3), status])
+        finally:
+            os.close(status)
+    # Unbuffered: what was read ahead would not be seen by a wait for more.
+    return Started(os.fdopen(from_status, "rb", buffering=0))
+
+
 def run(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str], feed: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     """Run ``boulder`` to its end, as ``subprocess.run`` would; it is killed when this is interrupted."""
-    order = json.dumps({"words": list(words), "cwd": str(cwd), "env": dict(env)}).encode()
-    pipes = [os.pipe() for _ in range(4)]
-    (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr), (from_status, status) = pipes
+    pipes = [os.pipe() for _ in range(3)]
+    (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = pipes
     try:
-        socket.send_fds(_server(), [order], [stdin, stdout, stderr, status])
+        child = start(words, cwd=cwd, env=env, streams=(stdin, stdout, stderr))
     finally:
-        for theirs in (stdin, stdout, stderr, status):
+        for theirs in (stdin, stdout, stderr):
             os.close(theirs)
-    told = os.fdopen(from_status, "rb")
-    child = int(told.readline())
     collected: dict[int, bytes] = {}
 
     def collect(descriptor: int) -> None:
@@ -70,11 +127,8 @@ def run(
             thread.start()
         for thread in threads:
             thread.join()
-        ended = int(told.readline())
+        ended = child.wait()
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        child.kill()
         raise
-    finally:
-        told.close()
     return subprocess.CompletedProcess(list(words), ended, collected[from_stdout], collected[from_stderr])

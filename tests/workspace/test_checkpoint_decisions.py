@@ -81,8 +81,8 @@ def test_a_fork_has_its_parents_configuration_and_nothing_of_its_own_yet() -> No
 def test_a_volume_is_written_only_under_the_workspaces_own_id(source: str) -> None:
     identifier = WorkspaceId("0" * 8 + "-0000-0000-0000-" + "0" * 12)
     copy = VolumeCopy(source=source, copy_name="x", target="/x")
-    for name in renamed_volumes(KeptPlace(key=CheckpointId("k"), volumes=(copy,)), identifier).values():
-        assert name.startswith(f"nexus-{identifier}-")
+    (name,) = renamed_volumes(KeptPlace(key=CheckpointId("k"), volumes=(copy,)), identifier).values()
+    assert name.startswith(f"nexus-{identifier}-")
 
 
 def test_forks_need_names_each_once() -> None:

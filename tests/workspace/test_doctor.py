@@ -7,12 +7,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import anyio
 import pytest
 
 from nexus.models.findings import Finding
+from nexus.models.instances import ProviderInfo
 from nexus.ports import ephemeral_overlap
+from nexus.providers.mock import MockProvider
+from nexus.providers.registry import ProviderRegistry
+from nexus.workspace import doctor
 from tests.workbench import Bench, make_bench
 
 
@@ -57,7 +62,8 @@ def complaints(found: tuple[Finding, ...]) -> list[str]:
     return [f"{finding.check}: {finding.message}" for finding in found if finding.level in {"warning", "error"}]
 
 
-async def test_a_healthy_machine_has_nothing_to_complain_of(local: Bench) -> None:
+async def test_a_healthy_machine_has_nothing_to_complain_of(local: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT", 60.0)  # healthy, and perhaps busy
     async with local.open() as nx:
         assert complaints(await nx.doctor()) == []
         ws = await nx.create("a")
@@ -68,6 +74,25 @@ async def test_a_healthy_machine_has_nothing_to_complain_of(local: Bench) -> Non
         assert found["backend local"].level == "ok"
         assert found["registry"].level == "ok"
         await ws.destroy(force=True)
+
+
+async def test_one_backend_does_not_wait_for_another(local: Bench) -> None:
+    asked = anyio.Event()
+
+    class Slow(MockProvider):
+        async def __aenter__(self) -> Self:
+            await asked.wait()
+            return await super().__aenter__()
+
+    class Quick(MockProvider):
+        async def probe(self) -> ProviderInfo:
+            asked.set()
+            return await super().probe()
+
+    local.providers = ProviderRegistry({"a-slow": Slow, "b-quick": Quick})
+    async with local.open() as nx:
+        slow, quick, *_ = await doctor.probe_all(nx._open)
+    assert (slow.available, quick.available) == (True, True)
 
 
 async def test_a_backend_that_is_missing_is_wrong_only_where_it_is_used(local: Bench) -> None:

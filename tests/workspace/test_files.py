@@ -66,6 +66,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_making_one_does_nothing(tmp_path: Path) -> None:
     FileSystem(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
 
 
 # Reading -----------------------------------------------------------------------------------------------------------------

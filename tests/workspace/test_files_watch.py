@@ -308,4 +308,6 @@ def test_too_many_changes_become_an_overflow() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_from_the_kernel_are_read_without_error(data: bytes) -> None:
-    inotify.parse(data)
+    events = inotify.parse(data)
+    # Not more than there are headers, and every byte of a name is of what came.
+    assert 16 * len(events) + sum(len(event.name) for event in events) <= len(data)

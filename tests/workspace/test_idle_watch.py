@@ -264,6 +264,7 @@ async def test_a_server_that_only_waits_may_be_put_to_sleep(site: Site) -> None:
         server = await ws.spawn("cat", stdin=True, keeps_awake=False)
         site.clock.advance(31 * MINUTE)
         await next_status(events, PAUSED)
+        assert await ws.status() is PAUSED
         await ws.resume()
         await server.aclose()
         await ws.destroy()

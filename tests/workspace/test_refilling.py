@@ -22,6 +22,8 @@ from tests.workbench import Bench, git, make_bench
 def mock(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
     bench = make_bench("mock", repository, tmp_path, request)
     bench.extra = {"ports.web.container": 3000, "ports.api.container": 4000}
+    # Nothing runs on a mock's ports, but they are looked at: above those that containers of other tests may have by now.
+    bench.extra |= {"defaults.port_range.start": 61000, "defaults.port_range.end": 65529}
     return bench
 
 

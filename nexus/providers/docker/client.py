@@ -208,6 +208,18 @@ class Engine:
         self._version = parse(EngineVersion, raw)
         return self._version
 
+    async def known_version(self, *, deadline: float = DEADLINE) -> EngineVersion:
+        """Return what the engine says of itself, as it said it before where it still answers with the same version of the API.
+
+        For its whole version an engine asks its helpers for theirs, which takes it ten milliseconds.
+        """
+        if self._version is None:
+            return await self.version(deadline=deadline)
+        docker = self._opened()
+        async with self._guarded("answer", deadline), docker.session.get(f"{docker.docker_host}/_ping") as reply:
+            same = reply.status == 200 and reply.headers.get("Api-Version") == self._version.api_version
+        return self._version if same else await self.version(deadline=deadline)
+
     async def agree(self, *, deadline: float = DEADLINE) -> None:
         """Agree on a version of the API, once.
 

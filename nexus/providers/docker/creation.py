@@ -25,8 +25,8 @@ from nexus.providers.docker.container_config import (
 )
 from nexus.providers.docker.facts import Container
 from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.finding import find_container, list_containers
 from nexus.providers.docker.images import check_reference, missing
-from nexus.providers.docker.instance import find_container, list_containers
 from nexus.providers.docker.named_user import ensure_named
 from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
 from nexus.providers.docker.options import DockerOptions
@@ -59,10 +59,16 @@ def identity_of(options: DockerOptions, info: EngineInfo) -> Identity:
     return choose_identity(options.user, rootless=info.rootless, uid=os.getuid(), gid=os.getgid())
 
 
-async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> str:
+async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions, *, set_up_for: str | None = None) -> str:
     """Make a workspace's network and container, stopped, and return the container's id.
 
     One that is there already is returned. Failed or cancelled: what this call made is removed again.
+
+    Args:
+        engine: The engine.
+        spec: The workspace.
+        options: The backend's settings.
+        set_up_for: The user for whom home folder, links and volumes are in the image or come later; they are not made for that one.
 
     Raises:
         ImageNotFound: When the image is not on the engine.
@@ -103,7 +109,8 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions) -> st
             bare = container_body(spec, options, info, identity, network=chosen.name, image=image, shell=False)
             number = await _create_bare(engine, spec, bare)
             made = _Made(network=chosen.made, container=number)
-        await _set_up(engine, number, spec, identity)
+        if set_up_for is None or set_up_for != identity.user:
+            await _set_up(engine, number, spec, identity)
     except BaseException:
         await finish(_undo(engine, spec, made), limit=_UNDO_LIMIT)
         raise
@@ -244,8 +251,16 @@ async def _await_removal(engine: Engine, number: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def unmake(engine: Engine, number: WorkspaceId, *, keep_volumes: bool = False) -> tuple[str, ...]:
+async def unmake(
+    engine: Engine, number: WorkspaceId, *, keep_volumes: bool = False, keep_networks: bool = False
+) -> tuple[str, ...]:
     """Remove every container, network and volume that carries a workspace's label; return the containers' ids.
+
+    Args:
+        engine: The engine.
+        number: The workspace.
+        keep_volumes: Whether the volumes stay.
+        keep_networks: Whether the networks stay, for what is made in its place.
 
     Raises:
         CleanupError: When a volume is in use by somebody else's container.
@@ -256,7 +271,8 @@ async def unmake(engine: Engine, number: WorkspaceId, *, keep_volumes: bool = Fa
     containers = tuple(listed.id for listed in found)
     for container in containers:
         await remove_container(engine, container)
-    await remove_networks(engine, number)
+    if not keep_networks:
+        await remove_networks(engine, number)
     if not keep_volumes:
         await _remove_volumes(engine, number)
     return containers

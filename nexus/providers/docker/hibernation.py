@@ -55,7 +55,7 @@ class HibernatingInstance(ServedInstance):
         try:
             for listed in await self._listed():
                 if listed.state in _RUNS:
-                    await between_tests(self._engine, listed.id)
+                    await between_tests(self._engine, listed.id, self._shared.untested)
                     await self._alone(listed.id, keep(self._engine, listed.id))
             if not await self._alone(number, keep(self._engine, number)):
                 raise nothing_runs(self._name)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic import Field, JsonValue
@@ -25,6 +25,7 @@ from nexus.models.checkpoints import KeptPlace, VolumeCopy
 from nexus.models.ids import CheckpointId, WorkspaceId
 from nexus.models.instances import (
     LABEL_CHECKPOINT,
+    LABEL_REPOSITORY,
     LABEL_SERVICE,
     LABEL_WORKSPACE,
     Capability,
@@ -37,9 +38,9 @@ from nexus.providers.docker.container_config import own_labels
 from nexus.providers.docker.creation import make, remove_container, unmake
 from nexus.providers.docker.facts import LABEL_BASE, LABEL_COPYING, LABEL_TARGET, LABEL_TRIAL
 from nexus.providers.docker.failures import EngineRefused
-from nexus.providers.docker.instance import find_container, list_containers
+from nexus.providers.docker.finding import find_container, list_containers
 from nexus.providers.docker.options import DockerOptions
-from nexus.providers.docker.states import STATES, Tagged, list_tagged, remove_states, tag, untag
+from nexus.providers.docker.states import STATES, list_tagged, remove_states, tag, untag
 from nexus.providers.docker.volume_copying import Copy, copy_volumes, has_volume
 
 REPOSITORY: Final = "nexus-checkpoint"
@@ -97,10 +98,12 @@ async def keep_place(
     """
     if processes:
         raise _no_processes()
-    own = await find_container(engine, ref)
+    own, listed = await asyncio.gather(
+        find_container(engine, ref),
+        list_containers(engine, {LABEL_WORKSPACE: ref.id, LABEL_SERVICE: ""}, services=True),
+    )
     if own is None:
         raise WorkspaceGone(f"the container of workspace {ref.name!r} was removed", hint="start it to make it again")
-    listed = await list_containers(engine, {LABEL_WORKSPACE: ref.id, LABEL_SERVICE: ""}, services=True)
     described = await asyncio.gather(*(_describe(engine, number) for number in (own.id, *(one.id for one in listed))))
     whole = {**labels, LABEL_CHECKPOINT: str(key)}
     wanted, notes = _volumes(described, ref.id, key)
@@ -204,16 +207,19 @@ async def make_from(
 ) -> str:
     """Make a workspace's container from what was kept, stopped, and return its id. What it had before is removed first.
 
+    Its network stays, if it has one: taking it away and making the same again takes the engine longer than all the rest.
+
     Raises:
         CheckpointDamaged: When an image or a volume of it is gone. Nothing has changed then.
     """
     await _require_whole(engine, place)
-    await unmake(engine, spec.id)
+    kept = await _image(engine, place.image or "")
+    await unmake(engine, spec.id, keep_networks=True)
     await remove_states(engine, spec.id)
     image = f"{STATES}:{spec.id[:8]}"
     await tag(engine, place.image or "", image)
-    for number, kept in enumerate(sorted(place.services.values()), start=1):
-        await tag(engine, kept, f"{image}-{number}")
+    for number, service in enumerate(sorted(place.services.values()), start=1):
+        await tag(engine, service, f"{image}-{number}")
     named = {
         each.source: volumes[each.source] if each.declared else f"{_own(spec.id)}{number}"
         for number, each in enumerate(place.volumes)
@@ -223,11 +229,28 @@ async def make_from(
         for each in place.volumes
         if not each.declared and each.service is None
     )
-    container = await make(engine, spec.model_copy(update={"image": image, "mounts": (*spec.mounts, *extra)}), options)
+    spec = spec.model_copy(update={"image": image, "mounts": (*spec.mounts, *extra)})
+    container = await make(engine, spec, options, set_up_for=_set_up_for(kept, spec, set(named.values())))
     copies = [Copy(each.copy_name, named[each.source], _labels(spec, each)) for each in place.volumes]
     # After the container: making it gives empty volumes to its user, and these have owners already.
     await copy_volumes(engine, copies, image=place.image or "", key=place.key)
     return container
+
+
+def _set_up_for(kept: _Image, spec: InstanceSpec, copied: Collection[str]) -> str | None:
+    """Return the user for whom an image needs no setting up: it was kept of this very workspace, and its volumes are copies.
+
+    Putting files into a container takes the engine longer than making it.
+    """
+    if spec.remote_user is not None:
+        return None  # whose home folder may be another by now
+    config = kept.config or {}
+    labels, own = config.get("Labels") or {}, own_labels(spec)
+    if any(labels.get(label) != own.get(label) for label in (LABEL_WORKSPACE, LABEL_REPOSITORY)):
+        return None
+    if any(mount.kind == "volume" and mount.source not in copied for mount in spec.mounts):
+        return None
+    return config.get("User") or None
 
 
 def _labels(spec: InstanceSpec, volume: VolumeCopy) -> Mapping[str, str]:
@@ -298,13 +321,11 @@ async def kept_places(engine: Engine, labels: Mapping[str, str]) -> dict[Checkpo
     for volume in await _kept_volumes(engine, {LABEL_CHECKPOINT: "", **labels}):
         theirs = volume.labels or {}
         found[CheckpointId(theirs[LABEL_CHECKPOINT])] = theirs
-    images: list[Tagged] = await list_tagged(engine, REPOSITORY, labels)
-    for image in images:
+    for image in await list_tagged(engine, REPOSITORY, labels):
         for name in image.tags_of(REPOSITORY):
             found[_key(name)] = image.labels or {}
     for listed in await list_containers(engine, {LABEL_TRIAL: "", **labels}, copying=True):
-        theirs = listed.labels or {}
-        found[CheckpointId(theirs[LABEL_COPYING])] = theirs
+        found[CheckpointId((listed.labels or {})[LABEL_COPYING])] = listed.labels or {}
     return found
 
 

@@ -15,8 +15,8 @@ from nexus.models.instances import LABEL_NODE, LABEL_REPOSITORY, LABEL_WORKSPACE
 from nexus.models.prebuilds import LABEL_PREBUILD, Prebuild
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.finding import find_container
 from nexus.providers.docker.images import check_reference
-from nexus.providers.docker.instance import find_container
 
 REPOSITORY: Final = "nexus-prebuild"
 LABEL_FACTS: Final = "dev.nexus.prebuild.facts"

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from nexus.providers.docker.client import Answer, Engine, parse
+from nexus.providers.docker.client import Answer, Engine
 
 _BEFORE: Final = timedelta(seconds=0.25)
 """How far ahead of a test nothing is frozen: as long as it may take from this look to the freezing."""
@@ -62,18 +62,28 @@ class HealthSeen(Answer):
         interval = timedelta(microseconds=check.interval / 1000) if check.interval else timedelta(seconds=30)
         return None if last is None else last + interval
 
+    @property
+    def never(self) -> bool:
+        """Whether the engine tests nothing of it, which is settled when a container is made."""
+        return self.config.healthcheck is None
+
     def may_be_starting(self, now: datetime) -> bool:
         """Return whether a test is being started about now."""
         moment = self.next_test
         return moment is not None and moment - _BEFORE <= now <= moment + _AFTER
 
 
-async def between_tests(engine: Engine, number: str) -> None:
+async def between_tests(engine: Engine, number: str, untested: set[str]) -> None:
     """Return when no test is being started in a container; at once for one that is not tested.
 
     Waits for two seconds at most. An engine elsewhere has a clock of its own, so there nothing is waited for.
+
+    Args:
+        engine: The engine.
+        number: The container.
+        untested: The containers that are known never to be tested; it is added when that turns out.
     """
-    if engine.endpoint.kind != "unix":
+    if engine.endpoint.kind != "unix" or number in untested:
         return
     for _ in range(_LOOKS):
         async with engine.door("look at a service") as docker:
@@ -81,7 +91,11 @@ async def between_tests(engine: Engine, number: str) -> None:
         try:
             tested = HealthSeen.model_validate(raw)
         except ValidationError:
-            tested = parse(HealthSeen, {})  # times that cannot be read are no reason not to freeze
+            tested = HealthSeen(
+                config=_Config(healthcheck=_Check())
+            )  # times that cannot be read are no reason not to freeze
+        if tested.never:
+            untested.add(number)
         if not tested.may_be_starting(datetime.now(UTC)):
             return
         await asyncio.sleep(_LOOK)

@@ -30,13 +30,14 @@ from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import own_labels, shortfall
 from nexus.providers.docker.creation import identity_of, make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
+from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.hibernation import HibernatingInstance
 from nexus.providers.docker.images import ensure_build, ensure_image
-from nexus.providers.docker.instance import Shared, list_containers
 from nexus.providers.docker.named_user import ensure_named, find_own_user
 from nexus.providers.docker.networks import ensure_network
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.service_config import statuses_of
+from nexus.providers.docker.shared import Shared
 from nexus.providers.docker.shielding import finish, single
 from nexus.providers.docker.states import remove_states
 from nexus.providers.docker.volumes import list_volumes, remove_volume
@@ -114,7 +115,7 @@ class DockerProvider:
         """Return what the engine is and can do, within a second. Never raises for an engine that is down."""
         engine = self._open().engine
         try:
-            version = await engine.version(deadline=_PROBE_DEADLINE)
+            version = await engine.known_version(deadline=_PROBE_DEADLINE)
             agree(version)
             info = await engine.info(deadline=_PROBE_DEADLINE)
             self._check_driver(info)

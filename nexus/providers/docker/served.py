@@ -27,8 +27,9 @@ from nexus.providers.docker.creation import has_shell, remove_container
 from nexus.providers.docker.exec_stream import FrameDecoder
 from nexus.providers.docker.facts import Listed
 from nexus.providers.docker.failures import EngineRefused, not_running
+from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.images import check_reference, ensure_build, ensure_image, missing
-from nexus.providers.docker.instance import DockerInstance, list_containers
+from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.keeping import volumes_of_service
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.probing import between_tests
@@ -298,7 +299,7 @@ class ServedInstance(DockerInstance):
 
     async def _freeze_container(self, number: str) -> None:
         async with self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE):
-            await between_tests(self._engine, number)
+            await between_tests(self._engine, number, self._shared.untested)
             await self._change(number, "pause", already="already paused")
 
     async def _thaw(self, number: str) -> None:

@@ -36,5 +36,7 @@ def test_the_first_test_follows_the_start() -> None:
 
 
 def test_what_is_not_tested_is_never_in_the_way() -> None:
+    assert HealthSeen().never
+    assert not seen_with().never
     assert seen_with(health=False).next_test is None
     assert not HealthSeen().may_be_starting(START)

@@ -278,7 +278,12 @@ def test_what_a_dockerignore_leaves_out(rules: str, ignored: list[str], kept: li
 
 @given(st.text(alphabet="ab*?[]!/.\\#-\n ", max_size=30), st.text(alphabet="ab/.", min_size=1, max_size=12))
 def test_no_dockerignore_breaks_the_matching(rules: str, path: str) -> None:
-    IgnoreRules.parse(rules).ignores(path)
+    ignored = IgnoreRules.parse(rules).ignores(path)
+    assert IgnoreRules.parse(f"**\n{rules}").ignores(path) or any(line.startswith("!") for line in rules.split("\n"))
+    # The last rule that fits decides, whatever stands before it.
+    assert IgnoreRules.parse(f"{rules}\n**").ignores(path)
+    assert not IgnoreRules.parse(f"{rules}\n!**").ignores(path)
+    assert IgnoreRules.parse(f"{rules}\n{rules}").ignores(path) is ignored
 
 
 def test_a_context_is_the_same_whenever_its_content_is(tmp_path: Path) -> None:

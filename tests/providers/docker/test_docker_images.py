@@ -17,9 +17,9 @@ from nexus.errors import BuildFailed, ImageNotFound, ImagePullFailed, InvalidArg
 from nexus.providers.docker.images import BUILD_REPOSITORY, PullProgress, check_reference
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import run
-from tests.engine.fixtures import do_without
 from tests.engine.raw import RawEngine
 from tests.providers.docker.conftest import MakeSpec
+from tests.requiring import do_without
 
 
 class Heard:
@@ -149,7 +149,7 @@ def registry(tmp_path: Path) -> Iterator[str]:
     """The address of a real registry, where Debian's ``docker-registry`` is installed."""
     program = shutil.which("docker-registry")
     if program is None:
-        do_without("docker-registry is not installed")
+        do_without("docker", "docker-registry is not installed")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"

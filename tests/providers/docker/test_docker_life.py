@@ -187,17 +187,21 @@ async def test_a_missing_image_is_named_and_leaves_nothing(
 async def test_a_cancelled_creation_leaves_nothing(
     provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine
 ) -> None:
-    for turns in (1, 3, 8, 20, 40):
+    cancelled = 0
+    for turns in (0, 1, 3, 8, 20, 40):
         spec = make_spec()
         task = asyncio.create_task(provider.create(spec))
+        await asyncio.sleep(0)
         for _ in range(turns):
             await asyncio.sleep(0.002)
         task.cancel()
         try:
             await task
         except asyncio.CancelledError:
+            cancelled += 1
             left = raw.labelled(f"{LABEL_WORKSPACE}={spec.id}")
             assert not any(left.values()), (turns, left)
+    assert cancelled  # the first had only begun
 
 
 async def test_creating_twice_gives_the_same_container(

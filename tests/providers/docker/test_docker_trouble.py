@@ -23,8 +23,9 @@ from nexus.providers.docker.provider import DockerProvider
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
 from tests.engine.driving import command, drain, read_until, run
-from tests.engine.fixtures import TEST_IMAGE, do_without
+from tests.engine.fixtures import TEST_IMAGE
 from tests.engine.raw import RawEngine
+from tests.requiring import do_without
 
 
 @pytest.fixture
@@ -41,17 +42,16 @@ async def standing_in(path: Path, answers: dict[str, object] | None) -> AsyncGen
     """Listen on a socket like an engine of another kind: with these answers, or with none at all."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        asked = await reader.readuntil(b"\r\n\r\n")
         if answers is None:
             await reader.read()  # until the client gives up
         else:
-            target = head.split(b" ")[1].decode().rsplit("/", 1)[-1]
+            target = asked.split(b" ")[1].decode().rsplit("/", 1)[-1]
             body = json.dumps(answers.get(target, {})).encode()
             status = "200 OK" if target in answers else "404 Not Found"
-            writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                + body
-            )
+            spoken = f"Api-Version: {answers[target]}\r\n" if target == "_ping" and target in answers else ""
+            head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{spoken}Content-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
         writer.close()
 
     server = await asyncio.start_unix_server(serve, str(path))
@@ -174,6 +174,22 @@ async def test_an_engine_of_another_age(folder: Path, newest: str, oldest: str, 
     assert "update" in str(info.hint)
 
 
+async def test_an_engine_is_asked_for_its_version_again_when_it_speaks_another(folder: Path) -> None:
+    answers: dict[str, object] = {"version": {"Version": "20.1", "ApiVersion": "1.41"}, "_ping": "1.41"}
+    async with standing_in(folder / "socket", answers) as address:
+        engine = await Engine(parse_address(address, origin="this test")).open()
+        try:
+            assert (await engine.known_version()).version == "20.1"
+            answers["version"] = {"Version": "20.2", "ApiVersion": "1.43"}
+            assert (await engine.known_version()).version == "20.1"
+            answers["_ping"] = "1.43"
+            assert (await engine.known_version()).version == "20.2"
+            del answers["_ping"]
+            assert (await engine.known_version()).api_version == "1.43"
+        finally:
+            await engine.close()
+
+
 async def test_an_engine_that_talks_nonsense(folder: Path) -> None:
     async with (
         standing_in(folder / "s", {"version": ["not", "a", "version"]}) as address,
@@ -218,11 +234,12 @@ def test_a_refusal_survives_pickling() -> None:
 async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     reason = why_not(own_network=True)
     if reason is not None:
-        do_without(reason)
-    private = PrivateEngine(own_network=True)
+        do_without("docker", reason)
+    private = PrivateEngine(own_network=True, in_memory=True)
     try:
         await asyncio.to_thread(private.start)
         raw = RawEngine(private.address)
+        root = Path(raw.get("/info")["DockerRootDir"])
         await asyncio.to_thread(raw.import_image, rootfs(), TEST_IMAGE)
         async with DockerProvider({"socket": private.address}, env={}) as provider:
             instance = await provider.create(_spec(tmp_path))
@@ -243,6 +260,7 @@ async def test_an_engine_that_crashes_and_comes_back(tmp_path: Path) -> None:
     finally:
         await asyncio.to_thread(private.remove)
 
+    assert not root.parent.exists()
     assert end.lost
     assert end.exit_code is None
     assert (down.state, probed.available) == (InstanceState.UNKNOWN, False)

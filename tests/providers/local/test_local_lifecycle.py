@@ -193,9 +193,10 @@ async def test_stopping_gives_a_grace_and_then_kills(running: LocalInstance, spe
 
 
 async def test_stopping_takes_no_longer_than_the_programs_do(running: LocalInstance) -> None:
-    handle, _ = await background(running)
+    handle, pid = await background(running)
     with anyio.fail_after(30):
         await running.stop(grace=1000)
+    assert state_of(pid) == "gone"
     await handle.aclose()
 
 

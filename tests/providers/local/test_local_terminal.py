@@ -9,6 +9,7 @@ import pytest
 
 from nexus.errors import InvalidArgument
 from nexus.models.execution import ExecResult, Output, Pty, SpawnRequest
+from nexus.processes import identify
 from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.process import LocalProcess
 
@@ -64,10 +65,12 @@ async def test_typing_and_resizing(running: LocalInstance) -> None:
 
 async def test_an_interactive_shell_is_gone_long_before_the_grace_is_over(running: LocalInstance) -> None:
     handle = await running.spawn(SpawnRequest(argv=("bash", "--norc", "-i"), stdin=True, pty=Pty(), grace=1000))
-    await handle.write(b"echo $((40+2))\n")
-    await until(handle, b"42\r\n")
+    await handle.write(b"echo =$$=\n")
+    shell = re.search(rb"=(\d+)=", await until(handle, rb"=\d+="))
+    assert shell is not None
     with anyio.fail_after(30):
         await handle.aclose()
+    assert identify(int(shell[1])) is None
 
 
 async def test_the_end_of_input_is_typed(running: LocalInstance, drain: Run) -> None:

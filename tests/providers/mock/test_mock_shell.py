@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -154,8 +153,13 @@ def test_what_is_no_script_is_refused(text: str) -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_script_or_refused(text: str) -> None:
-    with contextlib.suppress(ShellSyntaxError):  # anything else is a failure
-        parse(text)
+    try:
+        script = parse(text)
+    except ShellSyntaxError:
+        with pytest.raises(ShellSyntaxError):
+            parse(f"\n{text}")
+    else:
+        assert parse(f"\n{text}") == script
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\0'", codec="utf-8"), max_size=20), min_size=1))

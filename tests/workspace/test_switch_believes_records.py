@@ -1,0 +1,153 @@
+"""A switch asks nobody what two workspaces do whose records say it; what they really do, and what others do meanwhile, still counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+import nexus
+from nexus.abc import SupportsPause
+from nexus.errors import StateError
+from nexus.models.ids import WorkspaceName
+from nexus.models.workspace import WorkspaceStatus
+from nexus.state import FileStateStore
+from nexus.state.drafts import Draft
+from nexus.testing.git import make_repository
+from nexus.workspace import running
+from tests.workbench import Bench, make_bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Bench:
+    make_repository(tmp_path / "app", {"a": "a\n"})
+    return make_bench("mock", tmp_path / "app", tmp_path, request)
+
+
+@pytest.fixture
+async def nx(bench: Bench) -> AsyncGenerator[nexus.WorkspaceManager, None]:
+    """Two workspaces: one came from ``b``, which is paused, to ``a``."""
+    async with bench.open() as nx:
+        for each in ("a", "b"):
+            await nx.create(each)
+        await nx.switch("b")
+        await nx.switch("a")
+        yield nx
+
+
+@pytest.mark.parametrize(
+    ("name", "act", "left"),
+    [
+        ("b", "stop", WorkspaceStatus.PAUSED),
+        ("b", "resume", WorkspaceStatus.PAUSED),
+        ("b", "nothing", WorkspaceStatus.PAUSED),
+        ("a", "stop", WorkspaceStatus.STOPPED),
+        ("a", "pause", WorkspaceStatus.PAUSED),
+    ],
+)
+async def test_what_another_did_meanwhile_is_seen(
+    nx: nexus.WorkspaceManager, name: str, act: str, left: WorkspaceStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, current = threading.Event(), FileStateStore.read_current
+
+    def tells(store: FileStateStore) -> WorkspaceName | None:
+        found = current(store)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(FileStateStore, "read_current", tells)
+    context = nx._open
+    async with anyio.create_task_group() as group, context.workspace_lock(name, "testing"):
+        group.start_soon(nx.switch, "b")
+        assert await anyio.to_thread.run_sync(looked.wait, 60)  # the switch has begun, and waits for the lock
+        record = await context.record(name)
+        match act:
+            case "stop":
+                await running.stop(context, record, grace=1.0)
+            case "resume":
+                await running.resume(context, record)
+            case "pause":
+                await running.pause(context, record)
+            case _:
+                pass
+    assert (await nx.get("b")).status is WorkspaceStatus.RUNNING
+    assert (await nx.get("a")).status is left
+    assert await nx.current() == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "act", "left"),
+    [
+        ("b", "stop", WorkspaceStatus.PAUSED),
+        ("b", "resume", WorkspaceStatus.PAUSED),
+        ("b", "remove", WorkspaceStatus.PAUSED),
+        ("a", "stop", WorkspaceStatus.STOPPED),
+        ("a", "pause", WorkspaceStatus.PAUSED),
+        ("a", "remove", WorkspaceStatus.STOPPED),
+    ],
+)
+async def test_what_they_really_do_counts(
+    nx: nexus.WorkspaceManager, name: str, act: str, left: WorkspaceStatus
+) -> None:
+    context = nx._open
+    record = await context.record(name)
+    instance = await context.instance(record)
+    assert isinstance(instance, SupportsPause)
+    match act:
+        case "stop":
+            await instance.stop(grace=1.0)
+        case "resume":
+            await instance.resume()
+        case "pause":
+            await instance.pause()
+        case _:
+            await (await context.provider("mock")).destroy(instance.ref)
+    outcome = await nx.switch("b")
+    assert outcome.warnings == ()
+    assert (await nx.get("b")).status is WorkspaceStatus.RUNNING
+    assert (await nx.get("a")).status is left
+    assert await nx.current() == "b"
+    assert await context.journal.unfinished() == ()
+
+
+@pytest.mark.parametrize("step", ["write", "place"])
+async def test_what_cannot_be_written_down_is_taken_back(
+    nx: nexus.WorkspaceManager, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StateError("the disk is full")
+
+    def full_now(_: object) -> None:
+        raise StateError("the disk is full")
+
+    monkeypatch.setattr(Draft, step, full if step == "write" else full_now)
+    with pytest.raises(StateError, match="the disk is full"):
+        await nx.switch("b")
+    assert (await nx.get("a")).status is WorkspaceStatus.RUNNING
+    assert await nx.current() == "a"
+    assert await nx._open.journal.unfinished() == ()
+    monkeypatch.undo()
+    await nx.switch("b")
+    assert await nx.current() == "b"
+    assert [path.name for path in nx._open.home.rglob("*.tmp")] == []
+
+
+async def test_a_journal_that_cannot_be_removed_takes_nothing_back(
+    nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stays(*_: object, **__: object) -> None:
+        raise StateError("cannot delete the journal")
+
+    monkeypatch.setattr("nexus.state.journal.delete_journal", stays)
+    with pytest.raises(StateError, match="cannot delete the journal"):
+        await nx.switch("b")
+    monkeypatch.undo()
+    assert await nx.current() == "b"
+    assert (await nx.get("b")).status is WorkspaceStatus.RUNNING
+    assert (await nx.get("a")).status is WorkspaceStatus.PAUSED
+    await nx.switch("a")
+    assert await nx._open.journal.unfinished() == ()
