@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar, cast
 import anyio
 
 from nexus.abc.provider import ProgressCallback
-from nexus.abc.transport import Transport
+from nexus.abc.transport import PromptTransport, Transport
 from nexus.errors import ConnectionLost, NexusError, ProtocolError, VersionMismatch
 from nexus.models.base import Model
 from nexus.wire.connection import (
@@ -92,6 +92,9 @@ class Link:
         self.lost = anyio.Event()
         self.error: NexusError = ConnectionLost("the connection to the daemon has ended")
         self._transport = transport
+        self._prompt = transport if isinstance(transport, PromptTransport) else None
+        self._reading = anyio.CancelScope()
+        self._failure: Exception | None = None
         self._pending: dict[object, _Pending] = {}
         self._outgoing: deque[str | bytes] = deque()
         self._something = anyio.Event()
@@ -201,28 +204,48 @@ class Link:
 
     def flush(self) -> None:
         """Send what the protocol has to say."""
-        self._outgoing.extend(self.wire.take_outgoing())
-        self._something.set()
+        self._say(self.wire.take_outgoing())
 
     def send(self, frame: str | bytes) -> None:
         """Send a frame of a stream."""
-        self._outgoing.append(frame)
-        self._something.set()
+        self._say([frame])
+
+    def _say(self, messages: list[str | bytes]) -> None:
+        if messages and (self._outgoing or self._prompt is None or not self._prompt.send_now(messages)):
+            self._outgoing.extend(messages)
+            self._something.set()
 
     async def _write(self) -> None:
         while True:
             while self._outgoing:
-                await self._transport.send(self._outgoing.popleft())
+                await self._transport.send(self._outgoing[0])
+                self._outgoing.popleft()
             self._something = anyio.Event()
             await self._something.wait()
 
     # In -------------------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        while True:
-            for event in self.wire.receive(await self._transport.receive()):
-                self._take(event)
-            self.flush()
+        if self._prompt is not None:
+            self._prompt.hand_over(self._arrived, self.flush)
+        with self._reading:
+            while True:
+                self._understand(await self._transport.receive())
+                self.flush()
+        if self._failure is not None:
+            raise self._failure
+
+    def _arrived(self, message: str | bytes) -> bool:
+        try:
+            self._understand(message)
+        except Exception as error:  # noqa: BLE001 - raised by the task that reads
+            self._failure = error
+            self._reading.cancel()
+        return True
+
+    def _understand(self, message: str | bytes) -> None:
+        for event in self.wire.receive(message):
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         match event:

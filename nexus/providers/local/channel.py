@@ -15,8 +15,8 @@ from pydantic import JsonValue
 
 from nexus.errors import ProviderUnavailable
 from nexus.providers.local.keeper import frames
-from nexus.providers.local.keeper.address import address
 from nexus.providers.local.record import Run
+from nexus.socket_address import address
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _RETRY: Final = 0.002
