@@ -138,6 +138,7 @@ class Look(Feed):
                 told = methods.DidSkip(session=self.id, start=start, end=end, prefix=base64.b64encode(prefix).decode())
                 self._connection.notify(methods.DID_SKIP.name, told)
                 self.log.lose("data", end)
+                self.wake()  # what comes next may have to wait until the client knows of this
             case TerminalResized(mark=mark):
                 self._connection.notify(methods.DID_RESIZE.name, methods.DidResize(session=self.id, mark=mark))
             case TerminalChanged(info=info):
