@@ -301,7 +301,7 @@ class Terminal:
         """Wait for a controller that is behind: for a while, so that one that hangs does not hold up the program for ever."""
         while self._behind():
             expecting = self._expecting
-            with anyio.move_on_after(_OPENING if expecting else self.patience):
+            with anyio.move_on_after(min(_OPENING, self.patience) if expecting else self.patience):
                 while self._behind() and self._expecting is expecting:
                     await self._moved.wait()
                 continue
