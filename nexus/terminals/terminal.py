@@ -89,6 +89,8 @@ class Terminal:
         self.version = 0
         self.news = anyio.Event()
         self.patience = PATIENCE
+        self._rest: Output | None = None
+        """What has come and is not shown yet."""
         self._expecting = False
         """Whether whoever opened it is expected to look."""
         self._name = name
@@ -181,7 +183,7 @@ class Terminal:
             survives: Whether it can outlive this process.
             base: Offset of its first byte; here and now when absent.
         """
-        self.handle, self.survives = handle, survives
+        self.handle, self.survives, self._rest = handle, survives, None
         self.base = self.kept.newest if base is None else base
         self.state, self.exit, self.ended_at, self.pid = TerminalState.RUNNING, None, None, None
         self.stopping = self.leftover = False
@@ -197,13 +199,19 @@ class Terminal:
         assert handle is not None  # noqa: S101 - read by whoever has begun it
         while True:
             await self._room()
-            event = await handle.receive()
+            rest, self._rest = self._rest, None
+            event = rest or await handle.receive()
             match event:
                 case Started(pid=pid):
                     self.pid = pid
                     self.changed()
-                case Output(offset=offset, data=data):
-                    self.show(data, at=self.base + offset)
+                case Output(stream=stream, offset=offset, data=data):
+                    most = max(
+                        1, min(_WINDOW // 2, self.kept.capacity // 2)
+                    )  # no more than fits beside what waits already
+                    if len(data) > most:
+                        self._rest = Output(stream=stream, offset=offset + most, data=data[most:])
+                    self.show(data[:most], at=self.base + offset)
                 case Gap(end=end):
                     self.kept.skip_to(max(self.kept.newest, self.base + end))
                     self.tell()

@@ -137,7 +137,9 @@ async def test_a_slow_reader_gets_the_last_of_what_a_terminal_printed(running: L
     # What the last of it prints that can end is still in the kernel then, which has more than it tells.
     sizes = [most - missing * 1024 for missing in range(48, 0, -3)]
     some = [(size, *await printing(str(size))) for size in sizes]
-    await run("sleep", "0.5")  # by the same keeper, which has stopped to wait for background children of the others by then
+    await run(
+        "sleep", "0.5"
+    )  # by the same keeper, which has stopped to wait for background children of the others by then
     ended = 0
     for size, handle, count, written in some:
         while written is None and not hasattr(event := await handle.receive(), "exit_code"):
