@@ -22,7 +22,7 @@ class Session:
     """Stands for a session that gives these events."""
 
     def __init__(self, *events: TerminalEvent) -> None:
-        self.point = AttachPoint(start=0, oldest=0, newest=0, gap=False, prefix=b"", resizes=())
+        self.point = AttachPoint(start=0, oldest=0, newest=0, gap=None, prefix=b"", resizes=())
         self.role = "viewer"
         self._events = list(events)
 
@@ -44,7 +44,7 @@ async def test_what_was_dropped_is_told_before_anything_waits_for_the_client() -
     call = SimpleNamespace(hub=SimpleNamespace(limits=DEFAULT_LIMITS), connection=connection)
     look = Look(cast("TerminalSession", session), cast("Call", call), "w")
     ours, theirs, woken = Connection(), Connection(), anyio.Event()
-    outlet = FeedOutlet(ours, look, {"data": 0}, owner=True, ready=lambda: woken.set(), over=lambda: None)
+    outlet = FeedOutlet(ours, look, {"data": 0}, owner=True, ready=woken.set, over=lambda: None)
     (stream,) = outlet.streams.values()
     theirs.open_receiving(stream)
     async with anyio.create_task_group() as group:

@@ -141,7 +141,8 @@ async def test_a_slow_reader_gets_the_last_of_what_a_terminal_printed(running: L
         "sleep", "0.5"
     )  # by the same keeper, which has stopped to wait for background children of the others by then
     ended = 0
-    for size, handle, count, written in some:
+    for size, handle, already, written in some:
+        count = already
         while written is None and not hasattr(event := await handle.receive(), "exit_code"):
             count += event.data.count(0) if isinstance(event, Output) else 0
         assert written is not None or count == size
