@@ -15,11 +15,9 @@ from nexus.abc.transport import PromptTransport, Transport
 from nexus.errors import ConnectionLost, NexusError, ProtocolError, VersionMismatch
 from nexus.models.base import Model
 from nexus.wire.connection import (
-    Answered,
     Connection,
     Event,
     Progressed,
-    Refused,
     RoomGranted,
     StreamData,
     StreamEnded,
@@ -27,7 +25,7 @@ from nexus.wire.connection import (
     StreamReset,
 )
 from nexus.wire.failures import error_of
-from nexus.wire.messages import Notification, Request
+from nexus.wire.messages import Failure, Notification, Request, Success
 from nexus.wire.methods.session import INITIALIZE, INITIALIZED, Initialize, Initialized
 from nexus.wire.methods.table import Effect, Method
 from nexus.wire.reading import read_result
@@ -249,9 +247,9 @@ class Link:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Answered(id=id, result=result):
+            case Success(id=id, result=result):
                 self._answered(id, result)
-            case Refused(id=id, fault=fault):
+            case Failure(id=id, fault=fault):
                 pending = self._pending.pop(id, None)
                 if pending is not None:
                     pending.settle(error_of(fault))
@@ -321,7 +319,7 @@ async def open_link(transport: Transport, hello: Initialize) -> Link:
     while True:
         for event in wire.receive(await transport.receive()):
             match event:
-                case Answered(id=id, result=result) if id == asked:
+                case Success(id=id, result=result) if id == asked:
                     answer = read_result(Initialized, result)
                     if not hello.protocol.min <= answer.protocol <= hello.protocol.max:
                         raise VersionMismatch(f"the daemon chose version {answer.protocol}, which was not offered")
@@ -330,7 +328,7 @@ async def open_link(transport: Transport, hello: Initialize) -> Link:
                     wire.notify(INITIALIZED, {})
                     link.flush()
                     return link
-                case Refused(fault=fault):
+                case Failure(fault=fault):
                     raise error_of(fault)
                 case _:
                     raise ProtocolError("the daemon said something else before it answered 'initialize'")

@@ -50,22 +50,6 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A request of ours has its result."""
-
-    id: MessageId
-    result: object
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A request of ours failed; ``id`` is ``None`` when the other end could not even tell which."""
-
-    id: MessageId | None
-    fault: Fault
-
-
-@dataclass(frozen=True, slots=True)
 class StreamData:
     """Bytes came that had not come before."""
 
@@ -114,8 +98,8 @@ Event: TypeAlias = (
     | Notification
     | Cancelled
     | Progressed
-    | Answered
-    | Refused
+    | Success
+    | Failure
     | StreamData
     | StreamGap
     | StreamEnded
@@ -252,13 +236,10 @@ class Connection:
                 return self._requested(message)
             case Notification(method=method, params=params):
                 return self._notified(message, method, params)
-            case Success(id=id, result=result):
-                self._settle(id)
-                return (Answered(id, result),)
-            case Failure(id=id, fault=fault):
-                if id is not None:
-                    self._settle(id)
-                return (Refused(id, fault),)
+            case Success() | Failure():
+                if message.id is not None:
+                    self._settle(message.id)
+                return (message,)
 
     def _requested(self, request: Request) -> tuple[Event, ...]:
         if request.id in self._answering:
