@@ -139,21 +139,31 @@ async def peers(root: Path, ours: ClientConnection, effort: Effort) -> list[Samp
         print("daemon: Jupyter Server is not installed (make bench-peers), so it is not measured", file=sys.stderr)
         return []
     with jupyter(root) as (port, token):
-        line = http.client.HTTPConnection("127.0.0.1", port)
 
         def ask() -> None:
-            for _ in range(TIMES // 10):
-                line.request("GET", "/api/contents/f.txt", headers={"Authorization": f"token {token}"})
-                if b"xxx" not in line.getresponse().read():
-                    raise AssertionError
+            line = http.client.HTTPConnection("127.0.0.1", port)
+            with contextlib.closing(line):
+                for _ in range(TIMES // 10):
+                    line.request("GET", "/api/contents/f.txt", headers={"Authorization": f"token {token}"})
+                    if b"xxx" not in line.getresponse().read():
+                        raise AssertionError
 
-        async def theirs() -> float:
+        async def theirs(clients: int) -> float:
             begun = time.perf_counter()
-            await anyio.to_thread.run_sync(ask)
-            return (time.perf_counter() - begun) / (TIMES // 10)
+            async with anyio.create_task_group() as group:
+                for _ in range(clients):
+                    group.start_soon(anyio.to_thread.run_sync, ask)
+            return (time.perf_counter() - begun) / (TIMES // 10 * clients)
 
         name = "Jupyter Server's contents API"
-        return [await beside("fs.readFile 4 KiB", asking(ours, request()), name, theirs, effort=effort, at_most=0.1)]
+        alone, together = asking(ours, request()), at_once(ours, request())
+        most = 0.1
+        return [
+            await beside("fs.readFile 4 KiB", alone, name, lambda: theirs(1), effort=effort, at_most=most),
+            await beside(
+                "50 x fs.readFile under way", together, f"{name}, 10 at once", lambda: theirs(10), effort=effort
+            ),
+        ]
 
 
 @contextlib.contextmanager

@@ -83,6 +83,20 @@ class Watch(Protocol):
 
 
 @runtime_checkable
+class PromptFiles(Protocol):
+    """Access to files that can give what is in memory anyway, to callers that cannot wait."""
+
+    def read_now(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Return a file's bytes, as ``FileAccess.read_bytes`` does; ``None`` where that takes waiting, or does not work. Never waits.
+
+        Args:
+            path: The file.
+            offset: Bytes to leave out at the beginning.
+            limit: Bytes to read at most; all when absent.
+        """
+
+
+@runtime_checkable
 class FileAccess(Protocol):
     """Reads and changes the files of one work tree, and of nothing else.
 

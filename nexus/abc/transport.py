@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from nexus.models.base import Model
@@ -54,3 +55,20 @@ class Transport(Protocol):
             code: A WebSocket close code. It informs and never carries meaning that the protocol needs.
             reason: One sentence for people.
         """
+
+
+@runtime_checkable
+class PromptTransport(Transport, Protocol):
+    """A connection that can tell of a message the moment it has arrived, and send without waiting: no task is woken on the way."""
+
+    def hand_over(self, take: Callable[[str | bytes], bool], taken: Callable[[], None]) -> None:
+        """Offer messages from now on while somebody waits in :meth:`receive`, and nothing is before them there.
+
+        Args:
+            take: Called with a message; returns at once, and raises nothing. ``False`` leaves it, and those behind it until
+                somebody waits again, to :meth:`receive`.
+            taken: Called when all were offered that had arrived together.
+        """
+
+    def send_now(self, messages: Sequence[str | bytes]) -> bool:
+        """Send messages where that takes no waiting, and return whether they are sent: all of them, or none."""

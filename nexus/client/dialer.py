@@ -1,76 +1,38 @@
-"""Makes connections to a daemon. The one file on the client's side that imports ``websockets``."""
+"""Makes connections to a daemon."""
 
 from __future__ import annotations
 
 import os
 import ssl
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
 from nexus.abc.transport import Peer
 from nexus.errors import (
-    ConnectionLost,
     DaemonUnavailable,
     InvalidArgument,
     ProtocolError,
     SlowConsumer,
     Unauthenticated,
 )
-from nexus.providers.local.keeper.address import address as address_of
+from nexus.socket_address import address as address_of
+from nexus.websocket import PromptConnection, WebSocketTransport
 from nexus.wire.limits import DEFAULT_LIMITS, SUBPROTOCOL
 
 _PING_SECONDS: Final = 20.0
 _CLOSE_SECONDS: Final = 0.5
 _RPC: Final = "/v1/rpc"
-_SLOW: Final = 4004
+_CODES: Final = {4004: lambda: SlowConsumer("the daemon closed the connection: it was read too slowly")}
 
 
-class WebSocketTransport:
-    """Implements :class:`~nexus.abc.transport.Transport` over a connection whose handshake is done.
-
-    Args:
-        connection: The connection.
-        peer: Who is at its other end.
-    """
-
-    def __init__(self, connection: ClientConnection, peer: Peer) -> None:
-        self._connection = connection
-        self._peer = peer
-
-    @property
-    def peer(self) -> Peer:
-        """Who is at the other end."""
-        return self._peer
-
-    async def receive(self) -> str | bytes:
-        """Return the next message."""
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed as error:
-            raise _ended(error) from None
-
-    async def send(self, message: str | bytes) -> None:
-        """Hand a message to the other end."""
-        try:
-            await self._connection.send(message)
-        except ConnectionClosed as error:
-            raise _ended(error) from None
-
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection."""
-        await self._connection.close(code, reason.encode()[:123].decode(errors="ignore"))
-
-
-def _ended(error: ConnectionClosed) -> ConnectionLost | SlowConsumer:
-    if error.rcvd is not None and error.rcvd.code == _SLOW:
-        return SlowConsumer("the daemon closed the connection: it was read too slowly")
-    return ConnectionLost("the connection to the daemon has ended")
+class _Connection(PromptConnection, ClientConnection):
+    """A connection whose messages are looked at the moment they arrive."""
 
 
 async def dial(
@@ -109,6 +71,7 @@ async def dial(
                 close_timeout=_CLOSE_SECONDS,
                 max_size=DEFAULT_LIMITS.text_frame * 4,
                 proxy=None,
+                create_connection=_Connection,
                 **options,
             )
     except (OSError, TimeoutError) as error:
@@ -123,7 +86,7 @@ async def dial(
         if isinstance(error.__cause__, EOFError | OSError):
             raise DaemonUnavailable(f"the connection to {text} was lost while it was made") from None
         raise ProtocolError(f"what answers at {text} is no daemon: {error}") from None
-    return WebSocketTransport(connection, Peer(address=text))
+    return WebSocketTransport(cast("_Connection", connection), Peer(address=text), codes=_CODES)
 
 
 def _reachable(path: str | None) -> AbstractContextManager[str | None]:

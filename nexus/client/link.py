@@ -11,15 +11,13 @@ from typing import Final, Protocol, TypeVar, cast
 import anyio
 
 from nexus.abc.provider import ProgressCallback
-from nexus.abc.transport import Transport
+from nexus.abc.transport import PromptTransport, Transport
 from nexus.errors import ConnectionLost, NexusError, ProtocolError, VersionMismatch
 from nexus.models.base import Model
 from nexus.wire.connection import (
-    Answered,
     Connection,
     Event,
     Progressed,
-    Refused,
     RoomGranted,
     StreamData,
     StreamEnded,
@@ -27,7 +25,7 @@ from nexus.wire.connection import (
     StreamReset,
 )
 from nexus.wire.failures import error_of
-from nexus.wire.messages import Notification, Request
+from nexus.wire.messages import Failure, Notification, Request, Success
 from nexus.wire.methods.session import INITIALIZE, INITIALIZED, Initialize, Initialized
 from nexus.wire.methods.table import Effect, Method
 from nexus.wire.reading import read_result
@@ -92,6 +90,9 @@ class Link:
         self.lost = anyio.Event()
         self.error: NexusError = ConnectionLost("the connection to the daemon has ended")
         self._transport = transport
+        self._prompt = transport if isinstance(transport, PromptTransport) else None
+        self._reading = anyio.CancelScope()
+        self._failure: Exception | None = None
         self._pending: dict[object, _Pending] = {}
         self._outgoing: deque[str | bytes] = deque()
         self._something = anyio.Event()
@@ -201,34 +202,54 @@ class Link:
 
     def flush(self) -> None:
         """Send what the protocol has to say."""
-        self._outgoing.extend(self.wire.take_outgoing())
-        self._something.set()
+        self._say(self.wire.take_outgoing())
 
     def send(self, frame: str | bytes) -> None:
         """Send a frame of a stream."""
-        self._outgoing.append(frame)
-        self._something.set()
+        self._say([frame])
+
+    def _say(self, messages: list[str | bytes]) -> None:
+        if messages and (self._outgoing or self._prompt is None or not self._prompt.send_now(messages)):
+            self._outgoing.extend(messages)
+            self._something.set()
 
     async def _write(self) -> None:
         while True:
             while self._outgoing:
-                await self._transport.send(self._outgoing.popleft())
+                await self._transport.send(self._outgoing[0])
+                self._outgoing.popleft()
             self._something = anyio.Event()
             await self._something.wait()
 
     # In -------------------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        while True:
-            for event in self.wire.receive(await self._transport.receive()):
-                self._take(event)
-            self.flush()
+        if self._prompt is not None:
+            self._prompt.hand_over(self._arrived, self.flush)
+        with self._reading:
+            while True:
+                self._understand(await self._transport.receive())
+                self.flush()
+        if self._failure is not None:
+            raise self._failure
+
+    def _arrived(self, message: str | bytes) -> bool:
+        try:
+            self._understand(message)
+        except Exception as error:  # noqa: BLE001 - raised by the task that reads
+            self._failure = error
+            self._reading.cancel()
+        return True
+
+    def _understand(self, message: str | bytes) -> None:
+        for event in self.wire.receive(message):
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         match event:
-            case Answered(id=id, result=result):
+            case Success(id=id, result=result):
                 self._answered(id, result)
-            case Refused(id=id, fault=fault):
+            case Failure(id=id, fault=fault):
                 pending = self._pending.pop(id, None)
                 if pending is not None:
                     pending.settle(error_of(fault))
@@ -298,7 +319,7 @@ async def open_link(transport: Transport, hello: Initialize) -> Link:
     while True:
         for event in wire.receive(await transport.receive()):
             match event:
-                case Answered(id=id, result=result) if id == asked:
+                case Success(id=id, result=result) if id == asked:
                     answer = read_result(Initialized, result)
                     if not hello.protocol.min <= answer.protocol <= hello.protocol.max:
                         raise VersionMismatch(f"the daemon chose version {answer.protocol}, which was not offered")
@@ -307,7 +328,7 @@ async def open_link(transport: Transport, hello: Initialize) -> Link:
                     wire.notify(INITIALIZED, {})
                     link.flush()
                     return link
-                case Refused(fault=fault):
+                case Failure(fault=fault):
                     raise error_of(fault)
                 case _:
                     raise ProtocolError("the daemon said something else before it answered 'initialize'")

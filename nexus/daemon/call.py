@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 
-from nexus.abc.files import FileAccess
+from nexus.abc.files import FileAccess, PromptFiles
 from nexus.abc.provider import ProgressCallback
 from nexus.abc.service import WorkspaceService
 from nexus.daemon.hub import Hub
@@ -44,12 +44,17 @@ class Call:
         """Return access to the files of a workspace that the token is for."""
         return await self.hub.files(ref, self.principal)
 
+    def prompt_files(self, ref: str) -> PromptFiles | None:
+        """Return access to what is in memory of the files of a workspace that the token is for; ``None`` where that is not known."""
+        return self.hub.prompt_files(ref, self.principal)
+
     def reaches(self, name: str, workspace: str) -> bool:
         """Return whether the token is for this workspace."""
         return self.principal.reaches(name, workspace)
 
 
 Handler: TypeAlias = Callable[[Call, Model], Awaitable[Model]]
+PromptHandler: TypeAlias = Callable[[Call, Model], Model | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Route:
 
     method: AnyMethod
     handler: Handler
+    prompt: PromptHandler | None = None
+    """What carries it out where nothing has to be waited for; ``None`` from it, or an error, leaves it to the other."""
 
 
 class Routes:
@@ -73,6 +80,15 @@ class Routes:
 
         def keep(handler: Callable[[Call, P], Awaitable[R]]) -> Callable[[Call, P], Awaitable[R]]:
             self._known[method.name] = Route(cast("AnyMethod", method), cast("Handler", handler))
+            return handler
+
+        return keep
+
+    def at_once(self, method: Method[P, R]) -> Callable[[Callable[[Call, P], R | None]], Callable[[Call, P], R | None]]:
+        """Return a decorator: the function carries out this method, which has a handler, where that takes no waiting."""
+
+        def keep(handler: Callable[[Call, P], R | None]) -> Callable[[Call, P], R | None]:
+            self._known[method.name] = replace(self._known[method.name], prompt=cast("PromptHandler", handler))
             return handler
 
         return keep

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from nexus.abc.transport import Transport
+from nexus.abc.transport import PromptTransport, Transport
 from nexus.daemon.call import Pages, Routes
 from nexus.daemon.dispatch import Requests
 from nexus.daemon.event_log import EventOutlet
@@ -64,8 +63,10 @@ _REPLACED: Final = 4003
 _DRAINING: Final = 4005
 _MOST_PAGES: Final = 32
 _CLOSING: Final = 2.0
-_IN_A_ROW: Final = 16
-"""Requests of one client that are answered without waiting for anything before others have their turn."""
+_IN_A_ROW: Final = 64
+"""Messages of one client that are taken without waiting for anything before others have their turn: two milliseconds of small files."""
+_AT_A_TIME: Final = 64 * 1024
+"""Characters and bytes of answers that are sent together."""
 _log: Final = logging.getLogger("nexus.daemon")
 
 
@@ -98,6 +99,9 @@ class ServedConnection:
         self._inlets: dict[int, Inlet] = {}
         self._pages: dict[str, Pages[object]] = {}
         self._close: tuple[int, str] | None = None
+        self._in_a_row = 0
+        self._reading = anyio.CancelScope()
+        self._bug: Exception | None = None
 
     async def serve(self) -> None:
         """Serve until the connection ends, however it does. Commands and keyed work go on; everything else has ended.
@@ -289,50 +293,56 @@ class ServedConnection:
         if patience.cancelled_caught:
             self._stop(4001, "no valid token in time")
             return
+        if isinstance(self.transport, PromptTransport):
+            self.transport.hand_over(self._arrived, self._arrived_all)
         await self._read()
 
-    async def _read(self) -> None:
-        """Read until a request comes; let another task go on reading, and answer it here: no time passes on the way to another task."""
-        in_a_row = 0
-        try:
-            while True:
-                request: Request | None = None
-                for event in self.wire.receive(await self.transport.receive()):
-                    if isinstance(event, Request):
-                        request = event
-                    else:
-                        self._take(event)
-                self.flush()
-                await self._writer.calm()
-                if request is not None:
-                    if await self._answer(request):
-                        return
-                    in_a_row = (in_a_row + 1) % _IN_A_ROW
-                    if in_a_row == 0:
-                        await anyio.lowlevel.checkpoint()
-        except NexusError as error:
-            self.end(error)
-
-    async def _answer(self, request: Request) -> bool:
-        """Answer a request, and return whether somebody else goes on reading meanwhile: when it has to wait for anything."""
-        running = self._requests.begin(request)
-        if running is None:
-            self.flush()
+    def _arrived(self, message: str | bytes) -> bool:
+        """Take a message at once, unless it is the turn of others, or the client has to take something first."""
+        if self._close is not None or not self._writer.calm_now or self._in_a_row >= _IN_A_ROW:
             return False
-        succession = _Succession(self.group, self._read)
+        self._in_a_row += 1
         try:
-            await self._requests.answer(request, running)
-        finally:
-            taken_over = succession.settle()
-        return taken_over
-
-    async def answer_now(self) -> None:
-        """Send the answers that wait."""
-        try:
-            self._writer.say(self.wire.take_outgoing(), wake=False)
-            await self._writer.push()
+            self._understand(message)
         except NexusError as error:
             self.end(error)
+        except Exception as error:  # noqa: BLE001 - raised where somebody expects it
+            self._bug = error
+            self._reading.cancel()
+        if self.wire.outgoing >= _AT_A_TIME:
+            self.flush()
+        return True
+
+    def _arrived_all(self) -> None:
+        self._in_a_row = 0
+        self.flush()
+
+    async def _read(self) -> None:
+        """Read what could not be taken at once."""
+        try:
+            with self._reading:
+                await self._read_on()
+        except NexusError as error:
+            self.end(error)
+        if self._bug is not None:
+            raise self._bug
+
+    async def _read_on(self) -> None:
+        in_a_row = 0
+        while True:
+            self._understand(await self.transport.receive())
+            self.flush()
+            await self._writer.calm()
+            in_a_row = (in_a_row + 1) % _IN_A_ROW
+            if in_a_row == 0:
+                await anyio.lowlevel.checkpoint()
+
+    def _understand(self, message: str | bytes) -> None:
+        for event in self.wire.receive(message):
+            if not isinstance(event, Request):
+                self._take(event)
+            elif (running := self._requests.begin(event)) is not None:
+                self.group.start_soon(self._requests.answer, event, running)
 
     def _take(self, event: Event) -> None:
         match event:
@@ -376,28 +386,3 @@ class ServedConnection:
             self.events.close()
         if self.session is not None:
             self.hub.sessions.leave(self.session, self)
-
-
-class _Succession:
-    """Lets another task read on as soon as this one waits, and not before: most requests are answered without waiting for anything.
-
-    Args:
-        group: Where the other task is started.
-        read: What it does.
-    """
-
-    def __init__(self, group: TaskGroup, read: Callable[[], Coroutine[object, object, None]]) -> None:
-        self._group = group
-        self._read = read
-        self._begun = False
-        # The event loop calls it when this task has let go, unless it has been called off by then.
-        self._handle = asyncio.get_running_loop().call_soon(self._begin)
-
-    def _begin(self) -> None:
-        self._begun = True
-        self._group.start_soon(self._read)
-
-    def settle(self) -> bool:
-        """Return whether somebody reads on; if nobody does yet, nobody will."""
-        self._handle.cancel()
-        return self._begun

@@ -61,19 +61,41 @@ class Requests:
         self._rate = RateLimit(_PER_SECOND, _BURST)
 
     def begin(self, request: Request) -> Running | None:
-        """Take note of a request, to be worked on at the same time as others; ``None`` when it is refused, and answered."""
+        """Take note of a request, to be worked on at the same time as others; ``None`` when it is answered already.
+
+        That is one that is refused, and one whose answer takes no waiting.
+        """
+        why = self._refusal()
+        if why is not None:
+            self._connection.wire.fail(request.id, fault_of(why))
+            return None
+        result = self._at_once(request)
+        if result is not None:
+            self._respond(request, result)
+            return None
+        running = self._running[request.id] = Running()
+        self._connection.hub.began()
+        return running
+
+    def _refusal(self) -> NexusError | None:
         hub = self._connection.hub
         most = hub.limits.in_flight
         if hub.draining:
-            self._connection.wire.fail(request.id, fault_of(DaemonUnavailable("the daemon is stopping", hint=_LATER)))
+            return DaemonUnavailable("the daemon is stopping", hint=_LATER)
+        if len(self._running) >= most:
+            return Busy(f"{most} requests are being worked on")
+        return None if self._rate.take(time.monotonic()) else Busy("too many requests")
+
+    def _at_once(self, request: Request) -> Model | None:
+        """Return the result of a request for which nothing has to be waited; every error is left to the ordinary way, which tells of it."""
+        route, principal = self._routes.find(request.method), self._connection.principal
+        if route is None or route.prompt is None or principal is None:
             return None
-        if len(self._running) >= most or not self._rate.take(time.monotonic()):
-            why = Busy(f"{most} requests are being worked on" if len(self._running) >= most else "too many requests")
-            self._connection.wire.fail(request.id, fault_of(why))
+        try:
+            params = self._permitted(request, route, principal)
+            return route.prompt(Call(self._connection.hub, principal, self._connection, None), params)
+        except Exception:  # noqa: BLE001 - as it says
             return None
-        running = self._running[request.id] = Running()
-        hub.began()
-        return running
 
     def cancel(self, id: MessageId) -> None:  # noqa: A002 - JSON-RPC's word
         """Take note that the answer to a request is not wanted any more."""
@@ -94,7 +116,7 @@ class Requests:
         finally:
             self._running.pop(request.id, None)
             self._connection.hub.ended()
-        await self._connection.answer_now()
+        self._connection.flush()
 
     def _respond(self, request: Request, result: Model | Fault) -> None:
         wire = self._connection.wire
@@ -137,12 +159,7 @@ class Requests:
         route = self._routes.find(request.method)
         if route is None:
             raise Unsupported(f"there is no method {request.method!r}", hint="rpc.discover lists them")
-        hub.authenticator.check(principal)
-        if route.method.scope is not None:
-            principal.require(Scope(route.method.scope))
-        if route.method.whole:
-            require_all(principal, route.method.name)
-        params = route.method.params.model_validate(request.params, by_alias=True, by_name=False)
+        params = self._permitted(request, route, principal)
         if isinstance(params, OfWorkspace) and principal.workspaces != "*":
             await hub.info(params.workspace, principal)
         limit = _limit(request.params)
@@ -151,6 +168,15 @@ class Requests:
         with anyio.move_on_after(limit) as running.deadline:
             return await self._act(request, route, params, principal, running)
         raise OperationTimeout(f"{route.method.name} did not end within {limit:g} s")
+
+    def _permitted(self, request: Request, route: Route, principal: Principal) -> Model:
+        """Return the parameters of a request that may be made, as far as the request itself says."""
+        self._connection.hub.authenticator.check(principal)
+        if route.method.scope is not None:
+            principal.require(Scope(route.method.scope))
+        if route.method.whole:
+            require_all(principal, route.method.name)
+        return route.method.params.model_validate(request.params, by_alias=True, by_name=False)
 
     async def _act(
         self, request: Request, route: Route, params: Model, principal: Principal, running: Running

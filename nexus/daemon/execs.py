@@ -108,6 +108,7 @@ class RunningExec(Feed):
                     await self.put(str(stream), data)
                 case Gap(stream=stream, end=end):
                     self.log.lose(str(stream), end)
+                    self.wake()
                 case Started(pid=pid):
                     self.pid = pid
                     self.started.set()

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from nexus.abc.files import FileAccess
+from nexus.abc.files import FileAccess, PromptFiles
 from nexus.abc.service import WorkspaceService
 from nexus.daemon.event_log import EventLog
 from nexus.daemon.execs import Execs
@@ -34,6 +34,7 @@ _MOST_KNOWN: Final = 1024
 class _Known:
     info: WorkspaceInfo
     files: FileAccess
+    prompt: PromptFiles | None
     until: float
 
 
@@ -131,6 +132,18 @@ class Hub:
         """
         return (await self._known(ref, principal)).files
 
+    def prompt_files(self, ref: str, principal: Principal) -> PromptFiles | None:
+        """Return access to what is in memory of a workspace's files; ``None`` where it has to be asked first which workspace that is.
+
+        Raises:
+            ScopeDenied: When the token is not for it.
+        """
+        known = self._places.get(ref)
+        if known is None or known.prompt is None or known.until < time.monotonic():
+            return None
+        principal.require_workspace(known.info.name, known.info.id)
+        return known.prompt
+
     def forget(self, info: WorkspaceInfo) -> None:
         """Ask again which workspace these names mean."""
         for ref in (info.id, info.name):
@@ -138,7 +151,7 @@ class Hub:
 
     async def _known(self, ref: str, principal: Principal) -> _Known:
         known = self._places.get(ref)
-        now = anyio.current_time()
+        now = time.monotonic()
         if known is None or known.until < now:
             known = await self._look(ref, principal, now)
         principal.require_workspace(known.info.name, known.info.id)
@@ -155,7 +168,9 @@ class Hub:
             raise
         if len(self._places) >= _MOST_KNOWN:
             self._places.clear()
-        known = self._places[ref] = _Known(info, self.service.files(info), now + _FRESH_SECONDS)
+        files = self.service.files(info)
+        prompt = files if isinstance(files, PromptFiles) else None
+        known = self._places[ref] = _Known(info, files, prompt, now + _FRESH_SECONDS)
         return known
 
     def _forget_changed(self, event: WorkspaceEvent) -> None:

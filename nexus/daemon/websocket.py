@@ -1,4 +1,4 @@
-"""WebSocket connections on a socket that is bound already. The one file on the daemon's side that imports ``websockets``."""
+"""WebSocket connections on a socket that is bound already."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from anyio import to_thread
 from typing_extensions import override
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -39,68 +38,20 @@ from nexus.daemon.handshake import (
 from nexus.daemon.page import PAGE_HEADERS, media_type, page_file
 from nexus.daemon.patience import DEFAULT_PATIENCE
 from nexus.daemon.peers import may_knock, peer_of
-from nexus.errors import AuthError, ConnectionLost, ProtocolError
+from nexus.errors import AuthError
+from nexus.websocket import PromptConnection, WebSocketTransport
 
 MAX_TEXT_BYTES: Final = 1 << 20
 MAX_DATA_BYTES: Final = 16 + (64 << 10)
 """A header and 64 KiB."""
 CLOSE_SECONDS: Final = 0.5
-_TOO_BIG: Final = 1009
-_OUR_COMPLAINTS: Final = frozenset({1002, 1003, 1007, _TOO_BIG})
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 # It would show headers, and with them tokens, to whoever turns on its debugging; what matters is logged here.
 _SILENT: Final = logging.Logger("nexus.daemon.websockets", level=logging.CRITICAL + 1)  # noqa: LOG001
 
 
-class WebSocketTransport:
-    """Implements :class:`~nexus.abc.transport.Transport` over a connection whose handshake is done.
-
-    Args:
-        connection: The connection.
-        peer: Who is at its other end.
-    """
-
-    def __init__(self, connection: ServerConnection, peer: Peer) -> None:
-        self._connection = connection
-        self._peer = peer
-
-    @property
-    def peer(self) -> Peer:
-        """Who is at the other end."""
-        return self._peer
-
-    async def receive(self) -> str | bytes:
-        """Return the next message."""
-        try:
-            message = await self._connection.recv()
-        except ConnectionClosed as error:
-            raise _ended(error) from None
-        if isinstance(message, bytes) and len(message) > MAX_DATA_BYTES:
-            await self.aclose(_TOO_BIG, f"a binary message has at most {MAX_DATA_BYTES} bytes")
-            raise ProtocolError(f"a binary message of {len(message)} bytes; at most {MAX_DATA_BYTES} are allowed")
-        return message
-
-    async def send(self, message: str | bytes) -> None:
-        """Hand a message to the other end."""
-        try:
-            await self._connection.send(message)
-        except ConnectionClosed as error:
-            raise _ended(error) from None
-
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection."""
-        await self._connection.close(code, reason.encode()[:123].decode(errors="ignore"))
-
-
-def _ended(error: ConnectionClosed) -> ConnectionLost | ProtocolError:
-    ours = error.sent is not None and not error.rcvd_then_sent and error.sent.code in _OUR_COMPLAINTS
-    if ours and error.sent is not None:
-        return ProtocolError(f"the other end broke the rules of WebSocket: {error.sent.reason or error.sent.code}")
-    return ConnectionLost("the connection has ended")
-
-
-class _Connection(ServerConnection):
+class _Connection(PromptConnection, ServerConnection):
     """A connection that is looked at before anything of it is read."""
 
     def __init__(self, gate: _Gate, protocol: ServerProtocol, server: Server, **limits: float | None) -> None:
@@ -179,7 +130,8 @@ class _Gate:
         return None
 
     async def handle(self, connection: ServerConnection) -> None:
-        transport = WebSocketTransport(connection, cast("_Connection", connection).peer)
+        ours = cast("_Connection", connection)
+        transport = WebSocketTransport(ours, ours.peer, most=MAX_DATA_BYTES)
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:

@@ -1,4 +1,7 @@
-"""Sends what one connection has to say: answers first, then one piece of each stream in turn."""
+"""Sends what one connection has to say: answers first, then one piece of each stream in turn.
+
+What can be sent without waiting is sent by whoever says it; the task that sends has only what had to wait.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final
 
 import anyio
 
-from nexus.abc.transport import Transport
+from nexus.abc.transport import PromptTransport, Transport
 from nexus.daemon.outlets import Outlet
 from nexus.errors import SlowConsumer
 
@@ -16,7 +19,7 @@ _CALM: Final = 1024 * 1024
 
 
 class Writer:
-    """The one task that sends.
+    """Sends; the one task that waits for the other end.
 
     Args:
         transport: Where to.
@@ -26,6 +29,7 @@ class Writer:
 
     def __init__(self, transport: Transport, pending: int, patience: float) -> None:
         self._transport = transport
+        self._prompt = transport if isinstance(transport, PromptTransport) else None
         self._most = pending
         self._patience = patience
         self._first: deque[str | bytes] = deque()
@@ -37,24 +41,27 @@ class Writer:
         self._something = anyio.Event()
         self._calm = anyio.Event()
 
-    def say(self, messages: list[str | bytes], *, wake: bool = True) -> None:
-        """Send these before any stream.
+    @property
+    def calm_now(self) -> bool:
+        """Whether little waits."""
+        return self._waiting <= _CALM
 
-        Args:
-            messages: What is to be sent.
-            wake: Whether the task that sends is told; otherwise :meth:`push` follows.
+    def say(self, messages: list[str | bytes]) -> None:
+        """Send these before any stream.
 
         Raises:
             SlowConsumer: When too much waits already.
         """
-        if not messages:
+        if not messages or self._sent_now(messages):
             return
         self._first.extend(messages)
         self._waiting += sum(map(len, messages))
-        if wake:
-            self._something.set()
+        self._something.set()
         if self._waiting > self._most:
             raise SlowConsumer(f"{self._waiting} bytes wait for a client that does not read")
+
+    def _sent_now(self, messages: list[str | bytes]) -> bool:
+        return not self._busy and not self._first and self._prompt is not None and self._prompt.send_now(messages)
 
     def ready(self, outlet: Outlet) -> None:
         """Ask this outlet when its turn comes."""
@@ -76,25 +83,12 @@ class Writer:
             ConnectionLost: When the connection has ended.
         """
         while True:
-            message = None if self._busy else self._next()
+            message = self._next()
             if message is None:
                 self._something = anyio.Event()
                 await self._something.wait()
                 continue
             await self._send(message)
-
-    async def push(self) -> None:
-        """Send the answers that wait from here, without a way through another task; nothing where somebody is at it already.
-
-        Raises:
-            ConnectionLost: When the connection has ended.
-        """
-        while self._first and not self._busy:
-            message = self._first.popleft()
-            self._waiting -= len(message)
-            await self._send(message)
-        if self._first or self._turns:
-            self._something.set()
 
     async def _send(self, message: str | bytes) -> None:
         self._busy, self._begun = True, anyio.current_time()

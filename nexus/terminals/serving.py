@@ -95,6 +95,7 @@ class TerminalServer:
         """
         host = await self._host(terminal.plan.workspace)
         handle = await _spawn(terminal, terminal.plan.argv, terminal.plan.opened_in, host)
+        terminal.expect()
         try:
             await self._serve(terminal, handle, host)
         except BaseException:

@@ -30,6 +30,8 @@ _WINDOW: Final = 256 * 1024
 """Bytes that a controller may be behind before the program has to wait for it."""
 PATIENCE: Final = 30.0
 """Seconds for which the program waits for a controller that does not read."""
+_OPENING: Final = 5.0
+"""Seconds for which a new terminal's program waits for whoever opened it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,10 @@ class Terminal:
         self.version = 0
         self.news = anyio.Event()
         self.patience = PATIENCE
+        self._rest: Output | None = None
+        """What has come and is not shown yet."""
+        self._expecting = False
+        """Whether whoever opened it is expected to look."""
         self._name = name
         self._term = size.term
         self._clock = clock
@@ -177,7 +183,7 @@ class Terminal:
             survives: Whether it can outlive this process.
             base: Offset of its first byte; here and now when absent.
         """
-        self.handle, self.survives = handle, survives
+        self.handle, self.survives, self._rest = handle, survives, None
         self.base = self.kept.newest if base is None else base
         self.state, self.exit, self.ended_at, self.pid = TerminalState.RUNNING, None, None, None
         self.stopping = self.leftover = False
@@ -193,13 +199,19 @@ class Terminal:
         assert handle is not None  # noqa: S101 - read by whoever has begun it
         while True:
             await self._room()
-            event = await handle.receive()
+            rest, self._rest = self._rest, None
+            event = rest or await handle.receive()
             match event:
                 case Started(pid=pid):
                     self.pid = pid
                     self.changed()
-                case Output(offset=offset, data=data):
-                    self.show(data, at=self.base + offset)
+                case Output(stream=stream, offset=offset, data=data):
+                    most = max(
+                        1, min(_WINDOW // 2, self.kept.capacity // 2)
+                    )  # no more than fits beside what waits already
+                    if len(data) > most:
+                        self._rest = Output(stream=stream, offset=offset + most, data=data[most:])
+                    self.show(data[:most], at=self.base + offset)
                 case Gap(end=end):
                     self.kept.skip_to(max(self.kept.newest, self.base + end))
                     self.tell()
@@ -255,6 +267,7 @@ class Terminal:
             self._controller = None
         session = Session(self, request)
         self._sessions.append(session)
+        self._expecting = False
         if request.role == "controller":
             self._controller = session
         self._let_go_on()
@@ -280,21 +293,29 @@ class Terminal:
         moved, self._moved = self._moved, anyio.Event()
         moved.set()
 
+    def expect(self) -> None:
+        """Have the program wait for somebody to look, for a while: whoever opens a terminal sees it from the first byte on."""
+        self._expecting = True
+
     def _behind(self) -> bool:
         controller = self._controller
-        window = min(_WINDOW, max(1, self.kept.capacity // 2))
-        return controller is not None and not controller.slow and self.kept.newest - controller.offset > window
+        if controller is None:
+            waited_for = self.base if self._expecting else self.kept.newest
+        else:
+            waited_for = self.kept.newest if controller.slow else controller.offset
+        return self.kept.newest - waited_for > min(_WINDOW, max(1, self.kept.capacity // 2))
 
     async def _room(self) -> None:
         """Wait for a controller that is behind: for a while, so that one that hangs does not hold up the program for ever."""
-        if not self._behind():
-            return
-        with anyio.move_on_after(self.patience):
-            while self._behind():
-                await self._moved.wait()
-            return
-        if self._controller is not None:
-            self._controller.slow = True
+        while self._behind():
+            expecting = self._expecting
+            with anyio.move_on_after(min(_OPENING, self.patience) if expecting else self.patience):
+                while self._behind() and self._expecting is expecting:
+                    await self._moved.wait()
+                continue
+            self._expecting = False
+            if self._controller is not None:
+                self._controller.slow = True
 
     # What is done to it ---------------------------------------------------------------------------------------------
 

@@ -50,22 +50,6 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A request of ours has its result."""
-
-    id: MessageId
-    result: object
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A request of ours failed; ``id`` is ``None`` when the other end could not even tell which."""
-
-    id: MessageId | None
-    fault: Fault
-
-
-@dataclass(frozen=True, slots=True)
 class StreamData:
     """Bytes came that had not come before."""
 
@@ -114,8 +98,8 @@ Event: TypeAlias = (
     | Notification
     | Cancelled
     | Progressed
-    | Answered
-    | Refused
+    | Success
+    | Failure
     | StreamData
     | StreamGap
     | StreamEnded
@@ -136,6 +120,8 @@ class Connection:
         self.text_only = False
         """Whether frames of streams are sent as text, since the other end takes no binary messages. Both are understood always."""
         self._outbox: list[str | bytes] = []
+        self.outgoing = 0
+        """Characters and bytes that wait to be taken by :meth:`take_outgoing`."""
         self._last_id = 0
         self._asked: set[MessageId] = set()
         self._answering: set[MessageId] = set()
@@ -165,8 +151,12 @@ class Connection:
 
     def take_outgoing(self) -> list[str | bytes]:
         """Return what is to be sent, in order, and forget it."""
-        taken, self._outbox = self._outbox, []
+        taken, self._outbox, self.outgoing = self._outbox, [], 0
         return taken
+
+    def _put(self, message: str | bytes) -> None:
+        self._outbox.append(message)
+        self.outgoing += len(message)
 
     def request(self, method: str, params: Params, *, progress: bool = False) -> int:
         """Ask, and return the id that the answer will have.
@@ -180,12 +170,12 @@ class Connection:
         self._asked.add(self._last_id)
         if progress:
             params = {**params, "_meta": {"progressToken": self._last_id}}
-        self._outbox.append(serialise(Request(self._last_id, method, params)))
+        self._put(serialise(Request(self._last_id, method, params)))
         return self._last_id
 
     def notify(self, method: str, params: Params) -> None:
         """Tell."""
-        self._outbox.append(serialise(Notification(method, params)))
+        self._put(serialise(Notification(method, params)))
 
     def cancel(self, id: MessageId) -> None:  # noqa: A002 - JSON-RPC's word
         """Say that the answer to a request of ours is not wanted any more. It comes all the same."""
@@ -209,7 +199,7 @@ class Connection:
         """Answer a request with an error; ``None`` when it is not known which."""
         text = serialise(Failure(id, fault))
         if id is None:
-            self._outbox.append(text)
+            self._put(text)
             return len(text)
         return self._answer(id, text)
 
@@ -222,7 +212,7 @@ class Connection:
                 hint="ask for less at a time",
             )
         self._answering.discard(id)
-        self._outbox.append(text)
+        self._put(text)
         return len(text)
 
     def receive(self, message: str | bytes) -> tuple[Event, ...]:
@@ -236,7 +226,7 @@ class Connection:
         try:
             parsed = parse(message, most=self.limits.text_frame, depth=self.limits.depth)
         except Malformed as error:
-            self._outbox.append(serialise(error.failure))
+            self._put(serialise(error.failure))
             return ()
         return self._message(parsed)
 
@@ -246,18 +236,15 @@ class Connection:
                 return self._requested(message)
             case Notification(method=method, params=params):
                 return self._notified(message, method, params)
-            case Success(id=id, result=result):
-                self._settle(id)
-                return (Answered(id, result),)
-            case Failure(id=id, fault=fault):
-                if id is not None:
-                    self._settle(id)
-                return (Refused(id, fault),)
+            case Success() | Failure():
+                if message.id is not None:
+                    self._settle(message.id)
+                return (message,)
 
     def _requested(self, request: Request) -> tuple[Event, ...]:
         if request.id in self._answering:
             fault = Fault(INVALID_REQUEST, "a request with this id is still being answered", {"code": "PROTOCOL_ERROR"})
-            self._outbox.append(serialise(Failure(None, fault)))
+            self._put(serialise(Failure(None, fault)))
             return ()
         self._answering.add(request.id)
         return (request,)
@@ -331,7 +318,7 @@ class Connection:
     def reset(self, stream: int, code: str) -> None:
         """Give a stream up, in whichever direction it goes."""
         if self._drop(stream):
-            self._outbox.append(self._said(Frame(Kind.RESET, stream, 0, code.encode()[:256])))
+            self._put(self._said(Frame(Kind.RESET, stream, 0, code.encode()[:256])))
 
     def forget(self, stream: int) -> None:
         """Close a stream without a word: the other end knows."""
@@ -346,7 +333,7 @@ class Connection:
         window = self._receiving.get(stream)
         said = window.take(offset, at_once=at_once) if window is not None else None
         if said is not None:
-            self._outbox.append(self._said(Frame(Kind.WINDOW, stream, said)))
+            self._put(self._said(Frame(Kind.WINDOW, stream, said)))
 
     def _framed(self, frame: Frame) -> tuple[Event, ...]:
         match frame.kind:
@@ -381,7 +368,7 @@ class Connection:
         total.arrive(size)
         said = total.take(total.received)
         if said is not None:
-            self._outbox.append(self._said(Frame(Kind.WINDOW, CONNECTION, said)))
+            self._put(self._said(Frame(Kind.WINDOW, CONNECTION, said)))
 
     def _over(self, frame: Frame) -> tuple[Event, ...]:
         window = self._receiving.get(frame.stream)

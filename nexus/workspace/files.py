@@ -59,11 +59,15 @@ class FileSystem(DerivedFiles):
     async def read_bytes(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes:
         if offset < 0 or (limit is not None and limit < 0):
             raise InvalidArgument(f"offset and limit cannot be negative: offset={offset}, limit={limit}")
-        at_once = self._cached.read(path, offset, limit)
+        at_once = self.read_now(path, offset=offset, limit=limit)
         if at_once is not None:
             await self._let_others()
             return at_once
         return await self._access.do(path, lambda tree: self._read(tree, path, offset, limit))
+
+    def read_now(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Return a file's bytes where the kernel has them in memory, ``None`` otherwise. Never waits."""
+        return self._cached.read(path, offset, limit)
 
     async def _let_others(self) -> None:
         """Let other tasks run, and a cancellation be seen, now and then: often enough to be fair, seldom enough to stay quick."""

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 import nexus
 from nexus.abc.terminals import TerminalAccess, TerminalSession
-from nexus.client.terminals import RemoteTerminalSession
+from nexus.client.looking import RemoteTerminalSession
 from nexus.daemon import greeting
 from nexus.daemon.daemon import Daemon
 from nexus.daemon.typists import Typist

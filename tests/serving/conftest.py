@@ -22,8 +22,8 @@ from nexus.daemon.discovery import Announcement, announced
 from nexus.daemon.launch import start_background
 from nexus.daemon.places import Places, places
 from nexus.processes import start_time
-from nexus.providers.local.keeper.address import address
 from nexus.serving.process import Serving
+from nexus.socket_address import address
 from nexus.state.clock import SystemClock
 from tests.daemon.talking import Talker
 

@@ -147,6 +147,32 @@ async def test_of_a_storm_of_sizes_the_program_gets_few_and_the_last() -> None:
     assert terminal.size.cols == 199
 
 
+async def test_what_a_new_terminal_prints_waits_for_whoever_opened_it() -> None:
+    terminal, program = make(capacity=1000)
+    terminal.expect()
+    printed = [bytes([65 + n]) * 100 for n in range(20)]
+    program.says(*printed, Exited(exit_code=0))
+    async with anyio.create_task_group() as group:
+        group.start_soon(serve, terminal)
+        while terminal.kept.newest <= 500:
+            await checkpoint()
+        for _ in range(20):
+            await checkpoint()
+        assert terminal.kept.oldest == 0, "half of what is kept, and what came last, but nothing is dropped"
+        events = await everything(terminal.attach(AttachRequest(replay="all")))
+    assert text(events) == b"".join(printed)
+
+
+async def test_a_new_terminal_at_which_nobody_looks_is_waited_for_only_for_a_while() -> None:
+    terminal, program = make(capacity=100)
+    terminal.patience = 0.05
+    terminal.expect()
+    program.says(*[b"x" * 60] * 10, Exited(exit_code=0))
+    with anyio.fail_after(20):
+        await serve(terminal)
+    assert terminal.kept.newest == 600
+
+
 async def test_a_controller_that_hangs_holds_up_the_program_for_a_while_only() -> None:
     terminal, program = make(capacity=1000)
     terminal.patience = 0.05

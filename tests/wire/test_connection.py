@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.errors import ProtocolError
-from nexus.wire.connection import Answered, Cancelled, Connection, Progressed, Refused, RoomGranted, StreamReset
+from nexus.wire.connection import Cancelled, Connection, Progressed, RoomGranted, StreamReset
 from nexus.wire.frames import Frame, Kind
 from nexus.wire.limits import Limits
-from nexus.wire.messages import Fault, Notification, Request
+from nexus.wire.messages import Failure, Fault, Notification, Request, Success
 
 
 def pair() -> tuple[Connection, Connection]:
@@ -33,7 +33,7 @@ def test_a_request_is_answered_once_whatever_the_order() -> None:
     daemon.fail(first, Fault(2001, "no such file: a"))
     daemon.respond(first, {"late": True})
 
-    assert pass_on(daemon, client) == [Answered(second, {"n": 2}), Refused(first, Fault(2001, "no such file: a"))]
+    assert pass_on(daemon, client) == [Success(second, {"n": 2}), Failure(first, Fault(2001, "no such file: a"))]
     assert client.asked == daemon.answering == 0
 
 
@@ -44,7 +44,7 @@ def test_a_cancelled_request_is_answered_all_the_same() -> None:
 
     assert pass_on(client, daemon)[1:] == [Cancelled(asked)]
     daemon.fail(asked, Fault(-32800, "cancelled"))
-    assert pass_on(daemon, client) == [Refused(asked, Fault(-32800, "cancelled"))]
+    assert pass_on(daemon, client) == [Failure(asked, Fault(-32800, "cancelled"))]
     client.cancel(asked)
     assert client.take_outgoing() == []
 
@@ -59,7 +59,7 @@ def test_progress_is_told_until_the_answer() -> None:
     daemon.respond(asked, {})
     daemon.progress(asked, asked, {"kind": "late"})
 
-    assert pass_on(daemon, client) == [Progressed(asked, {"kind": "report"}), Answered(asked, {})]
+    assert pass_on(daemon, client) == [Progressed(asked, {"kind": "report"}), Success(asked, {})]
 
 
 def test_an_answer_that_nobody_waits_for_breaks_the_protocol() -> None:

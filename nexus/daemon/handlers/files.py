@@ -53,16 +53,31 @@ async def readdir(call: Call, params: methods.ReadDir) -> methods.Folder:
 async def read(call: Call, params: methods.ReadFile) -> methods.Content:
     """Return a file or a piece of it."""
     most = call.hub.limits.inline_file
-    wanted = most + 1 if params.length is None else params.length
     if params.length is not None and params.length > most:
         raise InvalidArgument(f"a result holds at most {most} bytes of a file", hint="read less, or use fs.openRead")
     files = await call.files(params.workspace)
-    data = await files.read_bytes(params.path, offset=params.offset, limit=wanted)
+    data = await files.read_bytes(params.path, offset=params.offset, limit=_wanted(params, most))
     if len(data) > most:
         raise FsError(
             f"{params.path} is larger than {most} bytes", path=params.path, hint="read it in pieces, or use fs.openRead"
         )
     return _content(data, params)
+
+
+@ROUTES.at_once(methods.READ)
+def read_now(call: Call, params: methods.ReadFile) -> methods.Content | None:
+    """Return a file or a piece of it that is in memory."""
+    most = call.hub.limits.inline_file
+    files = call.prompt_files(params.workspace)
+    if files is None or (params.length is not None and params.length > most):
+        return None
+    data = files.read_now(params.path, offset=params.offset, limit=_wanted(params, most))
+    return None if data is None or len(data) > most else _content(data, params)
+
+
+def _wanted(params: methods.ReadFile, most: int) -> int:
+    """Return how much is read: a byte more than may be given tells that it is too much."""
+    return most + 1 if params.length is None else params.length
 
 
 def _content(data: bytes, params: methods.ReadFile) -> methods.Content:

@@ -36,6 +36,9 @@ ROUTES: Final = Routes()
 _NOTHING: Final = Nothing()
 _MOST: Final = 64
 _CLOSING: Final = 5.0
+_GATHERING: Final = 0.1
+"""Seconds between two notifications of one look that something about its terminal is different: with hundreds that come to look, each
+would be told of each."""
 
 
 async def _terminals(call: Call, ref: str) -> TerminalAccess:
@@ -110,6 +113,8 @@ class Look(Feed):
         self.typing = anyio.Lock()
         self._connection = call.connection
         self._exit: TerminalExit | None = None
+        self._untold: TerminalInfo | None = None
+        self._telling = False
         self.log.lose("data", session.point.start)
         self.own({"data": session.point.start})
 
@@ -138,13 +143,31 @@ class Look(Feed):
                 told = methods.DidSkip(session=self.id, start=start, end=end, prefix=base64.b64encode(prefix).decode())
                 self._connection.notify(methods.DID_SKIP.name, told)
                 self.log.lose("data", end)
+                self.wake()  # what comes next may have to wait until the client knows of this
             case TerminalResized(mark=mark):
                 self._connection.notify(methods.DID_RESIZE.name, methods.DidResize(session=self.id, mark=mark))
             case TerminalChanged(info=info):
-                changed = methods.DidChange(session=self.id, info=info, role=self.session.role)
-                self._connection.notify(methods.DID_CHANGE.name, changed)
+                self._untold = info
+                if not self._telling:
+                    self._telling = True
+                    self._connection.group.start_soon(self._tell_now_and_then)
             case TerminalExited(exit=exit):
+                self._tell()
                 self._exit = exit
+
+    async def _tell_now_and_then(self) -> None:
+        """Tell what has changed: at once, and what changes soon afterwards together."""
+        while self._untold is not None and not self.ended.is_set():
+            self._tell()
+            with anyio.move_on_after(_GATHERING):
+                await self.ended.wait()
+        self._telling = False
+
+    def _tell(self) -> None:
+        if self._untold is not None:
+            changed = methods.DidChange(session=self.id, info=self._untold, role=self.session.role)
+            self._untold = None
+            self._connection.notify(methods.DID_CHANGE.name, changed)
 
     @override
     def refused(self) -> None:

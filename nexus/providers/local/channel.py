@@ -15,12 +15,13 @@ from pydantic import JsonValue
 
 from nexus.errors import ProviderUnavailable
 from nexus.providers.local.keeper import frames
-from nexus.providers.local.keeper.address import address
 from nexus.providers.local.record import Run
+from nexus.socket_address import address
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _RETRY: Final = 0.002
 _SIZE: Final = 256 * 1024
+_OUTPUT: Final = frozenset({frames.STDOUT, frames.STDERR})
 
 
 class KeeperAway(Exception):
@@ -33,6 +34,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._incoming = frames.FrameBuffer()
+        self._next: frames.Frame | None = None
         self._unsent = bytearray()
         self._sending = anyio.Lock()
         self._waiting = 0
@@ -90,11 +92,11 @@ class Channel:
                 raise
 
     async def receive(self) -> frames.Frame | None:
-        """Return the next frame, ``None`` when the keeper has closed.
+        """Return the next frame, ``None`` when the keeper has closed. Output that has come in many frames is joined to few.
 
         Cancellation: nothing is lost.
         """
-        while (frame := self._incoming.pop()) is None:
+        while (frame := self._pop()) is None:
             try:
                 data = self._socket.recv(_SIZE)
             except BlockingIOError:
@@ -106,6 +108,19 @@ class Channel:
                 return None
             self._incoming.feed(data)
         return frame
+
+    def _pop(self) -> frames.Frame | None:
+        first, self._next = self._next or self._incoming.pop(), None
+        if first is None or first.kind not in _OUTPUT:
+            return first
+        pieces, size = [first.payload], len(first.payload)
+        while size < frames.CHUNK and (frame := self._incoming.pop()) is not None:
+            if frame.kind != first.kind or size + len(frame.payload) > frames.CHUNK:
+                self._next = frame
+                break
+            pieces.append(frame.payload)
+            size += len(frame.payload)
+        return frames.Frame(first.kind, b"".join(pieces))
 
     def close(self) -> None:
         """Close. Closing twice is fine."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeAlias
 
 import anyio
@@ -105,3 +106,46 @@ async def test_sizes_that_no_terminal_has_are_refused(running: LocalInstance) ->
         with pytest.raises(InvalidArgument):
             await handle.resize(rows, cols)
     await handle.aclose()
+
+
+def _written(pid: int) -> int | None:
+    """Return how many bytes a program has written; ``None`` when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/io").read_text().split("wchar: ")[1].split()[0])
+    except (OSError, IndexError):
+        return None
+
+
+async def test_a_slow_reader_gets_the_last_of_what_a_terminal_printed(running: LocalInstance, run: Run) -> None:
+    async def printing(size: str) -> tuple[LocalProcess, int, int | None]:
+        """Start a program that prints so many bytes, read by nobody, and return how far it comes."""
+        argv = ("sh", "-c", f"stty raw; echo $$; exec head -c {size} /dev/zero")
+        handle = await running.spawn(SpawnRequest(argv=argv, pty=Pty(), grace=0.1))
+        seen = b""
+        while (found := re.search(rb"(\d+)\n(.*)", seen, re.DOTALL)) is None:
+            event = await handle.receive()
+            seen += event.data if isinstance(event, Output) else b""
+        program, last = int(found[1]), -1
+        while (now := _written(program)) is not None and (now != last or now == 0):
+            last = now
+            await anyio.sleep(0.05)
+        return handle, found[2].count(0), now
+
+    endless, _, most = await printing("9G")
+    assert most is not None
+    await endless.aclose()
+    # What the last of it prints that can end is still in the kernel then, which has more than it tells.
+    sizes = [most - missing * 1024 for missing in range(48, 0, -3)]
+    some = [(size, *await printing(str(size))) for size in sizes]
+    await run(
+        "sleep", "0.5"
+    )  # by the same keeper, which has stopped to wait for background children of the others by then
+    ended = 0
+    for size, handle, already, written in some:
+        count = already
+        while written is None and not hasattr(event := await handle.receive(), "exit_code"):
+            count += event.data.count(0) if isinstance(event, Output) else 0
+        assert written is not None or count == size
+        ended += written is None
+        await handle.aclose()
+    assert ended, "one of them at least ended without a reader"

@@ -28,6 +28,10 @@ HANG_UP_AGAIN: Final = 0.5
 _TICK: Final = 0.02
 _REOPENED: Final = 0.05
 """Seconds between looks at a terminal that no program has open."""
+_MUCH: Final = 2048
+"""Bytes of a terminal behind which there is probably more."""
+_HELD: Final = 128 * 1024
+"""More than the kernel holds of what was written to a terminal. It counts the first 4 KiB alone when it is asked how much that is."""
 _UNKILLABLE: Final = 5.0
 """Seconds after KILL until the end is told although a process of the group (asleep in the kernel) is still there."""
 
@@ -244,7 +248,10 @@ class Command:
 
     def _measure(self) -> None:
         """Pass on what is in the pipes by now, which holds all that the leader wrote, and nothing that comes later."""
-        self._left = {source: _waiting(source) for source in self._sources}
+        self._left = {
+            source: (_HELD if _readable(source) else 0) if source == self.terminal else _waiting(source)
+            for source in self._sources
+        }
         self._watch()
         self._settle()
 
@@ -261,7 +268,8 @@ class Command:
     def _read(self, source: int, _mask: int) -> None:
         size = frames.CHUNK if self._left is None else min(frames.CHUNK, self._left[source])
         try:
-            data = os.read(source, size) if size else b""
+            take = _screenful if source == self.terminal else os.read
+            data = take(source, size) if size else b""
         except BlockingIOError:
             return
         except OSError:  # a terminal that no program has open says EIO
@@ -286,7 +294,8 @@ class Command:
                 self._backlog.append(data)
             self._connection.send(self._sources[source], data)
         if self._left is not None:
-            self._left[source] = self._left.get(source, 0) - len(data)
+            left = self._left.get(source, 0) - len(data)
+            self._left[source] = 0 if source == self.terminal and not _readable(source) else left
         self._watch()
         self._settle()
 
@@ -338,6 +347,25 @@ class Command:
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(self._loop.call_later(seconds, action))
+
+
+def _screenful(terminal: int, size: int) -> bytes:
+    """Return what a terminal has printed, at most ``size`` bytes; otherwise as ``os.read``, which gives 4 KiB at a time."""
+    data = os.read(terminal, size)
+    if len(data) < _MUCH:
+        return data
+    pieces, left = [data], size - len(data)
+    with contextlib.suppress(OSError):  # the next call tells of it, when what there was is passed on
+        while left > 0 and (data := os.read(terminal, left)):
+            pieces.append(data)
+            left -= len(data)
+    return b"".join(pieces)
+
+
+def _readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return any(mask & select.POLLIN for _, mask in poll.poll(0))
 
 
 def _waiting(descriptor: int) -> int:

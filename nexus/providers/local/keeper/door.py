@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from nexus.providers.local.keeper.address import address
 from nexus.providers.local.keeper.loop import Loop
+from nexus.socket_address import address
 
 _BACKLOG: Final = 1024
 _RETRY: Final = 0.1
