@@ -172,15 +172,16 @@ async def keeper_of(context: Context, record: WorkspaceRecord) -> SupportsCheckp
 
 
 async def _asked(context: Context, backend: str) -> frozenset[Capability]:
-    for _ in range(_PROBES):
-        info = await context.probe(backend)
-        if info.available:
-            return info.capabilities
-    raise ProviderUnavailable(
-        f"the {backend} backend does not say what it can do: {info.detail}",
-        hint=info.hint or "try again; 'boulder doctor' says what is wrong with it",
-        details={"provider": backend},
-    )
+    asked = 1
+    while not (info := await context.probe(backend)).available:
+        if asked == _PROBES:
+            raise ProviderUnavailable(
+                f"the {backend} backend does not say what it can do: {info.detail}",
+                hint=info.hint or "try again; 'boulder doctor' says what is wrong with it",
+                details={"provider": backend},
+            )
+        asked += 1
+    return info.capabilities
 
 
 async def _take(
