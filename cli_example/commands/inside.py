@@ -11,15 +11,15 @@ from typing import Annotated
 import typer
 
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import Command, Name, NameOrCurrent, Service
 from cli_example.session import Cli
 from cli_example.words import CommandLine
 
-commands = typer.Typer()
+commands = Part()
 
 
-@command(commands, "exec", kind=CommandLine)
+@commands.command("exec", kind=CommandLine)
 async def execute(
     cli: Cli,
     name: Name,
@@ -47,7 +47,7 @@ async def execute(
         return await passthrough(process, cli.signals, on_terminal=tty)
 
 
-@command(commands, "shell")
+@commands.command("shell")
 async def shell(cli: Cli, name: Name) -> int:
     """Work in a workspace with an interactive shell."""
     from cli_example.passthrough import LOGIN, has_stdin, is_interactive, passthrough, terminal
@@ -59,7 +59,7 @@ async def shell(cli: Cli, name: Name) -> int:
         return await passthrough(process, cli.signals, on_terminal=pty is not None)
 
 
-@command(commands, "logs")
+@commands.command("logs")
 async def logs(
     cli: Cli,
     name: NameOrCurrent = None,
