@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status; :mod:`cli_example.errors` lists what each means.
     """
     # A command makes most of its objects while it imports, and keeps them: looking through them again and again finds nothing.
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     try:
         from cli_example.app import run  # noqa: PLC0415 - needs the extra, and its absence is a sentence, not a traceback
     except ModuleNotFoundError as error:

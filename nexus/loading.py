@@ -3,11 +3,11 @@
 ::
 
     if TYPE_CHECKING:
-        from nexus.git.repository import find_repository
+        from nexus.git.locating import find_repository
         from nexus.git.worktrees import Worktrees
 
     __getattr__, __dir__ = on_first_use(
-        __name__, {"nexus.git.repository": ["find_repository"], "nexus.git.worktrees": ["Worktrees"]}
+        __name__, {"nexus.git.locating": ["find_repository"], "nexus.git.worktrees": ["Worktrees"]}
     )
 
 Type checkers and readers see ordinary imports; the interpreter carries each of them out when its name is first asked for (PEP 562).

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nexus.git.identity import GitIdentity, git_environment, read_identity
     from nexus.git.layout import EXCLUDED, KEPT_PREFIX, Worktree, branch_name, container_mounts, worktree_path
     from nexus.git.listing import protected
+    from nexus.git.locating import find_repository
     from nexus.git.orders import Fill
-    from nexus.git.repository import find_repository
     from nexus.git.threads import Stop
     from nexus.git.trash import Trash, empty_trash, list_trash
     from nexus.git.tree_contents import Contents, contents
@@ -41,8 +41,8 @@ __getattr__, __dir__ = on_first_use(
         "nexus.git.identity": ["GitIdentity", "git_environment", "read_identity"],
         "nexus.git.layout": ["EXCLUDED", "KEPT_PREFIX", "Worktree", "branch_name", "container_mounts", "worktree_path"],
         "nexus.git.listing": ["protected"],
+        "nexus.git.locating": ["find_repository"],
         "nexus.git.orders": ["Fill"],
-        "nexus.git.repository": ["find_repository"],
         "nexus.git.threads": ["Stop"],
         "nexus.git.trash": ["Trash", "empty_trash", "list_trash"],
         "nexus.git.work_report": ["WorkReport"],
