@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
-    from nexus.serving.finding import find_daemon, matching_daemon, start_daemon, stop_daemon
+    from nexus.serving.controlling import start_daemon, stop_daemon
+    from nexus.serving.finding import find_daemon, matching_daemon
     from nexus.serving.process import Serving
     from nexus.serving.stdio import serve_stdio
     from nexus.serving.tokens import daemon_tokens
@@ -82,7 +83,8 @@ __getattr__, __dir__ = on_first_use(
         "nexus.models.workspace": ["WorkspaceInfo", "WorkspaceStatus"],
         "nexus.ports": ["PortAllocator"],
         "nexus.secrets": ["SecretStore"],
-        "nexus.serving.finding": ["find_daemon", "matching_daemon", "start_daemon", "stop_daemon"],
+        "nexus.serving.controlling": ["start_daemon", "stop_daemon"],
+        "nexus.serving.finding": ["find_daemon", "matching_daemon"],
         "nexus.serving.process": ["Serving"],
         "nexus.serving.stdio": ["serve_stdio"],
         "nexus.serving.tokens": ["daemon_tokens"],

@@ -34,12 +34,12 @@ def on_first_use(
     found = {name: home for home, names in homes.items() for name in names}
 
     def load(name: str) -> object:
-        if name not in found:
+        home = found.get(name)
+        if home is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home = importlib.import_module(found[name])
-        value: object = getattr(home, name, None)
-        if value is None:
-            value = importlib.import_module(f"{found[name]}.{name}")
+        value: object = None if home == module else getattr(importlib.import_module(home), name, None)
+        if value is None:  # the name of a module that nobody has loaded yet
+            value = importlib.import_module(f"{home}.{name}")
         setattr(sys.modules[module], name, value)
         return value
 

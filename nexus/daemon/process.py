@@ -22,7 +22,7 @@ from nexus.abc.transport import Transport
 from nexus.config import DaemonSettings
 from nexus.daemon import plan, tls
 from nexus.daemon.attending import told
-from nexus.daemon.discovery import Announcement, announce, withdraw
+from nexus.daemon.discovery import Announcement, Inputs, announce, withdraw
 from nexus.daemon.door import Door
 from nexus.daemon.log import DaemonLog
 from nexus.daemon.places import Places
@@ -98,6 +98,7 @@ class DaemonProcess:
         handed: Sockets to listen on in place of those that the settings name.
         log_path: Where its log is, to be announced.
         fingerprint: Of its settings, to be announced.
+        inputs: What they were made from, to be announced.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class DaemonProcess:
         handed: Sequence[socket.socket] = (),
         log_path: Path | None = None,
         fingerprint: str = "",
+        inputs: Inputs | None = None,
     ) -> None:
         self._places = places
         self._root = root
@@ -124,6 +126,7 @@ class DaemonProcess:
         self._handed = tuple(handed)
         self._log_path = log_path
         self._fingerprint = fingerprint
+        self._inputs = inputs
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[tuple[Listener, bool]] = []
         self._socket: Path | None = None
@@ -228,6 +231,7 @@ class DaemonProcess:
             workspace_folders=(self._root,),
             log=self._log_path,
             fingerprint=self._fingerprint,
+            inputs=self._inputs,
         )
         await to_thread.run_sync(announce, self._places, announcement)
         return announcement

@@ -28,7 +28,7 @@ from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
 from nexus.providers.registry import ProviderRegistry
 from nexus.serving.composing import environment, load
-from nexus.serving.matching import fingerprint
+from nexus.serving.matching import fingerprint, inputs
 from nexus.serving.tokens import daemon_of
 from nexus.state.clock import SystemClock
 from nexus.workspace.manager import WorkspaceManager
@@ -125,6 +125,7 @@ class Serving:
                 handed=handed_over(os.environ) if handed is None else handed,
                 log_path=log_path,
                 fingerprint=fingerprint(stack, self._env),
+                inputs=await inputs(root, stack, self._flags, self._env),
             )
             await process.run(
                 self._control or Control(),
