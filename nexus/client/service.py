@@ -15,17 +15,15 @@ from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus import client
+from nexus import client, models
 from nexus.abc.provider import ProcessHandle, ProgressCallback
 from nexus.client.events import Events
 from nexus.client.line import Line
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
@@ -215,7 +213,9 @@ class NexusClient(Workspaces):
         return client.checkpoints.RemoteCheckpoints(self._line, info.id)
 
     @override
-    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+    async def fork(
+        self, request: models.checkpoints.ForkRequest, *, progress: ProgressCallback | None = None
+    ) -> tuple[models.checkpoints.ForkOutcome, ...]:
         params = methods.checkpoints.Fork(spec=request, idempotency_key=_key())
         return (await self._line.call(methods.checkpoints.FORK, params, progress=progress)).items
 
@@ -340,7 +340,7 @@ class NexusClient(Workspaces):
         return (await self._line.call(methods.settings.GET, methods.settings.OfKey(key=key))).value
 
     @override
-    async def explain(self, key: str) -> SettingExplained:
+    async def explain(self, key: str) -> models.explained.SettingExplained:
         return await self._line.call(methods.settings.EXPLAIN, methods.settings.OfKey(key=key))
 
     @override

@@ -10,18 +10,14 @@ from typing import Literal, TypeAlias
 
 from anyio.abc import ByteStream
 
+from nexus import abc, handles, models
 from nexus.abc import ProgressCallback
-from nexus.abc.checkpoints import CheckpointAccess
-from nexus.abc.files import FileAccess
-from nexus.abc.git_access import GitAccess
 from nexus.abc.service import WorkspaceService
 from nexus.errors import NotFound
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
 from nexus.handles.process import Process, run
-from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import Checkpoint, Failure, ForkOutcome, ForkRequest
 from nexus.models.display import Bundle, bundle, fields
 from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
@@ -75,24 +71,24 @@ class Workspace:
         return MappingProxyType({status.name: status for status in self._info.services})
 
     @property
-    def fs(self) -> FileAccess:
+    def fs(self) -> abc.FileAccess:
         """Its files."""
         return self._service.files(self._info)
 
     @property
-    def checkpoints(self) -> CheckpointAccess:
+    def checkpoints(self) -> abc.CheckpointAccess:
         """Its checkpoints: ``mark = await ws.checkpoints.create("before-refactor")``."""
         return self._service.checkpoints(self._info)
 
     @property
-    def git(self) -> GitAccess:
+    def git(self) -> abc.GitAccess:
         """Its git: status, differences, commits."""
         return self._service.git(self._info)
 
     @property
-    def terminals(self) -> Terminals:
+    def terminals(self) -> handles.terminal.Terminals:
         """Its terminals, which outlive whoever looks at them."""
-        return Terminals(self._service.terminals(self._info))
+        return handles.terminal.Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""
@@ -390,7 +386,7 @@ class Workspace:
         self,
         names: Sequence[str],
         *,
-        at: str | Checkpoint | None = None,
+        at: str | models.checkpoints.Checkpoint | None = None,
         start: bool = True,
         progress: ProgressCallback | None = None,
     ) -> tuple[Fork, ...]:
@@ -413,8 +409,8 @@ class Workspace:
 
         Cancellation: what is being made is undone; forks that were done stay.
         """
-        mark = at.id if isinstance(at, Checkpoint) else at
-        request = ForkRequest(workspace=self.id, names=tuple(names), at=mark, start=start)
+        mark = at.id if isinstance(at, models.checkpoints.Checkpoint) else at
+        request = models.checkpoints.ForkRequest(workspace=self.id, names=tuple(names), at=mark, start=start)
         outcomes = await self._service.fork(request, progress=progress)
         return tuple(Fork(self._service, outcome) for outcome in outcomes)
 
@@ -462,8 +458,8 @@ class Workspace:
 class Fork:
     """One of the workspaces that :meth:`Workspace.fork` was asked for: a handle, or why there is none."""
 
-    def __init__(self, service: WorkspaceService, outcome: ForkOutcome) -> None:
-        self.outcome: ForkOutcome = outcome
+    def __init__(self, service: WorkspaceService, outcome: models.checkpoints.ForkOutcome) -> None:
+        self.outcome: models.checkpoints.ForkOutcome = outcome
         self._workspace = Workspace(service, outcome.info) if outcome.info is not None else None
 
     @property
@@ -477,7 +473,7 @@ class Fork:
         return self._workspace
 
     @property
-    def error(self) -> Failure | None:
+    def error(self) -> models.checkpoints.Failure | None:
         """What went wrong; ``None`` when nothing did."""
         return self.outcome.error
 

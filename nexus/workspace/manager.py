@@ -14,14 +14,13 @@ from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus.abc import FileAccess, GitAccess, ProcessHandle, ProgressCallback
+from nexus import abc, models
+from nexus.abc import ProcessHandle, ProgressCallback
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.explained import SettingExplained
 from nexus.models.features import Features
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
@@ -300,7 +299,9 @@ class WorkspaceManager(Workspaces):
         return await operations.measuring.stats(self._open, await self._open.record(name))
 
     @override
-    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+    async def fork(
+        self, request: models.checkpoints.ForkRequest, *, progress: ProgressCallback | None = None
+    ) -> tuple[models.checkpoints.ForkOutcome, ...]:
         context = self._open
         parent = await context.record(request.workspace)
         names = {parent.name, *operations.forking.valid_names(request)}
@@ -312,11 +313,11 @@ class WorkspaceManager(Workspaces):
         return operations.checkpoint_access.Checkpoints(self._open, info.id)
 
     @override
-    def files(self, info: WorkspaceInfo) -> FileAccess:
+    def files(self, info: WorkspaceInfo) -> abc.FileAccess:
         return operations.file_access.files_of(self._open, info)
 
     @override
-    def git(self, info: WorkspaceInfo) -> GitAccess:
+    def git(self, info: WorkspaceInfo) -> abc.GitAccess:
         return operations.git_access.LocalGit(self._open, info)
 
     @override
@@ -324,7 +325,7 @@ class WorkspaceManager(Workspaces):
         return operations.explaining.explained(self._open.stack, key).value
 
     @override
-    async def explain(self, key: str) -> SettingExplained:
+    async def explain(self, key: str) -> models.explained.SettingExplained:
         return operations.explaining.explained(self._open.stack, key)
 
     @override
