@@ -443,6 +443,10 @@ class Context:
         """Return the commands that this process has started in a workspace and that have not ended."""
         return tuple(self._attended.get(identifier, {}).values())
 
+    def typed(self, identifier: WorkspaceId) -> tuple[tuple[str, datetime], ...]:
+        """Return the names of a workspace's terminals that this process serves and somebody has typed in, and when that was last."""
+        return self.terminals.typed(identifier) if "terminals" in vars(self) else ()
+
     def starting(self, identifier: WorkspaceId, *, active: bool) -> AbstractAsyncContextManager[None]:
         """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile.
 
