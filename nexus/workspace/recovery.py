@@ -17,7 +17,6 @@ from nexus.state import JournalEntry
 from nexus.workspace import operations
 from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
-from nexus.workspace.settling import settle_run
 
 _PEEK = 0.05
 """Seconds that somebody's lock is waited for before he counts as being at work."""
@@ -191,7 +190,7 @@ async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", 
         case Operation.PRUNE:
             await context.journal.discard(entry)
         case _:
-            await _whole(context, entry, settle_run)
+            await _whole(context, entry, operations.settling.settle_run)
     context.bus.publish(
         Recovered(workspace=entry.workspace, name=entry.name, operation=entry.operation, outcome=outcome)
     )
