@@ -24,7 +24,9 @@ _DRIVERS = ("aiodocker", "aiohttp", "cryptography", "dulwich.repo", "jwt", "keyr
 def loaded(boulder: Boulder, *words: str) -> frozenset[str]:
     """Run a command in an interpreter of its own and return the modules that it has loaded in the end."""
     command = [sys.executable, "-c", _RUN, *boulder.before, *words]
-    ran = subprocess.run(command, cwd=boulder.cwd, env=boulder.environment(), capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=boulder.cwd, env=boulder.environment(), capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     first, *modules = ran.stderr.splitlines()[-1].split()
     assert first == "loaded"
