@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
 
 
 def on_first_use(
@@ -44,3 +45,9 @@ def on_first_use(
         return value
 
     return load, lambda: sorted({*vars(sys.modules[module]), *found})
+
+
+def load_all(module: ModuleType) -> None:
+    """Load everything that a module gives, now: a program that serves others has no first use to wait for. Blocks."""
+    for name in module.__all__:
+        getattr(module, name)

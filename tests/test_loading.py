@@ -68,6 +68,15 @@ def test_a_name_that_is_not_there_is_said_as_usual() -> None:
         _ = module.nonsense
 
 
+def test_all_of_it_can_be_loaded_at_once() -> None:
+    code = (
+        "import sys; from nexus import git; from nexus.loading import load_all; load_all(git); "
+        "print({name for name in git.__all__ if name not in vars(git)}, 'nexus.git.worktrees' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["set()", "True"]
+
+
 def test_one_name_does_not_load_the_others() -> None:
     code = "import sys; from nexus.git import find_repository; print('nexus.git.worktrees' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
