@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nexus.daemon.tokens import Tokens
     from nexus.errors import NexusError
     from nexus.gateway.asgi import asgi_app
+    from nexus.handles.commands import Commands
     from nexus.handles.operation import Operation
     from nexus.handles.process import Process
     from nexus.handles.terminal import Terminal, Terminals
@@ -72,6 +73,7 @@ __getattr__, __dir__ = on_first_use(
         "nexus.daemon.tokens": ["Tokens"],
         "nexus.errors": ["NexusError"],
         "nexus.gateway.asgi": ["asgi_app"],
+        "nexus.handles.commands": ["Commands"],
         "nexus.handles.operation": ["Operation"],
         "nexus.handles.process": ["Process"],
         "nexus.handles.terminal": ["Terminal", "Terminals"],
@@ -107,6 +109,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "NexusClient",
     "connect",
     # Work in a workspace
+    "Commands",
     "FileAccess",
     "FileSystem",
     "GitAccess",

@@ -40,8 +40,7 @@ async def execute(
 
     given, limit, pty = options.pairs(env, "--env", inherit=True), options.seconds(timeout), terminal() if tty else None
     async with cli.open() as nx:
-        ws = await nx.attach(name)
-        process = ws.spawn(
+        process = nx.commands(name).spawn(
             *argv, cwd=cwd, env=given, user=user, stdin=has_stdin(), pty=pty, timeout=limit, wake=wake, service=service
         )
         return await passthrough(process, cli.signals, on_terminal=tty)
@@ -54,8 +53,7 @@ async def shell(cli: Cli, name: Name) -> int:
 
     pty = terminal() if is_interactive() else None
     async with cli.open() as nx:
-        ws = await nx.attach(name)
-        process = ws.spawn("/bin/sh", "-c", LOGIN, stdin=has_stdin(), pty=pty)
+        process = nx.commands(name).spawn("/bin/sh", "-c", LOGIN, stdin=has_stdin(), pty=pty)
         return await passthrough(process, cli.signals, on_terminal=pty is not None)
 
 
