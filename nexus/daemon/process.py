@@ -59,6 +59,8 @@ class Reread:
 
     settings: DaemonSettings
     fingerprint: str
+    inputs: Inputs | None
+    """What they were made from, where that is certain."""
     adopt: Callable[[], None]
     """Lets what is served go by them; raises when it cannot."""
 
@@ -286,7 +288,7 @@ class DaemonProcess:
                 await to_thread.run_sync(self._renew_tls, found.settings)
                 found.adopt()
                 self._go_by(found.settings, log)
-                self._fingerprint = found.fingerprint
+                self._fingerprint, self._inputs = found.fingerprint, found.inputs
                 await self._announce(started_at)
             except NexusError as error:
                 _log.error("the settings were not read again, and stay as they are: %s", error.message)

@@ -175,5 +175,6 @@ class Serving:
         return Reread(
             settings=stack.settings.daemon,
             fingerprint=fingerprint(stack, self._env),
+            inputs=await inputs(root, stack, self._flags, self._env),
             adopt=partial(nx.reconfigure, stack),
         )

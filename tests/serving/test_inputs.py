@@ -96,7 +96,7 @@ async def test_a_daemon_with_the_same_inputs_is_found_without_reading_them(
     known = f"workspaces: {{app: {{path: {daemons.root}}}}}\n"
     file.write_text(f"{known}project_overrides: {{app: {{env: {{TOKEN: 'env:TOKEN'}}}}}}\n")
     monkeypatch.setenv("TOKEN", "one")
-    async with daemons.here() as (found, _):
+    async with daemons.here() as (found, serving):
         with monkeypatch.context() as changed:
             changed.setattr(finding, "load", load)
             assert await _match(daemons) == found
@@ -108,6 +108,14 @@ async def test_a_daemon_with_the_same_inputs_is_found_without_reading_them(
         file.write_text(f"{known}project_overrides: {{app: {{env: {{TOKEN: 'env:OTHER'}}}}}}\n")
         assert await _match(daemons) is None
         assert "inputs" not in found.info.model_dump()
+        serving.reload()
+        await daemons.logged("the settings were read again")
+        again = daemons.announced()
+        assert again is not None
+        assert again.inputs != found.inputs
+        with monkeypatch.context() as changed:
+            changed.setattr(finding, "load", load)
+            assert await _match(daemons) == again
 
 
 async def _match(daemons: Daemons) -> Announcement | None:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 from nexus.loading import on_first_use
 
 if TYPE_CHECKING:
-    from nexus.wire.methods import checkpoints, execs, files, git, ports, session, settings, streams, terminals, workspaces
+    from nexus.wire.methods import (
+        checkpoints,
+        execs,
+        files,
+        git,
+        ports,
+        session,
+        settings,
+        streams,
+        terminals,
+        workspaces,
+    )
     from nexus.wire.methods.catalogue import METHODS, NOTICES
 
 __getattr__, __dir__ = on_first_use(
