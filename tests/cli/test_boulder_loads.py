@@ -77,12 +77,7 @@ def test_a_client_of_the_daemon_is_thin(served: Boulder) -> None:
     ]
     assert among(modules, "filelock", "sqlite3", "yaml", *_DRIVERS) == []
     assert among(modules, "nexus.workspace", "nexus.ports", "nexus.secrets", "nexus.terminals", "nexus.testing") == []
-    assert among(modules, "nexus.providers") == [
-        "nexus.providers",
-        "nexus.providers.local",
-        "nexus.providers.local.keeper",
-        "nexus.providers.local.keeper.address",
-    ]
+    assert among(modules, "nexus.providers") == []
     assert among(modules, "nexus.config.stack", "nexus.config.settings", "nexus.config.places") == []
     assert among(modules, "nexus.git.worktrees", "nexus.git.repository", "nexus.state.registry") == []
     others = ("checkpoints", "files", "git", "ports", "settings", "terminals", "workspaces", "catalogue")
