@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import anyio
 
@@ -16,7 +17,11 @@ from benchmarks.harness import Effort, Sample, beside, timed
 from benchmarks.surroundings import isolated
 from nexus.testing.git import make_repository
 
-_WORKSPACES = 10
+_WORKSPACES: Final = 10
+_COMMANDS: Final = {
+    "boulder ws list": ["ws", "list"],
+    "boulder ws exec": ["ws", "exec", "w0", "--", "true"],
+}
 
 
 async def _process(*arguments: str, cwd: Path) -> float:
@@ -30,26 +35,37 @@ def modules_of(arguments: Sequence[str], cwd: Path) -> int:
     return sum(line.startswith("import time:") for line in done.stderr.splitlines())
 
 
+async def _beside_nothing(name: str, words: Sequence[str], root: Path, effort: Effort) -> Sample:
+    """Measure ``boulder`` with these words beside an interpreter that does nothing."""
+    command = ["-m", "cli_example", *words]
+    sample = await beside(
+        name,
+        lambda: _process(*command, cwd=root),
+        "python -c pass",
+        lambda: _process("-c", "pass", cwd=root),
+        effort=effort,
+    )
+    loaded = await anyio.to_thread.run_sync(modules_of, command, root)
+    return replace(sample, name=f"{sample.name} ({loaded} modules)")
+
+
 async def run(effort: Effort) -> list[Sample]:
-    """Measure in a repository with ten stopped workspaces."""
+    """Measure in a repository with ten workspaces, one of which runs; then again with its daemon."""
     with tempfile.TemporaryDirectory() as folder, isolated(Path(folder)):
         root = Path(folder) / "app"
         make_repository(root, {"a": "a\n"})
         async with nexus.open(root, flags={"backend": "local"}) as nx:
             for number in range(_WORKSPACES):
-                await nx.create(f"w{number}", start=False)
-            samples: list[Sample] = []
-            for words in (["--help"], ["ws", "list"]):
-                command = ["-m", "cli_example", *words]
-                sample = await beside(
-                    f"boulder {' '.join(words)}",
-                    lambda command=command: _process(*command, cwd=root),  # type: ignore[misc]
-                    "python -c pass",
-                    lambda: _process("-c", "pass", cwd=root),
-                    effort=effort,
-                )
-                loaded = await anyio.to_thread.run_sync(modules_of, command, root)
-                samples.append(replace(sample, name=f"{sample.name} ({loaded} modules)"))
+                await nx.create(f"w{number}", start=number == 0)
+            samples = [await _beside_nothing("boulder --help", ["--help"], root, effort)]
+            for name, words in _COMMANDS.items():
+                samples.append(await _beside_nothing(name, words, root, effort))
+            await nexus.start_daemon(root)
+            try:
+                for name, words in _COMMANDS.items():
+                    samples.append(await _beside_nothing(f"{name}, with a daemon", words, root, effort))
+            finally:
+                await nexus.stop_daemon(root)
             for number in range(_WORKSPACES):
                 await nx.destroy(f"w{number}")
         return samples

@@ -149,10 +149,10 @@ def _create_job(nx: nexus.WorkspaceManager, bare: BareEngine, cli: DevContainers
     )
 
 
-def _command_job(root: Path, number: str, cli: DevContainers | None) -> Job:
+def _command_job(name: str, root: Path, number: str, cli: DevContainers | None) -> Job:
     boulder = [sys.executable, "-m", "cli_example", "ws", "exec", "bench", "--", "true"]
     return Job(
-        name="one command, whole process",
+        name=name,
         sides={
             "boulder ws exec": lambda: _run(*boulder, cwd=root),
             "docker exec": lambda: _run("docker", "exec", number, "true", cwd=root),
@@ -219,12 +219,21 @@ class Round:
                 await cli.up()
             await self._do(_program_job(ws, bare, container), self._effort.rounds * 4)
             if shutil.which("docker"):
-                await self._do(_command_job(nx.repository.root, container.id, cli), self._effort.rounds)
+                await self._processes(nx.repository.root, container.id, cli)
         finally:
             if cli is not None:
                 await cli.down()
             await bare.down(container)
             await nx.destroy("bench", force=True)
+
+    async def _processes(self, root: Path, number: str, cli: DevContainers | None) -> None:
+        await self._do(_command_job("one command, whole process", root, number, cli), self._effort.rounds)
+        await nexus.start_daemon(root)
+        try:
+            job = _command_job("one command, whole process, with a daemon", root, number, cli)
+            await self._do(job, self._effort.rounds)
+        finally:
+            await nexus.stop_daemon(root)
 
     async def _do(self, job: Job, rounds: int) -> None:
         self.taken.append(await measure(job, rounds))

@@ -1,16 +1,17 @@
 """The command line put together, and the one place where it is run."""
 
+# ruff: noqa: PLC0415 - the modules of a group are imported when one of its commands is asked for
+
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final, Protocol, cast
 
 import typer
-import typer.main
 
 import nexus
 from cli_example import errors
-from cli_example.command import group
-from cli_example.commands import checkpoint, config, daemon, editor, inside, project, secrets, terminal, workspace
+from cli_example.command import Makers, group
 from cli_example.options import Shared, shared
 from cli_example.session import report, say
 
@@ -40,26 +41,71 @@ class _Program(Protocol):
         """Run it and return what the command returned."""
 
 
-def build() -> typer.Typer:
-    """Return the application."""
+def build() -> object:
+    """Return the application, as typer's command."""
     purpose = "Development workspaces: a name, a git branch in its own worktree, and a place where it runs."
-    app = group(purpose, project.commands, constructors=(shared, _version))
-    workspaces = group(
-        "Make, start, switch, look at and destroy workspaces.", workspace.commands, inside.commands, editor.commands
-    )
-    workspaces.add_typer(
-        group("Take, compare, restore and delete the checkpoints of a workspace.", checkpoint.commands),
-        name="checkpoint",
-    )
-    workspaces.add_typer(
-        group("Use terminals that stay when nobody looks at them.", terminal.commands), name="terminal"
-    )
-    app.add_typer(workspaces, name="workspace")
-    app.add_typer(workspaces, name="ws")
-    app.add_typer(group("Look at the settings, and ask where they come from.", config.commands), name="config")
-    app.add_typer(group("Serve workspaces to editors and other programs.", daemon.commands), name="daemon")
-    app.add_typer(group("Keep secrets, encrypted, for workspaces to use.", secrets.commands), name="secrets")
-    return app
+    return group("", purpose, _all, constructors=(shared, _version), completion=True)
+
+
+def _all() -> Makers:
+    from cli_example.commands import project
+
+    return {
+        **project.commands,
+        "workspace": partial(_workspaces, "workspace"),
+        "ws": partial(_workspaces, "ws"),
+        "config": partial(group, "config", "Look at the settings, and ask where they come from.", _config),
+        "daemon": partial(group, "daemon", "Serve workspaces to editors and other programs.", _daemon),
+        "secrets": partial(group, "secrets", "Keep secrets, encrypted, for workspaces to use.", _secrets),
+    }
+
+
+def _workspaces(name: str) -> object:
+    return group(name, "Make, start, switch, look at and destroy workspaces.", _of_workspaces)
+
+
+def _of_workspaces() -> Makers:
+    from cli_example.commands import editor, inside, workspace
+
+    about = "Take, compare, restore and delete the checkpoints of a workspace."
+    terminals = "Use terminals that stay when nobody looks at them."
+    return {
+        **workspace.commands,
+        **inside.commands,
+        **editor.commands,
+        "checkpoint": partial(group, "checkpoint", about, _checkpoints),
+        "terminal": partial(group, "terminal", terminals, _terminals),
+    }
+
+
+def _checkpoints() -> Makers:
+    from cli_example.commands import checkpoint
+
+    return checkpoint.commands
+
+
+def _terminals() -> Makers:
+    from cli_example.commands import terminal
+
+    return terminal.commands
+
+
+def _config() -> Makers:
+    from cli_example.commands import config
+
+    return config.commands
+
+
+def _daemon() -> Makers:
+    from cli_example.commands import daemon
+
+    return daemon.commands
+
+
+def _secrets() -> Makers:
+    from cli_example.commands import secrets
+
+    return secrets.commands
 
 
 def run(arguments: list[str]) -> int:
@@ -74,7 +120,7 @@ def run(arguments: list[str]) -> int:
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
     given = Shared(json="--json" in before, verbose="--verbose" in before)
     try:
-        program = cast("_Program", typer.main.get_command(build()))
+        program = cast("_Program", build())
         status = program.main(list(arguments), "boulder", standalone_mode=False)
     except SystemExit as end:  # shell completion ends so
         return end.code if isinstance(end.code, int) else errors.FAILURE

@@ -5,65 +5,90 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Concatenate, ParamSpec
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cache
+from typing import Concatenate, ParamSpec, Protocol, TypeAlias, cast
 
 import typer
+import typer.main
 
 from cli_example.options import Shared, settings, shared
 from cli_example.session import Cli, run
 
 P = ParamSpec("P")
 
+Makers: TypeAlias = Mapping[str, Callable[[], object]]
+"""What makes each command of a part, by the command's name."""
 
-def command(
-    group: typer.Typer, name: str, *, with_settings: bool = False, kind: type[typer.core.TyperCommand] | None = None
-) -> Callable[
-    [Callable[Concatenate[Cli, P], Awaitable[int | None]]], Callable[Concatenate[Cli, P], Awaitable[int | None]]
-]:
-    """Register an ``async`` function as a command.
 
-    Its first parameter is the :class:`~cli_example.session.Cli`; the others are its own options and arguments. The options
-    of :func:`~cli_example.options.shared` are added, so that they may stand before or after the command's name.
+class Part(dict[str, Callable[[], object]]):
+    """The commands of one module."""
+
+    def command(
+        self, name: str, *, with_settings: bool = False, kind: type[typer.core.TyperCommand] | None = None
+    ) -> Callable[
+        [Callable[Concatenate[Cli, P], Awaitable[int | None]]], Callable[Concatenate[Cli, P], Awaitable[int | None]]
+    ]:
+        """Register an ``async`` function as a command.
+
+        Its first parameter is the :class:`~cli_example.session.Cli`; the others are its own options and arguments. The options
+        of :func:`~cli_example.options.shared` are added, so that they may stand before or after the command's name.
+
+        Args:
+            name: What it is called.
+            with_settings: Whether to add the options of :func:`~cli_example.options.settings`.
+            kind: The class of the command, where its words are read in another way.
+        """
+        constructors = (shared, settings) if with_settings else (shared,)
+
+        def register(
+            function: Callable[Concatenate[Cli, P], Awaitable[int | None]],
+        ) -> Callable[Concatenate[Cli, P], Awaitable[int | None]]:
+            self[name] = lambda: _made(name, function, constructors, kind)
+            return function
+
+        return register
+
+
+class Commands(Mapping[str, object]):
+    """Commands by name, as typer holds those of a group; each is made when it is looked up, since a run needs one of sixty.
 
     Args:
-        group: Where it belongs.
-        name: What it is called.
-        with_settings: Whether to add the options of :func:`~cli_example.options.settings`.
-        kind: The class of the command, where its words are read in another way.
+        load: Returns what makes them. Called when the first name is asked for.
     """
-    constructors = (shared, settings) if with_settings else (shared,)
 
-    def register(
-        function: Callable[Concatenate[Cli, P], Awaitable[int | None]],
-    ) -> Callable[Concatenate[Cli, P], Awaitable[int | None]]:
-        def start(context: typer.Context, **values: object) -> int:
-            chosen: Shared = context.obj
-            for make in constructors:
-                chosen = chosen.then(make(**_take(make, values)))
-            try:
-                return run(chosen, lambda cli: function(cli, **values))  # type: ignore[call-arg, arg-type] # typer has checked
-            except typer.BadParameter as error:
-                error.ctx = error.ctx or context  # so that the hint can name this command
-                raise
+    def __init__(self, load: Callable[[], Makers]) -> None:
+        self._makers = cache(load)
+        self._made: dict[str, object] = {}
 
-        own = list(inspect.signature(function).parameters.values())[1:]
-        _describe(start, function, own, constructors)
-        group.command(name, cls=kind)(start)
-        return function
+    def __getitem__(self, name: str) -> object:
+        if name not in self._made:
+            self._made[name] = self._makers()[name]()
+        return self._made[name]
 
-    return register
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers())
+
+    def __len__(self) -> int:
+        return len(self._makers())
 
 
 def group(
-    purpose: str, *parts: typer.Typer, constructors: tuple[Callable[..., Shared], ...] = (shared,)
-) -> typer.Typer:
+    name: str,
+    purpose: str,
+    load: Callable[[], Makers],
+    *,
+    constructors: tuple[Callable[..., Shared], ...] = (shared,),
+    completion: bool = False,
+) -> object:
     """Return commands as a group that takes the shared options before a command's name, and alone prints its help.
 
     Args:
+        name: What it is called.
         purpose: What it is for.
-        parts: The commands.
+        load: Returns what makes the commands.
         constructors: The functions whose parameters are its options.
+        completion: Whether it has the options that install completion in a shell.
     """
 
     def start(context: typer.Context, **values: object) -> None:
@@ -75,10 +100,40 @@ def group(
             typer.echo(context.get_help())
 
     _describe(start, constructors[0], [], constructors)
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = typer.Typer(name=name, add_completion=completion, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(invoke_without_command=True, help=purpose)(start)
-    app.registered_commands += [info for part in parts for info in part.registered_commands]
-    return app
+    made = cast("_Group", typer.main.get_command(app))
+    made.commands = Commands(load)
+    return made
+
+
+class _Group(Protocol):
+    """What typer makes of an application with a callback."""
+
+    commands: Mapping[str, object]
+
+
+def _made(
+    name: str,
+    function: Callable[Concatenate[Cli, P], Awaitable[int | None]],
+    constructors: tuple[Callable[..., Shared], ...],
+    kind: type[typer.core.TyperCommand] | None,
+) -> object:
+    def start(context: typer.Context, **values: object) -> int:
+        chosen: Shared = context.obj
+        for make in constructors:
+            chosen = chosen.then(make(**_take(make, values)))
+        try:
+            return run(chosen, lambda cli: function(cli, **values))  # type: ignore[call-arg, arg-type] # typer has checked
+        except typer.BadParameter as error:
+            error.ctx = error.ctx or context  # so that the hint can name this command
+            raise
+
+    own = list(inspect.signature(function).parameters.values())[1:]
+    _describe(start, function, own, constructors)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command(name, cls=kind)(start)
+    return typer.main.get_command(alone)
 
 
 def _take(make: Callable[..., Shared], values: dict[str, object]) -> dict[str, typing.Any]:

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol, cast
 
-import typer.main
-
 from cli_example.app import build
 from cli_example.errors import MEANINGS
 from cli_example.options import shared
@@ -73,7 +71,7 @@ class _Command(Protocol):
 
 def page() -> str:
     """Return the page."""
-    program = cast("_Command", typer.main.get_command(build()))
+    program = cast("_Command", build())
     common = frozenset(inspect.signature(shared).parameters)
     parts = [_HEAD, _options([each for each in program.params if each.name in common])]
     for path, command in _walk("boulder", program):

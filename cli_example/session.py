@@ -45,10 +45,12 @@ class Cli:
 
     def flags(self) -> Mapping[str, JsonValue]:
         """Return the settings given on the command line."""
-        from nexus.config import parse_assignment
+        chosen: dict[str, JsonValue] = {"backend": self.shared.backend} if self.shared.backend else {}
+        if self.shared.assignments:
+            from nexus.config import parse_assignment
 
-        chosen = {"backend": self.shared.backend} if self.shared.backend else {}
-        return {**chosen, **dict(map(parse_assignment, self.shared.assignments))}
+            chosen |= dict(map(parse_assignment, self.shared.assignments))
+        return chosen
 
     @property
     def project(self) -> Path:
@@ -104,8 +106,10 @@ class Cli:
 
         from cli_example.render import is_terminal
 
-        if is_terminal(sys.stdout) or self.shared.verbose:
+        if self.shared.verbose:
             self._look_at(nexus.ConfigStack.load(self.project, flags=self.flags()))
+        elif is_terminal(sys.stdout):
+            self.theme = str(await nx.setting("preferences.theme") or self.theme)
 
         async def follow() -> None:
             async for event in events:

@@ -20,8 +20,9 @@ Names are loaded on first use, so ``import nexus`` costs little and loads no dri
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from nexus.daemon.tokens import Tokens
     from nexus.errors import NexusError
     from nexus.gateway.asgi import asgi_app
+    from nexus.handles.commands import Commands
     from nexus.handles.operation import Operation
     from nexus.handles.process import Process
     from nexus.handles.terminal import Terminal, Terminals
@@ -48,7 +50,8 @@ if TYPE_CHECKING:
     from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
     from nexus.ports import PortAllocator
     from nexus.secrets import SecretStore
-    from nexus.serving.finding import find_daemon, matching_daemon, start_daemon, stop_daemon
+    from nexus.serving.controlling import start_daemon, stop_daemon
+    from nexus.serving.finding import find_daemon, matching_daemon
     from nexus.serving.process import Serving
     from nexus.serving.stdio import serve_stdio
     from nexus.serving.tokens import daemon_tokens
@@ -56,72 +59,42 @@ if TYPE_CHECKING:
     from nexus.workspace.files import FileSystem
     from nexus.workspace.manager import WorkspaceManager
 
-_HOMES = {
-    "Backoff": "nexus.client.backoff",
-    "ConfigStack": "nexus.config",
-    "Daemon": "nexus.daemon.daemon",
-    "DaemonInfo": "nexus.daemon.discovery",
-    "ExecResult": "nexus.models.execution",
-    "Exited": "nexus.models.execution",
-    "FileAccess": "nexus.abc",
-    "FileSystem": "nexus.workspace.files",
-    "Gap": "nexus.models.execution",
-    "GitAccess": "nexus.abc",
-    "Instance": "nexus.abc",
-    "NexusClient": "nexus.client.service",
-    "NexusError": "nexus.errors",
-    "NodeRegistry": "nexus.state",
-    "OpenedPort": "nexus.models.ports",
-    "Operation": "nexus.handles.operation",
-    "Output": "nexus.models.execution",
-    "OutputLimit": "nexus.models.execution",
-    "PortAllocator": "nexus.ports",
-    "PortMapping": "nexus.models.ports",
-    "Process": "nexus.handles.process",
-    "ProcessHandle": "nexus.abc",
-    "Provider": "nexus.abc",
-    "Pty": "nexus.models.execution",
-    "SecretStore": "nexus.secrets",
-    "Serving": "nexus.serving.process",
-    "Started": "nexus.models.execution",
-    "Stream": "nexus.models.execution",
-    "Terminal": "nexus.handles.terminal",
-    "TerminalInfo": "nexus.models.terminals",
-    "Terminals": "nexus.handles.terminal",
-    "Tokens": "nexus.daemon.tokens",
-    "Workspace": "nexus.handles.workspace",
-    "WorkspaceInfo": "nexus.models.workspace",
-    "WorkspaceManager": "nexus.workspace.manager",
-    "WorkspaceService": "nexus.abc.service",
-    "WorkspaceStatus": "nexus.models.workspace",
-    "connect": "nexus.app",
-    "asgi_app": "nexus.gateway.asgi",
-    "daemon_tokens": "nexus.serving.tokens",
-    "discover": "nexus.app",
-    "find_daemon": "nexus.serving.finding",
-    "list_everywhere": "nexus.app",
-    "matching_daemon": "nexus.serving.finding",
-    "open": "nexus.app",
-    "serve_stdio": "nexus.serving.stdio",
-    "slugify": "nexus.models.ids",
-    "start_daemon": "nexus.serving.finding",
-    "stop_daemon": "nexus.serving.finding",
-}
-
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        msg = f"module 'nexus' has no attribute {name!r}"
-        raise AttributeError(msg)
-    value: object = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
-
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "nexus.abc": ["FileAccess", "GitAccess", "Instance", "ProcessHandle", "Provider"],
+        "nexus.abc.service": ["WorkspaceService"],
+        "nexus.app": ["connect", "discover", "list_everywhere", "open"],
+        "nexus.client.backoff": ["Backoff"],
+        "nexus.client.service": ["NexusClient"],
+        "nexus.config": ["ConfigStack"],
+        "nexus.daemon.daemon": ["Daemon"],
+        "nexus.daemon.discovery": ["DaemonInfo"],
+        "nexus.daemon.tokens": ["Tokens"],
+        "nexus.errors": ["NexusError"],
+        "nexus.gateway.asgi": ["asgi_app"],
+        "nexus.handles.commands": ["Commands"],
+        "nexus.handles.operation": ["Operation"],
+        "nexus.handles.process": ["Process"],
+        "nexus.handles.terminal": ["Terminal", "Terminals"],
+        "nexus.handles.workspace": ["Workspace"],
+        "nexus.models.execution": ["ExecResult", "Exited", "Gap", "Output", "OutputLimit", "Pty", "Started", "Stream"],
+        "nexus.models.ids": ["slugify"],
+        "nexus.models.ports": ["OpenedPort", "PortMapping"],
+        "nexus.models.terminals": ["TerminalInfo"],
+        "nexus.models.workspace": ["WorkspaceInfo", "WorkspaceStatus"],
+        "nexus.ports": ["PortAllocator"],
+        "nexus.secrets": ["SecretStore"],
+        "nexus.serving.controlling": ["start_daemon", "stop_daemon"],
+        "nexus.serving.finding": ["find_daemon", "matching_daemon"],
+        "nexus.serving.process": ["Serving"],
+        "nexus.serving.stdio": ["serve_stdio"],
+        "nexus.serving.tokens": ["daemon_tokens"],
+        "nexus.state": ["NodeRegistry"],
+        "nexus.workspace.files": ["FileSystem"],
+        "nexus.workspace.manager": ["WorkspaceManager"],
+    },
+)
 
 __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     # Open a repository
@@ -136,6 +109,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one wants to do
     "NexusClient",
     "connect",
     # Work in a workspace
+    "Commands",
     "FileAccess",
     "FileSystem",
     "GitAccess",

@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import Name
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 Mark = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="Its name, its id, or how its id begins.", show_default=False)
 ]
 
 
-@command(commands, "create")
+@commands.command("create")
 async def create(
     cli: Cli,
     name: Name,
@@ -37,14 +37,14 @@ async def create(
     cli.note(*made.notes)
 
 
-@command(commands, "list")
+@commands.command("list")
 async def list_all(cli: Cli, name: Name) -> None:
     """List the checkpoints of a workspace, the newest first."""
     async with cli.open() as nx:
         cli.show(await (await nx.attach(name)).checkpoints.list(), empty="no checkpoints")
 
 
-@command(commands, "restore")
+@commands.command("restore")
 async def restore(cli: Cli, name: Name, mark: Mark) -> None:
     """Make a workspace what it was, in place. What it is now is kept in a checkpoint first, so this can be undone."""
     async with cli.open() as nx:
@@ -55,14 +55,14 @@ async def restore(cli: Cli, name: Name, mark: Mark) -> None:
     cli.note(*done.notes)
 
 
-@command(commands, "delete")
+@commands.command("delete")
 async def delete(cli: Cli, name: Name, mark: Mark) -> None:
     """Delete a checkpoint, with everything that was kept for it."""
     async with cli.open() as nx:
         cli.show(await (await nx.attach(name)).checkpoints.delete(mark))
 
 
-@command(commands, "diff")
+@commands.command("diff")
 async def diff(
     cli: Cli,
     name: Name,

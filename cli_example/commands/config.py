@@ -10,20 +10,20 @@ import typer
 
 import nexus
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 
-@command(commands, "show", with_settings=True)
+@commands.command("show", with_settings=True)
 async def show(cli: Cli) -> None:
     """Print the settings in effect, secrets hidden."""
     stack = nexus.ConfigStack.load(cli.shared.project or ".", flags=cli.flags())
     cli.show(stack.to_json())
 
 
-@command(commands, "explain", with_settings=True)
+@commands.command("explain", with_settings=True)
 async def explain(
     cli: Cli, key: Annotated[str, typer.Argument(metavar="KEY", help="For example defaults.idle_timeout.")]
 ) -> None:
@@ -32,7 +32,7 @@ async def explain(
     cli.show(stack.explain(key))
 
 
-@command(commands, "validate", with_settings=True)
+@commands.command("validate", with_settings=True)
 async def validate(
     cli: Cli,
     level: Annotated[
@@ -46,7 +46,7 @@ async def validate(
     cli.show({"valid": True, "warnings": [str(problem) for problem in found]})
 
 
-@command(commands, "schema")
+@commands.command("schema")
 async def schema(
     cli: Cli,
     level: Annotated[str, typer.Argument(metavar="LEVEL", help="node, user or project.")],

@@ -10,16 +10,16 @@ import typer
 
 import nexus
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 _SCOPES = "fs:read fs:write exec terminal workspace:read workspace:write port config"
 _PAGE_SCOPES = "workspace:read workspace:write terminal"
 
 
-@command(commands, "start")
+@commands.command("start")
 async def start(
     cli: Cli,
     foreground: Annotated[
@@ -40,7 +40,7 @@ async def start(
     return None
 
 
-@command(commands, "status")
+@commands.command("status")
 async def status(cli: Cli) -> None:
     """Show the daemon of this repository; status 6 when none runs."""
     cli.show(await _running(cli))
@@ -55,7 +55,7 @@ async def _running(cli: Cli) -> nexus.DaemonInfo:
     return found.info
 
 
-@command(commands, "stop")
+@commands.command("stop")
 async def stop(
     cli: Cli,
     timeout: Annotated[
@@ -71,7 +71,7 @@ async def stop(
         cli.show({"stopped": stopped.pid})
 
 
-@command(commands, "token")
+@commands.command("token")
 async def token(
     cli: Cli,
     scope: Annotated[
@@ -102,7 +102,7 @@ async def token(
     cli.show(issued if cli.shared.json and daemon is None else shown)
 
 
-@command(commands, "revoke")
+@commands.command("revoke")
 async def revoke(
     cli: Cli,
     token_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The token's id.")] = None,
@@ -120,14 +120,14 @@ async def revoke(
     cli.show({"revoked": token_id or "all"})
 
 
-@command(commands, "rotate")
+@commands.command("rotate")
 async def rotate(cli: Cli) -> None:
     """Sign with a new key from now on. Tokens of the last key hold until the next rotation, older ones no longer."""
     (await nexus.daemon_tokens(cli.project)).rotate()
     cli.show({"rotated": "yes"})
 
 
-@command(commands, "stdio")
+@commands.command("stdio")
 async def stdio(cli: Cli) -> None:
     """Talk to one client over standard input and output, framed as language servers do it; ends with its input.
 

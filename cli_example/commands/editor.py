@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import NameOrCurrent
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 
-@command(commands, "open")
+@commands.command("open")
 async def open_tree(
     cli: Cli,
     name: NameOrCurrent = None,

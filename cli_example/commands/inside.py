@@ -11,15 +11,15 @@ from typing import Annotated
 import typer
 
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import Command, Name, NameOrCurrent, Service
 from cli_example.session import Cli
 from cli_example.words import CommandLine
 
-commands = typer.Typer()
+commands = Part()
 
 
-@command(commands, "exec", kind=CommandLine)
+@commands.command("exec", kind=CommandLine)
 async def execute(
     cli: Cli,
     name: Name,
@@ -40,26 +40,24 @@ async def execute(
 
     given, limit, pty = options.pairs(env, "--env", inherit=True), options.seconds(timeout), terminal() if tty else None
     async with cli.open() as nx:
-        ws = await nx.attach(name)
-        process = ws.spawn(
+        process = nx.commands(name).spawn(
             *argv, cwd=cwd, env=given, user=user, stdin=has_stdin(), pty=pty, timeout=limit, wake=wake, service=service
         )
         return await passthrough(process, cli.signals, on_terminal=tty)
 
 
-@command(commands, "shell")
+@commands.command("shell")
 async def shell(cli: Cli, name: Name) -> int:
     """Work in a workspace with an interactive shell."""
     from cli_example.passthrough import LOGIN, has_stdin, is_interactive, passthrough, terminal
 
     pty = terminal() if is_interactive() else None
     async with cli.open() as nx:
-        ws = await nx.attach(name)
-        process = ws.spawn("/bin/sh", "-c", LOGIN, stdin=has_stdin(), pty=pty)
+        process = nx.commands(name).spawn("/bin/sh", "-c", LOGIN, stdin=has_stdin(), pty=pty)
         return await passthrough(process, cli.signals, on_terminal=pty is not None)
 
 
-@command(commands, "logs")
+@commands.command("logs")
 async def logs(
     cli: Cli,
     name: NameOrCurrent = None,

@@ -12,11 +12,11 @@ import typer
 
 import nexus
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import TrustedName
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 
 class Adoptable(StrEnum):
@@ -26,7 +26,7 @@ class Adoptable(StrEnum):
     COMPOSE = "compose"
 
 
-@command(commands, "init")
+@commands.command("init")
 async def init(
     cli: Cli,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there; it is kept beside.")] = False,
@@ -52,7 +52,7 @@ async def init(
     return None
 
 
-@command(commands, "doctor")
+@commands.command("doctor")
 async def doctor(cli: Cli, fix: Annotated[bool, typer.Option("--fix", help="Put right what can be.")] = False) -> int:
     """Look for what is wrong here. Repository, workspaces, backends and machine are examined; status 1 when something is wrong."""
     async with cli.open_here() as nx:
@@ -61,7 +61,7 @@ async def doctor(cli: Cli, fix: Annotated[bool, typer.Option("--fix", help="Put 
     return int(any(finding.level == "error" and not finding.fixed for finding in findings))
 
 
-@command(commands, "prune")
+@commands.command("prune")
 async def prune(
     cli: Cli,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
@@ -79,7 +79,7 @@ async def prune(
         cli.show(await nx.prune(dry_run=dry_run, older_than=age, max_disk=limit), empty="nothing was kept")
 
 
-@command(commands, "prebuild")
+@commands.command("prebuild")
 async def prebuild(
     cli: Cli,
     start: Annotated[
@@ -94,7 +94,7 @@ async def prebuild(
     cli.show(outcome)
 
 
-@command(commands, "trust")
+@commands.command("trust")
 async def trust(
     cli: Cli,
     name: TrustedName = None,
@@ -121,7 +121,7 @@ async def trust(
     return errors.REFUSED if left and not show else errors.OK
 
 
-@command(commands, "version")
+@commands.command("version")
 async def version(cli: Cli) -> None:
     """Print the version."""
     cli.show({"version": nexus.__version__})

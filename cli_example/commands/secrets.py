@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 import nexus
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.secret_input import ask_passphrase, read_value
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="The secret's name.")]
 
 
-@command(commands, "set")
+@commands.command("set")
 async def keep(
     cli: Cli,
     name: SecretName,
@@ -31,13 +31,13 @@ async def keep(
     cli.show({"name": name, "store": str(store.path)})
 
 
-@command(commands, "list")
+@commands.command("list")
 async def names(cli: Cli) -> None:
     """List the names of the secrets that are kept. Values are never shown."""
     cli.show(await nexus.SecretStore().names(), empty="no secrets are kept")
 
 
-@command(commands, "rm")
+@commands.command("rm")
 async def remove(cli: Cli, name: SecretName) -> None:
     """Forget a secret."""
     await nexus.SecretStore().remove(name)

@@ -9,12 +9,12 @@ from typing import Annotated, TypeAlias
 import typer
 
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import Name, NameOrCurrent
 from cli_example.session import Cli
 from cli_example.words import CommandLine
 
-commands = typer.Typer()
+commands = Part()
 
 Which: TypeAlias = Annotated[
     str | None,
@@ -27,7 +27,7 @@ Program: TypeAlias = Annotated[
 ]
 
 
-@command(commands, "open", kind=CommandLine)
+@commands.command("open", kind=CommandLine)
 async def open_(
     cli: Cli,
     name: Name,
@@ -49,7 +49,7 @@ async def open_(
         return await attached(cli, name, opened, detach=leave)
 
 
-@command(commands, "list")
+@commands.command("list")
 async def list_(cli: Cli, name: NameOrCurrent = None) -> None:
     """List a workspace's terminals."""
     async with cli.open() as nx:
@@ -57,7 +57,7 @@ async def list_(cli: Cli, name: NameOrCurrent = None) -> None:
         cli.show(await ws.terminals.list(), empty="no terminals")
 
 
-@command(commands, "attach")
+@commands.command("attach")
 async def attach(
     cli: Cli,
     name: Name,
@@ -81,7 +81,7 @@ async def attach(
         return await attached(cli, name, there, detach=leave)
 
 
-@command(commands, "kill")
+@commands.command("kill")
 async def kill(cli: Cli, name: Name, which: Which = None) -> None:
     """End a terminal's program and forget the terminal."""
     from cli_example.attached import chosen
@@ -92,7 +92,7 @@ async def kill(cli: Cli, name: Name, which: Which = None) -> None:
         cli.show(info)
 
 
-@command(commands, "rename")
+@commands.command("rename")
 async def rename(cli: Cli, name: Name, which: Which, title: Annotated[str, typer.Argument(metavar="TEXT")]) -> None:
     """Call a terminal by another name."""
     from cli_example.attached import chosen

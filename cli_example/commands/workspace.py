@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from cli_example import options
-from cli_example.command import command
+from cli_example.command import Part
 from cli_example.options import Labels, Name, NameOrCurrent, NewName, OptionalName, Statuses
 from cli_example.session import Cli
 
-commands = typer.Typer()
+commands = Part()
 
 
-@command(commands, "create", with_settings=True)
+@commands.command("create", with_settings=True)
 async def create(
     cli: Cli,
     name: NewName,
@@ -48,7 +48,7 @@ async def create(
     cli.note(*options.notes(workspace.info))
 
 
-@command(commands, "up", with_settings=True)
+@commands.command("up", with_settings=True)
 async def up(cli: Cli, name: NewName) -> None:
     """Have a workspace running. It is created when there is none, started or resumed when it does not run."""
     async with cli.open(asks=True) as nx:
@@ -58,7 +58,7 @@ async def up(cli: Cli, name: NewName) -> None:
     cli.note(*options.notes(workspace.info))
 
 
-@command(commands, "down")
+@commands.command("down")
 async def down(
     cli: Cli,
     name: Name,
@@ -74,21 +74,21 @@ async def down(
         cli.show(await nx.stop(name, grace=options.seconds(grace) or 0.0, keep_processes=keep))
 
 
-@command(commands, "pause")
+@commands.command("pause")
 async def pause(cli: Cli, name: Name) -> None:
     """Freeze a workspace. Its processes keep their memory."""
     async with cli.open() as nx:
         cli.show(await nx.pause(name))
 
 
-@command(commands, "resume")
+@commands.command("resume")
 async def resume(cli: Cli, name: Name) -> None:
     """Let a paused workspace go on."""
     async with cli.open(asks=True) as nx:
         cli.show(await nx.resume(name))
 
 
-@command(commands, "retry-hooks")
+@commands.command("retry-hooks")
 async def retry_hooks(cli: Cli, name: Name) -> int:
     """Run scripts again that failed. Those that come after them follow; status 1 when one fails again."""
     async with cli.open(asks=True) as nx:
@@ -98,7 +98,7 @@ async def retry_hooks(cli: Cli, name: Name) -> int:
     return int(info.degraded is not None)
 
 
-@command(commands, "switch")
+@commands.command("switch")
 async def switch(cli: Cli, name: Name) -> None:
     """Make a workspace the current one. It is woken, and the one before put to sleep at the same time."""
     async with cli.open(asks=True) as nx:
@@ -107,7 +107,7 @@ async def switch(cli: Cli, name: Name) -> None:
     cli.note(*outcome.warnings)
 
 
-@command(commands, "list")
+@commands.command("list")
 async def list_all(
     cli: Cli,
     label: Labels = None,
@@ -130,21 +130,21 @@ async def list_all(
         )
 
 
-@command(commands, "show")
+@commands.command("show")
 async def show(cli: Cli, name: NameOrCurrent = None) -> None:
     """Show everything about a workspace."""
     async with cli.open() as nx:
         cli.show(await nx.get(await cli.name(nx, name)))
 
 
-@command(commands, "ports")
+@commands.command("ports")
 async def ports(cli: Cli, name: NameOrCurrent = None) -> None:
     """Show a workspace's ports. Their addresses, and whether a program listens, declared or not."""
     async with cli.open() as nx:
         cli.show(await nx.list_ports(await cli.name(nx, name)), empty="no ports; name some in .nexus/config.yaml")
 
 
-@command(commands, "hold")
+@commands.command("hold")
 async def hold(
     cli: Cli,
     name: Name,
@@ -164,7 +164,7 @@ async def hold(
         cli.show(await nx.holds(name), empty="no holds")
 
 
-@command(commands, "watch")
+@commands.command("watch")
 async def watch(cli: Cli) -> None:
     """Put idle workspaces to sleep until interrupted. Those past their time are destroyed, never unsaved work."""
     import anyio
@@ -177,14 +177,14 @@ async def watch(cli: Cli) -> None:
                 cli.tell(event)
 
 
-@command(commands, "sync")
+@commands.command("sync")
 async def sync(cli: Cli, name: Name) -> None:
     """Fetch and fast-forward a branch. A branch that cannot be fast-forwarded stays, and status 5 says so."""
     async with cli.open() as nx:
         cli.show(await nx.sync(name))
 
 
-@command(commands, "fork")
+@commands.command("fork")
 async def fork(
     cli: Cli,
     name: Name,
@@ -203,7 +203,7 @@ async def fork(
     return int(any(each.error for each in made))
 
 
-@command(commands, "destroy")
+@commands.command("destroy")
 async def destroy(
     cli: Cli,
     name: Name,
@@ -217,7 +217,7 @@ async def destroy(
         cli.show(await nx.destroy(name, force=force, keep_volumes=keep_volumes))
 
 
-@command(commands, "restore", with_settings=True)
+@commands.command("restore", with_settings=True)
 async def restore(
     cli: Cli,
     name: Name,
@@ -238,14 +238,14 @@ async def restore(
     cli.show(workspace.info)
 
 
-@command(commands, "rescues")
+@commands.command("rescues")
 async def rescues(cli: Cli, name: OptionalName = None) -> None:
     """List unsaved work that was kept when workspaces were destroyed by force."""
     async with cli.open() as nx:
         cli.show(await nx.rescues(name), empty="nothing was rescued")
 
 
-@command(commands, "gc")
+@commands.command("gc")
 async def gc(
     cli: Cli, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False
 ) -> None:

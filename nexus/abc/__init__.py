@@ -12,34 +12,73 @@
 
 from __future__ import annotations
 
-from nexus.abc.checkpoints import CheckpointAccess, SupportsCheckpoints
-from nexus.abc.clock import Clock
-from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
-from nexus.abc.git_access import GitAccess
-from nexus.abc.provider import (
-    Instance,
-    KeptProcess,
-    ProcessHandle,
-    ProgressCallback,
-    Provider,
-    SupportsActivity,
-    SupportsConnect,
-    SupportsDescription,
-    SupportsHibernation,
-    SupportsKeeping,
-    SupportsListening,
-    SupportsLogs,
-    SupportsMakingAhead,
-    SupportsMountChange,
-    SupportsPause,
-    SupportsPortChange,
-    SupportsPrebuilds,
-    SupportsResize,
-    SupportsSecretFiles,
-    SupportsStats,
+from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
+
+if TYPE_CHECKING:
+    from nexus.abc.checkpoints import CheckpointAccess, SupportsCheckpoints
+    from nexus.abc.clock import Clock
+    from nexus.abc.files import FileAccess, FileReader, FileWriter, Watch
+    from nexus.abc.git_access import GitAccess
+    from nexus.abc.provider import (
+        Instance,
+        KeptProcess,
+        ProcessHandle,
+        ProgressCallback,
+        Provider,
+        SupportsActivity,
+        SupportsConnect,
+        SupportsDescription,
+        SupportsHibernation,
+        SupportsKeeping,
+        SupportsListening,
+        SupportsLogs,
+        SupportsMakingAhead,
+        SupportsMountChange,
+        SupportsPause,
+        SupportsPortChange,
+        SupportsPrebuilds,
+        SupportsResize,
+        SupportsSecretFiles,
+        SupportsStats,
+    )
+    from nexus.abc.services import SupportsServices, SupportsVolumes
+    from nexus.abc.terminals import TerminalAccess, TerminalSession
+
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "nexus.abc.checkpoints": ["CheckpointAccess", "SupportsCheckpoints"],
+        "nexus.abc.clock": ["Clock"],
+        "nexus.abc.files": ["FileAccess", "FileReader", "FileWriter", "Watch"],
+        "nexus.abc.git_access": ["GitAccess"],
+        "nexus.abc.provider": [
+            "Instance",
+            "KeptProcess",
+            "ProcessHandle",
+            "ProgressCallback",
+            "Provider",
+            "SupportsActivity",
+            "SupportsConnect",
+            "SupportsDescription",
+            "SupportsHibernation",
+            "SupportsKeeping",
+            "SupportsListening",
+            "SupportsLogs",
+            "SupportsMakingAhead",
+            "SupportsMountChange",
+            "SupportsPause",
+            "SupportsPortChange",
+            "SupportsPrebuilds",
+            "SupportsResize",
+            "SupportsSecretFiles",
+            "SupportsStats",
+        ],
+        "nexus.abc.services": ["SupportsServices", "SupportsVolumes"],
+        "nexus.abc.terminals": ["TerminalAccess", "TerminalSession"],
+    },
 )
-from nexus.abc.services import SupportsServices, SupportsVolumes
-from nexus.abc.terminals import TerminalAccess, TerminalSession
 
 __all__ = [
     "CheckpointAccess",

@@ -14,16 +14,11 @@ from typing import Protocol, runtime_checkable
 from anyio.abc import ByteStream
 from pydantic import JsonValue
 
-from nexus.abc.checkpoints import CheckpointAccess
-from nexus.abc.files import FileAccess
-from nexus.abc.git_access import GitAccess
+from nexus import abc, models
 from nexus.abc.provider import ProcessHandle, ProgressCallback
-from nexus.abc.terminals import TerminalAccess
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
@@ -246,7 +241,9 @@ class WorkspaceService(Protocol):
     async def stats(self, name: str) -> ResourceStats:
         """Return what it uses now."""
 
-    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+    async def fork(
+        self, request: models.checkpoints.ForkRequest, *, progress: ProgressCallback | None = None
+    ) -> tuple[models.checkpoints.ForkOutcome, ...]:
         """Make workspaces from one that is there, as it was at a checkpoint or as it is now. The one that is there is not touched.
 
         Each gets a branch, tree, files, volumes, ports and network of its own. One that cannot be made is a value among the
@@ -260,13 +257,13 @@ class WorkspaceService(Protocol):
         Cancellation: what is being made is undone; forks that were done stay.
         """
 
-    def checkpoints(self, info: WorkspaceInfo) -> CheckpointAccess:
+    def checkpoints(self, info: WorkspaceInfo) -> abc.CheckpointAccess:
         """Return access to a workspace's checkpoints."""
 
-    def files(self, info: WorkspaceInfo) -> FileAccess:
+    def files(self, info: WorkspaceInfo) -> abc.FileAccess:
         """Return access to a workspace's files."""
 
-    def git(self, info: WorkspaceInfo) -> GitAccess:
+    def git(self, info: WorkspaceInfo) -> abc.GitAccess:
         """Return access to a workspace's git."""
 
     async def setting(self, key: str) -> JsonValue:
@@ -279,14 +276,14 @@ class WorkspaceService(Protocol):
             ConfigError: When there is no such key.
         """
 
-    async def explain(self, key: str) -> SettingExplained:
+    async def explain(self, key: str) -> models.explained.SettingExplained:
         """Return why a setting has its value: what every layer says, where, and who wins; secrets hidden.
 
         Raises:
             ConfigError: When there is no such key.
         """
 
-    def terminals(self, info: WorkspaceInfo) -> TerminalAccess:
+    def terminals(self, info: WorkspaceInfo) -> abc.TerminalAccess:
         """Return access to a workspace's terminals."""
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:

@@ -5,3 +5,16 @@
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
+
+if TYPE_CHECKING:
+    from nexus.client import checkpoints, files, git, ports, processes, streams, terminals
+
+__getattr__, __dir__ = on_first_use(
+    __name__, {"nexus.client": ["checkpoints", "files", "git", "ports", "processes", "streams", "terminals"]}
+)
+
+__all__ = ["checkpoints", "files", "git", "ports", "processes", "streams", "terminals"]

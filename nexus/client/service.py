@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio.abc import ByteStream
@@ -15,23 +15,15 @@ from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
+from nexus import client, models
 from nexus.abc.provider import ProcessHandle, ProgressCallback
-from nexus.client.checkpoints import RemoteCheckpoints
 from nexus.client.events import Events
-from nexus.client.files import RemoteFiles
-from nexus.client.git import RemoteGit
 from nexus.client.line import Line
-from nexus.client.ports import RemotePort
-from nexus.client.processes import RemoteProcess
-from nexus.client.streams import FeedReader
-from nexus.client.terminals import RemoteTerminals
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.explained import SettingExplained
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
 from nexus.models.ports import OpenedPort, Visibility
@@ -48,9 +40,15 @@ from nexus.models.requests import (
 from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.units import parse_duration, seconds
 from nexus.models.workspace import ListEntry, WorkspaceInfo
-from nexus.wire.methods import checkpoints, ports, settings, workspaces
+from nexus.wire import methods
 from nexus.wire.methods.session import INFO, DaemonInfo, Initialized
 from nexus.wire.methods.table import KeyedOfWorkspace, Nothing, OfWorkspace
+
+if TYPE_CHECKING:
+    from nexus.client.checkpoints import RemoteCheckpoints
+    from nexus.client.files import RemoteFiles
+    from nexus.client.git import RemoteGit
+    from nexus.client.terminals import RemoteTerminals
 
 
 class NexusClient(Workspaces):
@@ -139,25 +137,25 @@ class NexusClient(Workspaces):
     async def create_workspace(
         self, request: CreateRequest, *, progress: ProgressCallback | None = None
     ) -> WorkspaceInfo:
-        params = workspaces.Create(spec=request, idempotency_key=_key())
-        return await self._line.call(workspaces.CREATE, params, progress=progress)
+        params = methods.workspaces.Create(spec=request, idempotency_key=_key())
+        return await self._line.call(methods.workspaces.CREATE, params, progress=progress)
 
     @override
     async def restore_workspace(
         self, request: RestoreRequest, *, progress: ProgressCallback | None = None
     ) -> WorkspaceInfo:
-        params = workspaces.Restore(spec=request, idempotency_key=_key())
-        return await self._line.call(workspaces.RESTORE, params, progress=progress)
+        params = methods.workspaces.Restore(spec=request, idempotency_key=_key())
+        return await self._line.call(methods.workspaces.RESTORE, params, progress=progress)
 
     @override
     async def get(self, name: str) -> WorkspaceInfo:
-        return await self._line.call(workspaces.GET, OfWorkspace(workspace=name))
+        return await self._line.call(methods.workspaces.GET, OfWorkspace(workspace=name))
 
     @override
     async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
-        params, found = workspaces.List(where=where or ListFilter()), list[ListEntry]()
+        params, found = methods.workspaces.List(where=where or ListFilter()), list[ListEntry]()
         while True:
-            page = await self._line.call(workspaces.LIST, params)
+            page = await self._line.call(methods.workspaces.LIST, params)
             found += page.items
             if page.next_cursor is None:
                 return tuple(found)
@@ -165,60 +163,64 @@ class NexusClient(Workspaces):
 
     @override
     async def current(self) -> str | None:
-        return (await self._line.call(workspaces.CURRENT, Nothing())).name
+        return (await self._line.call(methods.workspaces.CURRENT, Nothing())).name
 
     @override
     async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
-        return await self._line.call(workspaces.START, _change(name), progress=progress)
+        return await self._line.call(methods.workspaces.START, _change(name), progress=progress)
 
     @override
     async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
         limit = seconds(grace, name="grace")
-        params = workspaces.Stop(
+        params = methods.workspaces.Stop(
             workspace=name,
             grace_ms=None if limit is None else _ms(limit),
             keep_processes=keep_processes,
             idempotency_key=_key(),
         )
-        return await self._line.call(workspaces.STOP, params)
+        return await self._line.call(methods.workspaces.STOP, params)
 
     @override
     async def pause(self, name: str) -> WorkspaceInfo:
-        return await self._line.call(workspaces.PAUSE, _change(name))
+        return await self._line.call(methods.workspaces.PAUSE, _change(name))
 
     @override
     async def resume(self, name: str) -> WorkspaceInfo:
-        return await self._line.call(workspaces.RESUME, _change(name))
+        return await self._line.call(methods.workspaces.RESUME, _change(name))
 
     @override
     async def retry_hooks(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
-        return await self._line.call(workspaces.RETRY_HOOKS, _change(name), progress=progress)
+        return await self._line.call(methods.workspaces.RETRY_HOOKS, _change(name), progress=progress)
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:
-        return await self._line.call(workspaces.SWITCH, _change(name))
+        return await self._line.call(methods.workspaces.SWITCH, _change(name))
 
     @override
     async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
-        params = workspaces.Destroy(workspace=name, force=force, keep_volumes=keep_volumes, idempotency_key=_key())
-        return await self._line.call(workspaces.DESTROY, params)
+        params = methods.workspaces.Destroy(
+            workspace=name, force=force, keep_volumes=keep_volumes, idempotency_key=_key()
+        )
+        return await self._line.call(methods.workspaces.DESTROY, params)
 
     @override
     async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
-        return (await self._line.call(workspaces.RESCUES, workspaces.Rescues(workspace=name))).items
+        return (await self._line.call(methods.workspaces.RESCUES, methods.workspaces.Rescues(workspace=name))).items
 
     @override
     def terminals(self, info: WorkspaceInfo) -> RemoteTerminals:
-        return RemoteTerminals(self._line, info.id)
+        return client.terminals.RemoteTerminals(self._line, info.id)
 
     @override
     def checkpoints(self, info: WorkspaceInfo) -> RemoteCheckpoints:
-        return RemoteCheckpoints(self._line, info.id)
+        return client.checkpoints.RemoteCheckpoints(self._line, info.id)
 
     @override
-    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
-        params = checkpoints.Fork(spec=request, idempotency_key=_key())
-        return (await self._line.call(checkpoints.FORK, params, progress=progress)).items
+    async def fork(
+        self, request: models.checkpoints.ForkRequest, *, progress: ProgressCallback | None = None
+    ) -> tuple[models.checkpoints.ForkOutcome, ...]:
+        params = methods.checkpoints.Fork(spec=request, idempotency_key=_key())
+        return (await self._line.call(methods.checkpoints.FORK, params, progress=progress)).items
 
     @override
     async def prune(
@@ -229,89 +231,93 @@ class NexusClient(Workspaces):
         max_disk: int | None = None,
     ) -> tuple[PruneAction, ...]:
         age = None if older_than is None else _ms(parse_duration(older_than).total_seconds())
-        params = workspaces.Prune(dry_run=dry_run, older_than_ms=age, max_disk=max_disk, idempotency_key=_key())
-        return (await self._line.call(workspaces.PRUNE, params)).items
+        params = methods.workspaces.Prune(dry_run=dry_run, older_than_ms=age, max_disk=max_disk, idempotency_key=_key())
+        return (await self._line.call(methods.workspaces.PRUNE, params)).items
 
     @override
     async def prebuild(
         self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
     ) -> PrebuildOutcome:
-        params = workspaces.PrebuildImage(start_point=start_point, force=force, idempotency_key=_key())
-        return await self._line.call(workspaces.PREBUILD, params, progress=progress)
+        params = methods.workspaces.PrebuildImage(start_point=start_point, force=force, idempotency_key=_key())
+        return await self._line.call(methods.workspaces.PREBUILD, params, progress=progress)
 
     @override
     async def sync(self, name: str) -> SyncOutcome:
-        return await self._line.call(workspaces.SYNC, _change(name))
+        return await self._line.call(methods.workspaces.SYNC, _change(name))
 
     @override
     async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
-        return (await self._line.call(workspaces.GC, workspaces.Gc(dry_run=dry_run, idempotency_key=_key()))).items
+        return (
+            await self._line.call(methods.workspaces.GC, methods.workspaces.Gc(dry_run=dry_run, idempotency_key=_key()))
+        ).items
 
     @override
     async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
-        return await RemoteProcess.start(self._line, name, request, service=service)
+        return await client.processes.RemoteProcess.start(self._line, name, request, service=service)
 
     @override
     async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
-        params = workspaces.TakeHold(
+        params = methods.workspaces.TakeHold(
             workspace=name,
             hold=hold,
             ttl_ms=_ms(parse_duration(ttl).total_seconds()),
             reason=reason,
             idempotency_key=_key(),
         )
-        return await self._line.call(workspaces.HOLD, params)
+        return await self._line.call(methods.workspaces.HOLD, params)
 
     @override
     async def release(self, name: str, hold: str) -> None:
-        params = workspaces.ReleaseHold(workspace=name, hold=hold, idempotency_key=_key())
-        await self._line.call(workspaces.RELEASE, params)
+        params = methods.workspaces.ReleaseHold(workspace=name, hold=hold, idempotency_key=_key())
+        await self._line.call(methods.workspaces.RELEASE, params)
 
     @override
     async def holds(self, name: str) -> tuple[Hold, ...]:
-        return (await self._line.call(workspaces.HOLDS, OfWorkspace(workspace=name))).items
+        return (await self._line.call(methods.workspaces.HOLDS, OfWorkspace(workspace=name))).items
 
     @override
     async def list_ports(self, name: str) -> tuple[PortView, ...]:
-        return (await self._line.call(ports.LIST, OfWorkspace(workspace=name))).items
+        return (await self._line.call(methods.ports.LIST, OfWorkspace(workspace=name))).items
 
     @override
     async def connect_port(self, name: str, port: int) -> ByteStream:
-        return await RemotePort.open(self._line, name, port)
+        return await client.ports.RemotePort.open(self._line, name, port)
 
     @override
     async def open_port(
         self, name: str, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
     ) -> OpenedPort:
-        params = ports.OpenPort(
+        params = methods.ports.OpenPort(
             workspace=name, port=port, host_port=host_port, visibility=visibility, idempotency_key=_key()
         )
-        return await self._line.call(ports.OPEN, params)
+        return await self._line.call(methods.ports.OPEN, params)
 
     @override
     async def close_port(self, name: str, port: int) -> None:
-        await self._line.call(ports.CLOSE, ports.ClosePort(workspace=name, port=port, idempotency_key=_key()))
+        await self._line.call(
+            methods.ports.CLOSE, methods.ports.ClosePort(workspace=name, port=port, idempotency_key=_key())
+        )
 
     @override
     async def wait_port(self, name: str, port: int, *, timeout: float | timedelta | None = 60.0) -> None:
         limit = seconds(timeout)
-        params = ports.WaitPort(workspace=name, port=port, timeout_ms=None if limit is None else _ms(limit))
-        await self._line.call(ports.WAIT, params)
+        params = methods.ports.WaitPort(workspace=name, port=port, timeout_ms=None if limit is None else _ms(limit))
+        await self._line.call(methods.ports.WAIT, params)
 
     @override
     async def logs(
         self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         line = self._line
-        feed = FeedReader(line)
+        feed = client.streams.FeedReader(line)
 
-        def begun(found: workspaces.LogStream) -> None:
+        def begun(found: methods.workspaces.LogStream) -> None:
             if line.current is not None:
                 feed.begin(line.current, found.feed, found.stream)
 
-        params = workspaces.Logs(workspace=name, service=service, follow=follow, tail=tail)
+        params = methods.workspaces.Logs(workspace=name, service=service, follow=follow, tail=tail)
         try:
-            await line.call(workspaces.LOGS, params, on_result=begun, again=True)
+            await line.call(methods.workspaces.LOGS, params, on_result=begun, again=True)
             while True:
                 try:
                     yield await feed.receive()
@@ -322,23 +328,23 @@ class NexusClient(Workspaces):
 
     @override
     async def stats(self, name: str) -> ResourceStats:
-        return await self._line.call(workspaces.STATS, OfWorkspace(workspace=name))
+        return await self._line.call(methods.workspaces.STATS, OfWorkspace(workspace=name))
 
     @override
     def files(self, info: WorkspaceInfo) -> RemoteFiles:
-        return RemoteFiles(self._line, info.id)
+        return client.files.RemoteFiles(self._line, info.id)
 
     @override
     def git(self, info: WorkspaceInfo) -> RemoteGit:
-        return RemoteGit(self._line, info.id)
+        return client.git.RemoteGit(self._line, info.id)
 
     @override
     async def setting(self, key: str) -> JsonValue:
-        return (await self._line.call(settings.GET, settings.OfKey(key=key))).value
+        return (await self._line.call(methods.settings.GET, methods.settings.OfKey(key=key))).value
 
     @override
-    async def explain(self, key: str) -> SettingExplained:
-        return await self._line.call(settings.EXPLAIN, settings.OfKey(key=key))
+    async def explain(self, key: str) -> models.explained.SettingExplained:
+        return await self._line.call(methods.settings.EXPLAIN, methods.settings.OfKey(key=key))
 
     @override
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
@@ -349,12 +355,12 @@ class NexusClient(Workspaces):
 
     @override
     async def probe(self) -> tuple[ProviderInfo, ...]:
-        return (await self._line.call(workspaces.PROBE, Nothing())).items
+        return (await self._line.call(methods.workspaces.PROBE, Nothing())).items
 
     @override
     async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
-        params = workspaces.Doctor(fix=fix, idempotency_key=_key())
-        return (await self._line.call(workspaces.DOCTOR, params)).items
+        params = methods.workspaces.Doctor(fix=fix, idempotency_key=_key())
+        return (await self._line.call(methods.workspaces.DOCTOR, params)).items
 
 
 def _key() -> str:

@@ -7,11 +7,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from nexus.config.bounds import MAX_DEPTH, UNUSABLE
 from nexus.config.catalogue import ANY_NAME, Key, catalogue
 from nexus.config.effective import implied
 from nexus.config.layers import Branch, Items, KeyPath, Leaf, Node, Place, child, join_key, plain, split_key, with_child
 from nexus.config.merge import merge_branches
-from nexus.config.places import MAX_DEPTH, UNUSABLE, read_value
 from nexus.config.problems import Problems, perhaps, quoted
 from nexus.config.schema import Effective
 from nexus.config.validation import normalise
@@ -150,6 +150,8 @@ def _read(path: KeyPath, text: str, place: Place, problems: Problems) -> Node | 
     key = catalogue(Effective).find(path) if path else None
     if key is not None and key.kind == "text":
         return _usable(Leaf(None if text in {"null", "~"} else text, place), problems)
+    from nexus.config.places import read_value  # noqa: PLC0415 - loads yaml
+
     inner = Problems()
     node = read_value(text, Place(place.source), inner)
     for problem in inner:

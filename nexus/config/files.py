@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nexus.config import sources
-from nexus.config.adopting import Adopted, adopt
+from nexus.config import adopting, sources
 from nexus.config.checks import dormant_warnings
 from nexus.config.effective import node_tree, project_tree, user_tree
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, child, join_key
@@ -34,7 +33,7 @@ class Files:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     """Files that were passed over."""
-    adopted: Adopted | None = None
+    adopted: adopting.Adopted | None = None
     """The file of another tool that stands in for the project's own, where there is none."""
     overrides: tuple[Layer, ...] = ()
     """What the user's file says for single projects, whether or not this is one of them."""
@@ -84,8 +83,8 @@ def load_files(
     user = sources.read_file(user_file, problems) if user_file is not None else None
     own = sources.read_file(project_path, problems, project=root, start=start) if project_path is not None else None
     adopted = None
-    if project_path is not None and not os.path.lexists(project_path):
-        adopted = adopt(root, start.resolve(), problems)
+    if project_path is not None and not os.path.lexists(project_path) and adopting.find_adoptable(root) is not None:
+        adopted = adopting.adopt(root, start.resolve(), problems)
         own, project_path = (adopted.tree, adopted.path) if adopted is not None else (own, project_path)
     warnings = [line for file in (node, user, own) if file is not None for line in dormant_warnings(file)]
     warnings += [str(entry) for entry in adopted.unsupported] if adopted is not None else []

@@ -14,18 +14,13 @@ from typing import Final
 import yaml
 from pydantic import JsonValue
 
+from nexus.config.bounds import MAX_DEPTH, MAX_NODES, MAX_TEXT, UNUSABLE
 from nexus.config.layers import Branch, Items, Leaf, Node, Place
 from nexus.config.problems import Problems, quoted
-
-MAX_DEPTH: Final = 32
-MAX_NODES: Final = 10_000
-MAX_TEXT: Final = 4 * 1024 * 1024
-"""Characters of all values together, aliases counted by what they stand for."""
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # The characters that YAML allows in a stream, by escape elsewhere.
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-UNUSABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]{1,30}|[0-9]{1,30}(?:\.[0-9]{0,30})?)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WORDS: Final[dict[str, JsonValue]] = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from nexus.config.assignments import NOT_SETTINGS, NOT_SETTINGS_PREFIX, PREFIX, SHORT_NAMES
+from nexus.config.bounds import MAX_DEPTH, MAX_NODES, MAX_TEXT
 from nexus.config.builtin import built_in
 from nexus.config.catalogue import ANY_NAME, Key, catalogue
 from nexus.config.dormant import BECAUSE, DORMANT
@@ -14,7 +15,6 @@ from nexus.config.effective import RENAMED
 from nexus.config.explain import show_value
 from nexus.config.illustration import example_of
 from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key
-from nexus.config.places import MAX_DEPTH, MAX_NODES, MAX_TEXT
 from nexus.config.restrict import HOST_CODE, REFUSED
 from nexus.config.schema import FILES, Effective, Level
 from nexus.config.sections import Resources

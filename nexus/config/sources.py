@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from nexus.config.layers import Branch, Place
-from nexus.config.places import read_tree
 from nexus.config.problems import Problems
 from nexus.errors import ConfigError
 from nexus.grounds import repository_around
@@ -118,7 +117,11 @@ def read_file(
 ) -> Branch | None:
     """Return the tree of a file; ``None`` when there is no such file, or it cannot be read. Arguments as for :func:`read_text`."""
     text = read_text(path, problems, project=project, start=start)
-    return None if text is None else read_tree(text, str(path), problems)
+    if text is None:
+        return None
+    from nexus.config.places import read_tree  # noqa: PLC0415 - loads yaml
+
+    return read_tree(text, str(path), problems)
 
 
 def read_text(path: Path, problems: Problems, *, project: Path | None = None, start: Path | None = None) -> str | None:

@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import JsonValue
 
 from nexus.config import checks
-from nexus.config.adopting import Adopted
 from nexus.config.alone import check_alone
 from nexus.config.assignments import SHORT_NAMES, environment_layer, flag_layer
 from nexus.config.builtin import built_in
@@ -30,6 +29,9 @@ from nexus.config.schema import Effective, Level
 from nexus.config.secret_settings import check_secrets, secret_warnings, whole_entries
 from nexus.config.settings import Settings, build_settings
 from nexus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nexus.config.adopting import Adopted
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

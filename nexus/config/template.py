@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nexus.config.adopting import Kind, adopt
-from nexus.config.adopting.found import COMPOSES, DEVCONTAINERS
+from nexus.config.adopting.candidates import COMPOSES, DEVCONTAINERS
 from nexus.config.adopting.writing import written_config
 from nexus.config.detection import Detected, detect
 from nexus.config.places import read_scalar

@@ -66,6 +66,14 @@ class DaemonInfo(Model):
         return ProcessState(pid=self.pid, start_time=self.start_time, boot_id=self.boot_id)
 
 
+class Inputs(Model):
+    """What a daemon's settings were made from; see :mod:`nexus.serving.inputs`."""
+
+    digest: str
+    variables: tuple[str, ...] = ()
+    """The names of the variables that the settings refer to."""
+
+
 class Announcement(DaemonInfo):
     """What a daemon says of itself to its own user, in a file that spells the names in camel case."""
 
@@ -73,11 +81,13 @@ class Announcement(DaemonInfo):
     """For this user, with every scope; another one is written before it ends."""
     expires_at: datetime
     """When that one ends."""
+    inputs: Inputs | None = None
+    """Of the settings that it was started with, where it is certain."""
 
     @property
     def info(self) -> DaemonInfo:
         """The same without the secret, to be shown."""
-        return DaemonInfo.model_validate(self.model_dump(exclude={"token", "expires_at"}))
+        return DaemonInfo.model_validate(self.model_dump(exclude={"token", "expires_at", "inputs"}))
 
 
 def announce(places: Places, announcement: Announcement) -> None:

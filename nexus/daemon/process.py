@@ -22,7 +22,7 @@ from nexus.abc.transport import Transport
 from nexus.config import DaemonSettings
 from nexus.daemon import plan, tls
 from nexus.daemon.attending import told
-from nexus.daemon.discovery import Announcement, announce, withdraw
+from nexus.daemon.discovery import Announcement, Inputs, announce, withdraw
 from nexus.daemon.door import Door
 from nexus.daemon.log import DaemonLog
 from nexus.daemon.places import Places
@@ -59,6 +59,8 @@ class Reread:
 
     settings: DaemonSettings
     fingerprint: str
+    inputs: Inputs | None
+    """What they were made from, where that is certain."""
     adopt: Callable[[], None]
     """Lets what is served go by them; raises when it cannot."""
 
@@ -98,6 +100,7 @@ class DaemonProcess:
         handed: Sockets to listen on in place of those that the settings name.
         log_path: Where its log is, to be announced.
         fingerprint: Of its settings, to be announced.
+        inputs: What they were made from, to be announced.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class DaemonProcess:
         handed: Sequence[socket.socket] = (),
         log_path: Path | None = None,
         fingerprint: str = "",
+        inputs: Inputs | None = None,
     ) -> None:
         self._places = places
         self._root = root
@@ -124,6 +128,7 @@ class DaemonProcess:
         self._handed = tuple(handed)
         self._log_path = log_path
         self._fingerprint = fingerprint
+        self._inputs = inputs
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[tuple[Listener, bool]] = []
         self._socket: Path | None = None
@@ -228,6 +233,7 @@ class DaemonProcess:
             workspace_folders=(self._root,),
             log=self._log_path,
             fingerprint=self._fingerprint,
+            inputs=self._inputs,
         )
         await to_thread.run_sync(announce, self._places, announcement)
         return announcement
@@ -282,7 +288,7 @@ class DaemonProcess:
                 await to_thread.run_sync(self._renew_tls, found.settings)
                 found.adopt()
                 self._go_by(found.settings, log)
-                self._fingerprint = found.fingerprint
+                self._fingerprint, self._inputs = found.fingerprint, found.inputs
                 await self._announce(started_at)
             except NexusError as error:
                 _log.error("the settings were not read again, and stay as they are: %s", error.message)

@@ -5,3 +5,14 @@
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
+
+if TYPE_CHECKING:
+    from nexus.handles import terminal
+
+__getattr__, __dir__ = on_first_use(__name__, {"nexus.handles": ["terminal"]})
+
+__all__ = ["terminal"]

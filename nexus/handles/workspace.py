@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
@@ -10,41 +10,35 @@ from typing import Literal, TypeAlias
 
 from anyio.abc import ByteStream
 
+from nexus import abc, handles, models
 from nexus.abc import ProgressCallback
-from nexus.abc.checkpoints import CheckpointAccess
-from nexus.abc.files import FileAccess
-from nexus.abc.git_access import GitAccess
 from nexus.abc.service import WorkspaceService
 from nexus.errors import NotFound
+from nexus.handles.commands import Commands
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
-from nexus.handles.process import Process, run
-from nexus.handles.terminal import Terminals
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import Checkpoint, Failure, ForkOutcome, ForkRequest
 from nexus.models.display import Bundle, bundle, fields
 from nexus.models.editors import EditorCommand, editor_command
-from nexus.models.execution import ExecEvent, ExecResult, OutputLimit, Pty, SpawnRequest
 from nexus.models.ids import WorkspaceId, WorkspaceName
 from nexus.models.instances import ResourceStats
 from nexus.models.ports import OpenedPort, PortMapping, Visibility
 from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
 from nexus.models.services import ServiceStatus
-from nexus.models.units import seconds
 from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
 
 OnExit: TypeAlias = Literal["destroy", "stop", "keep"]
 """What leaving a block that owns a workspace does."""
 
 
-class Workspace:
+class Workspace(Commands):
     """One workspace. Two handles on the same workspace are equal.
 
     ``info`` is what was last seen; the calls that change the workspace bring it up to date, :meth:`refresh` asks.
     """
 
     def __init__(self, service: WorkspaceService, info: WorkspaceInfo) -> None:
-        self._service = service
+        super().__init__(service, info.id)
         self._info = info
 
     # Who it is ------------------------------------------------------------------------------------------------------
@@ -75,24 +69,24 @@ class Workspace:
         return MappingProxyType({status.name: status for status in self._info.services})
 
     @property
-    def fs(self) -> FileAccess:
+    def fs(self) -> abc.FileAccess:
         """Its files."""
         return self._service.files(self._info)
 
     @property
-    def checkpoints(self) -> CheckpointAccess:
+    def checkpoints(self) -> abc.CheckpointAccess:
         """Its checkpoints: ``mark = await ws.checkpoints.create("before-refactor")``."""
         return self._service.checkpoints(self._info)
 
     @property
-    def git(self) -> GitAccess:
+    def git(self) -> abc.GitAccess:
         """Its git: status, differences, commits."""
         return self._service.git(self._info)
 
     @property
-    def terminals(self) -> Terminals:
+    def terminals(self) -> handles.terminal.Terminals:
         """Its terminals, which outlive whoever looks at them."""
-        return Terminals(self._service.terminals(self._info))
+        return handles.terminal.Terminals(self._service.terminals(self._info))
 
     async def refresh(self) -> WorkspaceInfo:
         """Ask for what it is now."""
@@ -102,155 +96,6 @@ class Workspace:
     async def status(self) -> WorkspaceStatus:
         """Return its status now."""
         return (await self.refresh()).status
-
-    # Commands -------------------------------------------------------------------------------------------------------
-
-    async def exec(
-        self,
-        *argv: str,
-        timeout: float | timedelta | None = None,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        input: bytes | str | None = None,  # noqa: A002 - subprocess.run has taught everybody this name
-        check: bool = False,
-        on_event: Callable[[ExecEvent], None] | None = None,
-        limit: OutputLimit | None = None,
-        wake: bool = True,
-        service: str | None = None,
-    ) -> ExecResult:
-        """Run a command to its end. A status other than zero is a result, not an error, unless ``check`` says so.
-
-        Args:
-            argv: The program and its arguments; no shell is involved.
-            timeout: Seconds until the whole process group is killed.
-            cwd: Folder to run in; the work tree's root when absent, relative to it when relative.
-            env: Added to the workspace's environment.
-            user: User to run as, where the backend has users.
-            input: Given to standard input, which is at end of file otherwise.
-            check: Raise ``ExecFailed`` for a status other than zero.
-            on_event: Called with each event as it comes; must return at once.
-            limit: How much output the result keeps; 10 MiB per stream when absent.
-            wake: Wake a workspace that was put to sleep because nothing happened in it. One that was stopped by hand stays so.
-            service: Run it where this service runs, with its environment, not in the workspace itself.
-
-        Returns:
-            The status and the output.
-
-        Raises:
-            ExecTimeout: At the time limit; its ``result`` holds the output until then.
-            ExecFailed: With ``check``, for a status other than zero.
-            ExecStartError: When the program is not there or cannot be executed.
-            WorkspaceStopped, WorkspaceGone: When it does not run, or its place was removed.
-            ServiceNotFound: When it has no such service.
-
-        Cancellation: The command's process group is killed before the call returns.
-        """
-        request = SpawnRequest(
-            argv=argv, cwd=cwd, env=env or {}, user=user, stdin=input is not None, timeout=seconds(timeout), wake=wake
-        )
-        handle = await self._service.spawn(self.id, request, service=service)
-        return await run(handle, request, input=input, check=check, on_event=on_event, limit=limit or OutputLimit())
-
-    async def shell(
-        self,
-        script: str,
-        *,
-        shell: str = "sh",
-        timeout: float | timedelta | None = None,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        input: bytes | str | None = None,  # noqa: A002
-        check: bool = False,
-        on_event: Callable[[ExecEvent], None] | None = None,
-        limit: OutputLimit | None = None,
-        wake: bool = True,
-        service: str | None = None,
-    ) -> ExecResult:
-        """Run a shell script to its end; otherwise as :meth:`exec`.
-
-        Args:
-            script: Text for ``<shell> -c``.
-            shell: The shell, which has to be there.
-            timeout: As for :meth:`exec`, like all that follow.
-            cwd: See there.
-            env: See there.
-            user: See there.
-            input: See there.
-            check: See there.
-            on_event: See there.
-            limit: See there.
-            wake: See there.
-            service: See there.
-        """
-        return await self.exec(
-            shell,
-            "-c",
-            script,
-            timeout=timeout,
-            cwd=cwd,
-            env=env,
-            user=user,
-            input=input,
-            check=check,
-            on_event=on_event,
-            limit=limit,
-            wake=wake,
-            service=service,
-        )
-
-    def spawn(
-        self,
-        *argv: str,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        stdin: bool = False,
-        pty: Pty | None = None,
-        timeout: float | timedelta | None = None,
-        grace: float = 5.0,
-        wake: bool = True,
-        keeps_awake: bool = True,
-        service: str | None = None,
-    ) -> Operation[Process]:
-        """Start a command and work with it while it runs.
-
-        As ``async with`` block it is ended on leaving: TERM, ``grace`` seconds, KILL, for the whole process group.
-
-        Args:
-            argv: The program and its arguments.
-            cwd: Folder to run in.
-            env: Added to the workspace's environment.
-            user: User to run as.
-            stdin: Whether you will write to it; otherwise its standard input is at end of file.
-            pty: Run it on a terminal of this size.
-            timeout: Seconds until it is killed.
-            grace: Seconds between TERM and KILL.
-            wake: As for :meth:`exec`.
-            keeps_awake: Whether the workspace counts as in use while it runs; off for a server that only waits.
-            service: Start it where this service runs, not in the workspace itself.
-
-        Returns:
-            An operation that gives the :class:`Process`.
-        """
-        request = SpawnRequest(
-            argv=argv,
-            cwd=cwd,
-            env=env or {},
-            user=user,
-            stdin=stdin,
-            pty=pty,
-            timeout=seconds(timeout),
-            grace=grace,
-            wake=wake,
-            keeps_awake=keeps_awake,
-        )
-
-        async def begin() -> Process:
-            return Process(await self._service.spawn(self.id, request, service=service), request)
-
-        return Operation(begin, _end, what=f"spawn {argv[0] if argv else ''}")
 
     def editor_command(self, editor: str) -> EditorCommand:
         """Return the command that opens the work tree in an editor on this machine. Nothing is run.
@@ -396,7 +241,7 @@ class Workspace:
         self,
         names: Sequence[str],
         *,
-        at: str | Checkpoint | None = None,
+        at: str | models.checkpoints.Checkpoint | None = None,
         start: bool = True,
         progress: ProgressCallback | None = None,
     ) -> tuple[Fork, ...]:
@@ -419,8 +264,8 @@ class Workspace:
 
         Cancellation: what is being made is undone; forks that were done stay.
         """
-        mark = at.id if isinstance(at, Checkpoint) else at
-        request = ForkRequest(workspace=self.id, names=tuple(names), at=mark, start=start)
+        mark = at.id if isinstance(at, models.checkpoints.Checkpoint) else at
+        request = models.checkpoints.ForkRequest(workspace=self.id, names=tuple(names), at=mark, start=start)
         outcomes = await self._service.fork(request, progress=progress)
         return tuple(Fork(self._service, outcome) for outcome in outcomes)
 
@@ -468,8 +313,8 @@ class Workspace:
 class Fork:
     """One of the workspaces that :meth:`Workspace.fork` was asked for: a handle, or why there is none."""
 
-    def __init__(self, service: WorkspaceService, outcome: ForkOutcome) -> None:
-        self.outcome: ForkOutcome = outcome
+    def __init__(self, service: WorkspaceService, outcome: models.checkpoints.ForkOutcome) -> None:
+        self.outcome: models.checkpoints.ForkOutcome = outcome
         self._workspace = Workspace(service, outcome.info) if outcome.info is not None else None
 
     @property
@@ -483,7 +328,7 @@ class Fork:
         return self._workspace
 
     @property
-    def error(self) -> Failure | None:
+    def error(self) -> models.checkpoints.Failure | None:
         """What went wrong; ``None`` when nothing did."""
         return self.outcome.error
 
@@ -500,7 +345,3 @@ async def leave(workspace: Workspace, on_exit: OnExit) -> None:
             await workspace.stop()
         case "keep":
             pass
-
-
-async def _end(process: Process, left: OwnedExit) -> None:  # noqa: ARG001 - ended however the block was left
-    await process.aclose()

@@ -13,6 +13,7 @@ from pydantic import JsonValue, ValidationError
 from nexus.abc.provider import ProgressCallback
 from nexus.abc.service import WorkspaceService
 from nexus.errors import InvalidArgument, WorkspaceNotFound
+from nexus.handles.commands import Commands
 from nexus.handles.operation import Operation
 from nexus.handles.workspace import OnExit, Workspace, leave
 from nexus.models.ids import parse_name
@@ -165,6 +166,10 @@ class Workspaces(WorkspaceService):
     async def attach(self, name: str) -> Workspace:
         """Return a handle on a workspace, by its name or id. Never starts or wakes it, never owns it."""
         return Workspace(self, await self.get(name))
+
+    def commands(self, name: str) -> Commands:
+        """Return what runs commands in a workspace, by its name or id, as a handle does. Nothing is asked about it before the first one."""
+        return Commands(self, name)
 
     async def ensure(self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue) -> Workspace:
         """Return a running workspace of this name: created when absent, started when it is not running.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -54,3 +55,10 @@ class EnvFile(Model):
     """Whether the user named it, not a project's file."""
     place: str = ""
     """Where that was written."""
+
+
+class StoredSecret(Model):
+    """An entry of the encrypted store, as lists show it."""
+
+    name: str
+    changed: datetime

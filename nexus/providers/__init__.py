@@ -7,6 +7,15 @@ nobody pays for one that is not used.
 
 from __future__ import annotations
 
-from nexus.providers.registry import ProviderFactory, ProviderRegistry, load_provider, provider_names
+from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
+
+if TYPE_CHECKING:
+    from nexus.providers.registry import ProviderFactory, ProviderRegistry, load_provider, provider_names
+
+__getattr__, __dir__ = on_first_use(
+    __name__, {"nexus.providers.registry": ["ProviderFactory", "ProviderRegistry", "load_provider", "provider_names"]}
+)
 
 __all__ = ["ProviderFactory", "ProviderRegistry", "load_provider", "provider_names"]

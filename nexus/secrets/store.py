@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from nexus.errors import Busy, InvalidArgument, KeychainUnavailable, SecretError, SecretNotFound, SecretsLocked
-from nexus.models.base import Model
+from nexus.models.secrets import StoredSecret
 from nexus.secrets import keychain
 from nexus.secrets.sealing import Unsealable, derive_key, new_key, new_salt, seal, unseal
 from nexus.secrets.store_file import (
@@ -38,13 +38,6 @@ _LOCK_TIMEOUT: Final = 30.0
 
 AskPassphrase = Callable[[bool], SecretStr | None]
 """Asks the user for the passphrase; told whether it is a new one. Called on a worker thread, so it may block. ``None``: no answer."""
-
-
-class StoredSecret(Model):
-    """An entry of the store, as lists show it."""
-
-    name: str
-    changed: datetime
 
 
 class SecretStore:

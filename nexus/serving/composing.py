@@ -10,7 +10,7 @@ from pathlib import Path
 from anyio import to_thread
 from pydantic import JsonValue
 
-from nexus.config import ConfigStack
+from nexus import config
 
 
 def environment(env: Mapping[str, str] | None) -> dict[str, str]:
@@ -23,10 +23,10 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
     return Path(path).expanduser()
 
 
-async def load(root: Path, flags: Mapping[str, JsonValue] | None, env: Mapping[str, str]) -> ConfigStack:
+async def load(root: Path, flags: Mapping[str, JsonValue] | None, env: Mapping[str, str]) -> config.ConfigStack:
     """Read the configuration on a worker thread.
 
     Raises:
         ConfigError: When it is wrong.
     """
-    return await to_thread.run_sync(partial(ConfigStack.load, root, flags=flags, env=env))
+    return await to_thread.run_sync(partial(config.ConfigStack.load, root, flags=flags, env=env))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio import to_thread
 from pydantic import JsonValue
 
 import nexus.app
@@ -26,11 +27,13 @@ from nexus.daemon.readiness import notify
 from nexus.daemon.single import single
 from nexus.daemon.sockets import handed_over
 from nexus.git import find_repository
+from nexus.loading import load_all
 from nexus.providers.registry import ProviderRegistry
 from nexus.serving.composing import environment, load
-from nexus.serving.matching import fingerprint
+from nexus.serving.matching import fingerprint, inputs
 from nexus.serving.tokens import daemon_of
 from nexus.state.clock import SystemClock
+from nexus.workspace import operations
 from nexus.workspace.manager import WorkspaceManager
 
 _log: Final = logging.getLogger("nexus.daemon")
@@ -86,6 +89,7 @@ class Serving:
         """
         self._control = Control()
         with anyio.CancelScope() as self._scope:
+            await to_thread.run_sync(load_all, operations)
             repository = await find_repository(self._path)
             stack = await load(repository.root, self._flags, self._env)
             settings, name = stack.settings.daemon, places(repository.root, self._env).name
@@ -125,6 +129,7 @@ class Serving:
                 handed=handed_over(os.environ) if handed is None else handed,
                 log_path=log_path,
                 fingerprint=fingerprint(stack, self._env),
+                inputs=await inputs(root, stack, self._flags, self._env),
             )
             await process.run(
                 self._control or Control(),
@@ -170,5 +175,6 @@ class Serving:
         return Reread(
             settings=stack.settings.daemon,
             fingerprint=fingerprint(stack, self._env),
+            inputs=await inputs(root, stack, self._flags, self._env),
             adopt=partial(nx.reconfigure, stack),
         )

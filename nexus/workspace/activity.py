@@ -118,7 +118,7 @@ async def told(context: Context, record: WorkspaceRecord, info: WorkspaceInfo) -
         last_active=seen.last_active,
         commands=await running_commands(context, record),
         holds=seen.holds,
-        typed=context.terminals.typed(record.id),
+        typed=context.typed(record.id),
         expires_at=None,
     )
     verdict = decide(signals, patience(context, record), context.clock.now())

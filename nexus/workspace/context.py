@@ -10,45 +10,32 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from nexus.abc import Clock, Instance, ProgressCallback, Provider
+from nexus import abc, git, ports, secrets, state
 from nexus.config import ConfigStack, Settings
 from nexus.errors import ConfigError, NexusError, RecordDamaged, StateError, WorkspaceNotFound
-from nexus.git import TreeCheckpoints, Worktree, Worktrees, container_mounts, protected
 from nexus.models.activity import RunningCommand
 from nexus.models.events import Progress
 from nexus.models.ids import ExecId, NodeId, WorkspaceId
 from nexus.models.instances import Capability, InstanceRef, InstanceSpec, InstanceState, InstanceStatus, ProviderInfo
 from nexus.models.trust import Approve
 from nexus.models.workspace import DamagedRecord, Repository, WorkspaceRecord
-from nexus.ports import PortAllocator
 from nexus.providers.registry import ProviderRegistry
-from nexus.secrets import AskPassphrase, SecretResolver, SecretStore
-from nexus.state import (
-    ApprovalStore,
-    CheckpointStore,
-    DestroyedStore,
-    FileStateStore,
-    HoldStore,
-    HookLogs,
-    Journal,
-    NodeRegistry,
-    lock,
-    starting,
-    still,
-)
 from nexus.state.clock import SystemClock
 from nexus.telemetry import EventBus
-from nexus.terminals.hub import TerminalHub
 from nexus.workspace.records import provider_options, reference, specification
 from nexus.workspace.ssh_grant import ssh_mounts
 from nexus.workspace.trash import TrashCollector
 from nexus.workspace.withholding import withheld
+
+if TYPE_CHECKING:
+    from nexus.secrets import AskPassphrase, SecretResolver
+    from nexus.terminals.hub import TerminalHub
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """What a workspace's id looks like."""
@@ -73,11 +60,14 @@ class Glance(NamedTuple):
 
 @dataclass(kw_only=True)
 class Context:
-    """The parts that an open manager works with. Made by the manager; closed with it."""
+    """The parts that an open manager works with. Made by the manager; closed with it.
+
+    A part is made, and what it is made of loaded, when it is first asked for: a list of workspaces needs few of them.
+    """
 
     repository: Repository
     stack: ConfigStack
-    registry: NodeRegistry
+    registry: state.NodeRegistry
     providers: ProviderRegistry
     ask_passphrase: AskPassphrase | None = None
     bus: EventBus = field(default_factory=EventBus)
@@ -87,29 +77,21 @@ class Context:
     """This node's id, once the registry has said it."""
     registry_problem: NexusError | None = None
     """Why the registry could not be used when it was asked last. What does not need it goes on without."""
-    clock: Clock = field(default_factory=SystemClock)
-    terminals: TerminalHub = field(init=False)
-    """Serves the terminals. Set by whoever puts the parts together: it needs what is built on top of these."""
+    clock: abc.Clock = field(default_factory=SystemClock)
+    make_terminals: Callable[[Context], TerminalHub]
+    """Makes what serves the terminals. It comes from whoever puts the parts together: it needs what is built on top of these."""
 
     def __post_init__(self) -> None:
         self.home: Path = self.repository.root / ".nexus"
         self.settings: Settings = self.stack.settings
-        environment = self.stack.environment
-        self.secrets = SecretResolver(environment, SecretStore(environment=environment, ask=self.ask_passphrase))
-        self.store = FileStateStore(self.home)
-        self.destroyed = DestroyedStore(self.home)
-        self.checkpoints = CheckpointStore(self.home)
-        self.holds = HoldStore(self.home)
-        self.journal = Journal(self.home)
-        self.approvals = ApprovalStore(self.settings.state_dir)
-        self.hook_logs = HookLogs(self.home)
+        self.store = state.FileStateStore(self.home)
+        self.journal = state.Journal(self.home)
         self.trash = TrashCollector(self.repository)
-        self._go_by_settings()
-        self._open: dict[str, Provider] = {}
+        self._open: dict[str, abc.Provider] = {}
         self._names: dict[str, str] = {}
         self._capabilities: dict[str, frozenset[Capability]] = {}
         self._ours: dict[str, tuple[Path, str]] = {}
-        self._instances: dict[WorkspaceId, tuple[str | None, Instance]] = {}
+        self._instances: dict[WorkspaceId, tuple[str | None, abc.Instance]] = {}
         self._attended: dict[WorkspaceId, dict[ExecId, RunningCommand]] = {}
         # One for each: whoever needs one backend does not wait for the driver of another, or for its silence.
         self._opening: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
@@ -133,12 +115,62 @@ class Context:
                 f"{', '.join(fixed)} changed, which takes a restart", hint="stop the program, start it again"
             )
         self.stack, self.settings = stack, new
-        self._go_by_settings()
+        for made in ("worktrees", "trees", "allocator"):  # made again from these when they are asked for
+            vars(self).pop(made, None)
 
-    def _go_by_settings(self) -> None:
-        self.worktrees = Worktrees(self.repository, precious=self.settings.precious)
-        self.trees = TreeCheckpoints(self.repository, precious=self.settings.precious)
-        self.allocator = PortAllocator(self.registry, port_range=self.settings.port_range)
+    # Parts ----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def secrets(self) -> SecretResolver:
+        """Finds the values of secrets."""
+        environment = self.stack.environment
+        store = secrets.SecretStore(environment=environment, ask=self.ask_passphrase)
+        return secrets.SecretResolver(environment, store)
+
+    @cached_property
+    def destroyed(self) -> state.DestroyedStore:
+        """What was destroyed and can be restored."""
+        return state.DestroyedStore(self.home)
+
+    @cached_property
+    def checkpoints(self) -> state.CheckpointStore:
+        """What is known of checkpoints."""
+        return state.CheckpointStore(self.home)
+
+    @cached_property
+    def holds(self) -> state.HoldStore:
+        """What workspaces are held awake for."""
+        return state.HoldStore(self.home)
+
+    @cached_property
+    def approvals(self) -> state.ApprovalStore:
+        """What the user has approved."""
+        return state.ApprovalStore(self.settings.state_dir)
+
+    @cached_property
+    def hook_logs(self) -> state.HookLogs:
+        """What scripts printed."""
+        return state.HookLogs(self.home)
+
+    @cached_property
+    def worktrees(self) -> git.Worktrees:
+        """The worktrees of the repository."""
+        return git.Worktrees(self.repository, precious=self.settings.precious)
+
+    @cached_property
+    def trees(self) -> git.TreeCheckpoints:
+        """The trees of checkpoints."""
+        return git.TreeCheckpoints(self.repository, precious=self.settings.precious)
+
+    @cached_property
+    def allocator(self) -> ports.PortAllocator:
+        """Leases host ports."""
+        return ports.PortAllocator(self.registry, port_range=self.settings.port_range)
+
+    @cached_property
+    def terminals(self) -> TerminalHub:
+        """Serves the terminals."""
+        return self.make_terminals(self)
 
     @property
     def node(self) -> NodeId:
@@ -151,8 +183,13 @@ class Context:
             raise self.registry_problem or StateError("the node's registry has not been asked for this node's id yet")
         return self.known_node
 
+    async def end_terminals(self) -> None:
+        """Serve no terminal any more, where one was; see :meth:`TerminalHub.aclose`."""
+        if "terminals" in vars(self):
+            await self.terminals.aclose()
+
     async def aclose(self) -> None:
-        """Close the providers' connections. Workspaces go on running."""
+        """Close what was opened. Workspaces go on running."""
         await self.trash.aclose()
         self._open.clear()
         self._instances.clear()
@@ -161,7 +198,7 @@ class Context:
 
     # Providers ------------------------------------------------------------------------------------------------------
 
-    async def provider(self, name: str) -> Provider:
+    async def provider(self, name: str) -> abc.Provider:
         """Return the provider of a backend, opened on first use.
 
         Raises:
@@ -205,7 +242,7 @@ class Context:
         grace = self.settings.backends.get(backend, {}).get("stop_grace")
         return float(grace) if isinstance(grace, int | float) else 10.0
 
-    async def instance(self, record: WorkspaceRecord) -> Instance:
+    async def instance(self, record: WorkspaceRecord) -> abc.Instance:
         """Return a record's instance; nothing is started and nobody is asked.
 
         It is kept: an instance remembers what it has learned of its place, so the next command need not ask again.
@@ -235,15 +272,15 @@ class Context:
 
     def specification(self, record: WorkspaceRecord) -> InstanceSpec:
         """Return what to ask the provider for."""
-        tree = Worktree(
+        tree = git.Worktree(
             name=record.name,
             path=record.worktree_path,
             branch=record.branch,
             admin_dir=self.worktrees.admin_dir(record.name),
-            protected=protected(self.repository),
+            protected=git.protected(self.repository),
             isolation=record.isolation,
         )
-        mounts = (*container_mounts(self.repository, tree), *ssh_mounts(record))
+        mounts = (*git.container_mounts(self.repository, tree), *ssh_mounts(record))
         hidden = withheld(self.repository, self.settings) if record.config.get("dockerfile") else ()
         return specification(record, self.node, mounts).model_copy(update={"withheld": hidden})
 
@@ -277,7 +314,7 @@ class Context:
         def which() -> list[Path]:
             return [folder / f"{name}.lock" for name in sorted(set(names() if callable(names) else names))]
 
-        async with lock(which=which, purpose=purpose, timeout=timeout, first=first):
+        async with state.lock(which=which, purpose=purpose, timeout=timeout, first=first):
             yield
 
     @asynccontextmanager
@@ -288,7 +325,7 @@ class Context:
             Busy: When somebody has it for longer than a minute. A queue that moves is waited in as long as it takes.
         """
         path = self.home / "state" / "locks" / "repository.lock"
-        async with lock(path, purpose=purpose, timeout=LOCK_TIMEOUT, per_holder=True):
+        async with state.lock(path, purpose=purpose, timeout=LOCK_TIMEOUT, per_holder=True):
             yield
 
     # Records --------------------------------------------------------------------------------------------------------
@@ -362,7 +399,10 @@ class Context:
             return f"it belongs to a repository at {record.repository.root}"
         ours = self._ours.get(record.name)
         if ours is None:
-            ours = self._ours[record.name] = self.worktrees.path(record.name), self.worktrees.branch(record.name)
+            ours = self._ours[record.name] = (
+                git.worktree_path(self.repository, record.name),
+                git.branch_name(record.name),
+            )
         if (record.worktree_path, record.branch) != ours:
             return f"it names another tree or branch: {record.worktree_path}, {record.branch}"
         return None
@@ -403,6 +443,10 @@ class Context:
         """Return the commands that this process has started in a workspace and that have not ended."""
         return tuple(self._attended.get(identifier, {}).values())
 
+    def typed(self, identifier: WorkspaceId) -> tuple[tuple[str, datetime], ...]:
+        """Return the names of a workspace's terminals that this process serves and somebody has typed in, and when that was last."""
+        return self.terminals.typed(identifier) if "terminals" in vars(self) else ()
+
     def starting(self, identifier: WorkspaceId, *, active: bool) -> AbstractAsyncContextManager[None]:
         """Hold that a command is being started, in whichever process, so that nobody freezes its workspace meanwhile.
 
@@ -410,7 +454,7 @@ class Context:
             identifier: The workspace.
             active: Whether to note first that it is in use now, as :meth:`mark_active` does.
         """
-        return starting(self._starts(identifier), before=self.noting_active(identifier) if active else None)
+        return state.starting(self._starts(identifier), before=self.noting_active(identifier) if active else None)
 
     def still(self, identifier: WorkspaceId) -> AbstractAsyncContextManager[None]:
         """Hold that no command is being started.
@@ -418,7 +462,7 @@ class Context:
         Raises:
             Busy: When one has been starting for long.
         """
-        return still(self._starts(identifier))
+        return state.still(self._starts(identifier))
 
     def _starts(self, identifier: WorkspaceId) -> Path:
         return self.home / "state" / "locks" / "starts" / f"{identifier}.lock"
@@ -433,7 +477,7 @@ class Context:
 
     # Telling --------------------------------------------------------------------------------------------------------
 
-    def reporter(self, record: WorkspaceRecord, progress: ProgressCallback | None) -> ProgressCallback:
+    def reporter(self, record: WorkspaceRecord, progress: abc.ProgressCallback | None) -> abc.ProgressCallback:
         """Return a callback that tells the caller and every subscriber."""
 
         def report(step: str, message: str, done: int | None = None, total: int | None = None, /) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio.abc import ByteStream
@@ -14,15 +14,13 @@ from anyio.lowlevel import current_token
 from pydantic import JsonValue
 from typing_extensions import override
 
-from nexus.abc import FileAccess, GitAccess, ProcessHandle, ProgressCallback
-from nexus.config import ConfigStack
+from nexus import abc, models
+from nexus.abc import ProcessHandle, ProgressCallback
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
 from nexus.models.activity import Hold, PortView
-from nexus.models.checkpoints import ForkOutcome, ForkRequest
 from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.explained import SettingExplained
 from nexus.models.features import Features
 from nexus.models.findings import Finding
 from nexus.models.instances import ProviderInfo, ResourceStats
@@ -40,41 +38,16 @@ from nexus.models.requests import (
 from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.units import parse_duration, seconds
 from nexus.models.workspace import ListEntry, Repository, WorkspaceInfo, WorkspaceRecord
-from nexus.ports import PortAllocator
-from nexus.workspace import (
-    activity,
-    attending,
-    creation_begin,
-    destruction,
-    doctor,
-    forking,
-    holding,
-    hooks,
-    listening,
-    measuring,
-    observing,
-    prebuilding,
-    pruning,
-    recovery,
-    restoring,
-    running,
-    services_life,
-    sweeping,
-    switching,
-    syncing,
-    watching,
-)
-from nexus.workspace.checkpoint_access import Checkpoints
+from nexus.workspace import operations
 from nexus.workspace.context import Context
-from nexus.workspace.environment import with_secrets
-from nexus.workspace.explaining import explained
-from nexus.workspace.featuring import features_of
-from nexus.workspace.file_access import files_of
-from nexus.workspace.git_access import LocalGit
-from nexus.workspace.hibernating import Processes
-from nexus.workspace.port_access import PortAccess
-from nexus.workspace.reviewing import Trust
-from nexus.workspace.terminals import WorkspaceTerminals
+
+if TYPE_CHECKING:
+    from nexus.config import ConfigStack
+    from nexus.ports import PortAllocator
+    from nexus.workspace.checkpoint_access import Checkpoints
+    from nexus.workspace.port_access import PortAccess
+    from nexus.workspace.reviewing import Trust
+    from nexus.workspace.terminals import WorkspaceTerminals
 
 
 class WorkspaceManager(Workspaces):
@@ -124,7 +97,7 @@ class WorkspaceManager(Workspaces):
     def _ports(self) -> PortAccess:
         context = self._open
         if self._reach is None:
-            self._reach = PortAccess(context)
+            self._reach = operations.port_access.PortAccess(context)
         return self._reach
 
     # What it is about -----------------------------------------------------------------------------------------------
@@ -156,7 +129,7 @@ class WorkspaceManager(Workspaces):
     @property
     def trust(self) -> Trust:
         """What the project would run on this host, and what of it you have approved."""
-        return Trust(self._open)
+        return operations.reviewing.Trust(self._open)
 
     # The service ----------------------------------------------------------------------------------------------------
 
@@ -165,27 +138,27 @@ class WorkspaceManager(Workspaces):
         self, request: CreateRequest, *, progress: ProgressCallback | None = None
     ) -> WorkspaceInfo:
         context = self._open
-        async with recovery.holding(context, request.name, purpose=f"creating workspace {request.name}"):
-            work = await creation_begin.begin(context, request, progress)
-            return await observing.look(context, await work.run(request))
+        async with operations.recovery.holding(context, request.name, purpose=f"creating workspace {request.name}"):
+            work = await operations.creation_begin.begin(context, request, progress)
+            return await operations.observing.look(context, await work.run(request))
 
     @override
     async def restore_workspace(
         self, request: RestoreRequest, *, progress: ProgressCallback | None = None
     ) -> WorkspaceInfo:
-        point = await restoring.find(self._open, request.name, request.at)
-        return await self.create_workspace(restoring.request_for(point, request), progress=progress)
+        point = await operations.restoring.find(self._open, request.name, request.at)
+        return await self.create_workspace(operations.restoring.request_for(point, request), progress=progress)
 
     @override
     async def get(self, name: str) -> WorkspaceInfo:
         context = self._open
         record = await context.record(name)
         await context.learn(record.backend)
-        return await activity.told(context, record, await observing.look(context, record))
+        return await operations.activity.told(context, record, await operations.observing.look(context, record))
 
     @override
     async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
-        return await observing.list_all(self._open, where)
+        return await operations.observing.list_all(self._open, where)
 
     @override
     async def current(self) -> str | None:
@@ -194,38 +167,40 @@ class WorkspaceManager(Workspaces):
     @override
     async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
         async with self._locked(name, "starting") as record:
-            return await self._after(await running.start(self._open, record, progress))
+            return await self._after(await operations.running.start(self._open, record, progress))
 
     @override
     async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
-        processes = Processes.KEEP if keep_processes else Processes.END
+        processes = operations.hibernating.Processes.KEEP if keep_processes else operations.hibernating.Processes.END
         async with self._locked(name, "stopping") as record:
             limit = seconds(grace, name="grace") or self._open.stop_grace(record.backend)
-            return await self._after(await running.stop(self._open, record, grace=limit, processes=processes))
+            return await self._after(
+                await operations.running.stop(self._open, record, grace=limit, processes=processes)
+            )
 
     @override
     async def pause(self, name: str) -> WorkspaceInfo:
         async with self._locked(name, "pausing") as record:
-            return await self._after(await running.pause(self._open, record))
+            return await self._after(await operations.running.pause(self._open, record))
 
     @override
     async def resume(self, name: str) -> WorkspaceInfo:
         async with self._locked(name, "resuming") as record:
-            return await self._after(await running.resume(self._open, record))
+            return await self._after(await operations.running.resume(self._open, record))
 
     @override
     async def retry_hooks(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
         async with self._locked(name, "running the scripts of") as record:
-            return await self._after(await hooks.retry(self._open, record, progress))
+            return await self._after(await operations.hooks.retry(self._open, record, progress))
 
     @override
     async def switch(self, name: str) -> SwitchOutcome:
-        return await switching.switch(self._open, name, recovery.holding)
+        return await operations.switching.switch(self._open, name, operations.recovery.holding)
 
     @override
     async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
         async with self._locked(name, "destroying") as record:
-            outcome = await destruction.destroy(self._open, record, force=force, keep_volumes=keep_volumes)
+            outcome = await operations.destruction.destroy(self._open, record, force=force, keep_volumes=keep_volumes)
             await self._ports.forget(record.id)
             return outcome
 
@@ -243,23 +218,25 @@ class WorkspaceManager(Workspaces):
     ) -> tuple[PruneAction, ...]:
         context = self._open
         age = context.settings.keep_destroyed if older_than is None else parse_duration(older_than)
-        return await pruning.prune(context, dry_run=dry_run, older_than=age, max_disk=max_disk)
+        return await operations.pruning.prune(context, dry_run=dry_run, older_than=age, max_disk=max_disk)
 
     @override
     async def prebuild(
         self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
     ) -> PrebuildOutcome:
-        return await prebuilding.prebuild(self._open, start_point=start_point, force=force, progress=progress)
+        return await operations.prebuilding.prebuild(
+            self._open, start_point=start_point, force=force, progress=progress
+        )
 
     @override
     async def sync(self, name: str) -> SyncOutcome:
         context = self._open
         async with self._locked(name, "syncing") as record:
-            return await syncing.sync(context, record)
+            return await operations.syncing.sync(context, record)
 
     @override
     async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
-        return await sweeping.sweep(self._open, dry_run=dry_run)
+        return await operations.sweeping.sweep(self._open, dry_run=dry_run)
 
     @override
     async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
@@ -267,21 +244,23 @@ class WorkspaceManager(Workspaces):
         record = await context.record(name)
         if service is not None:
             instance = await context.instance(record)
-            return await services_life.spawn(record, instance, service, request)
-        return await attending.spawn(context, record, await with_secrets(context, record, request))
+            return await operations.services_life.spawn(record, instance, service, request)
+        return await operations.attending.spawn(
+            context, record, await operations.environment.with_secrets(context, record, request)
+        )
 
     @override
     async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
         record = await self._open.record(name)
-        return await holding.take(self._open, record, hold, ttl=parse_duration(ttl), reason=reason)
+        return await operations.holding.take(self._open, record, hold, ttl=parse_duration(ttl), reason=reason)
 
     @override
     async def release(self, name: str, hold: str) -> None:
-        await holding.release(self._open, await self._open.record(name), hold)
+        await operations.holding.release(self._open, await self._open.record(name), hold)
 
     @override
     async def holds(self, name: str) -> tuple[Hold, ...]:
-        return await holding.active(self._open, await self._open.record(name))
+        return await operations.holding.active(self._open, await self._open.record(name))
 
     @override
     async def list_ports(self, name: str) -> tuple[PortView, ...]:
@@ -310,46 +289,48 @@ class WorkspaceManager(Workspaces):
         self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         context = self._open
-        log = measuring.logs(context, await context.record(name), service=service, follow=follow, tail=tail)
+        log = operations.measuring.logs(context, await context.record(name), service=service, follow=follow, tail=tail)
         async with aclosing(log) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     @override
     async def stats(self, name: str) -> ResourceStats:
-        return await measuring.stats(self._open, await self._open.record(name))
+        return await operations.measuring.stats(self._open, await self._open.record(name))
 
     @override
-    async def fork(self, request: ForkRequest, *, progress: ProgressCallback | None = None) -> tuple[ForkOutcome, ...]:
+    async def fork(
+        self, request: models.checkpoints.ForkRequest, *, progress: ProgressCallback | None = None
+    ) -> tuple[models.checkpoints.ForkOutcome, ...]:
         context = self._open
         parent = await context.record(request.workspace)
-        names = {parent.name, *forking.valid_names(request)}
-        async with recovery.holding(context, *names, purpose=f"forking workspace {parent.name}"):
-            return await forking.fork(context, await context.record(parent.id), request, progress)
+        names = {parent.name, *operations.forking.valid_names(request)}
+        async with operations.recovery.holding(context, *names, purpose=f"forking workspace {parent.name}"):
+            return await operations.forking.fork(context, await context.record(parent.id), request, progress)
 
     @override
     def checkpoints(self, info: WorkspaceInfo) -> Checkpoints:
-        return Checkpoints(self._open, info.id)
+        return operations.checkpoint_access.Checkpoints(self._open, info.id)
 
     @override
-    def files(self, info: WorkspaceInfo) -> FileAccess:
-        return files_of(self._open, info)
+    def files(self, info: WorkspaceInfo) -> abc.FileAccess:
+        return operations.file_access.files_of(self._open, info)
 
     @override
-    def git(self, info: WorkspaceInfo) -> GitAccess:
-        return LocalGit(self._open, info)
+    def git(self, info: WorkspaceInfo) -> abc.GitAccess:
+        return operations.git_access.LocalGit(self._open, info)
 
     @override
     async def setting(self, key: str) -> JsonValue:
-        return explained(self._open.stack, key).value
+        return operations.explaining.explained(self._open.stack, key).value
 
     @override
-    async def explain(self, key: str) -> SettingExplained:
-        return explained(self._open.stack, key)
+    async def explain(self, key: str) -> models.explained.SettingExplained:
+        return operations.explaining.explained(self._open.stack, key)
 
     @override
     def terminals(self, info: WorkspaceInfo) -> WorkspaceTerminals:
-        return WorkspaceTerminals(self._open.terminals, info.id)
+        return operations.terminals.WorkspaceTerminals(self._open.terminals, info.id)
 
     # In process only ------------------------------------------------------------------------------------------------
 
@@ -366,8 +347,8 @@ class WorkspaceManager(Workspaces):
         Cancellation: what was begun for a workspace is left as a cancelled call of that operation leaves it.
         """
         async with anyio.create_task_group() as group:
-            group.start_soon(prebuilding.keep_fresh, self._open)
-            await watching.IdleWatch(self._open).run()
+            group.start_soon(operations.prebuilding.keep_fresh, self._open)
+            await operations.watching.IdleWatch(self._open).run()
 
     async def watch_ports(self, *, every: float = 3.0) -> None:
         """Tell observers where programs begin and cease to listen (``PortOpened``, ``PortClosed``); runs until it is cancelled.
@@ -375,7 +356,7 @@ class WorkspaceManager(Workspaces):
         Args:
             every: Seconds between two looks.
         """
-        await listening.watch_ports(self._open, every=every)
+        await operations.listening.watch_ports(self._open, every=every)
 
     @override
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
@@ -392,11 +373,11 @@ class WorkspaceManager(Workspaces):
     @override
     async def probe(self) -> tuple[ProviderInfo, ...]:
         """Return what each backend on this machine is and can do."""
-        return await doctor.probe_all(self._open)
+        return await operations.doctor.probe_all(self._open)
 
     async def features(self) -> Features:
         """Return what can be done here and now, as far as that is known without asking a backend."""
-        return await anyio.to_thread.run_sync(features_of, self._open)
+        return await anyio.to_thread.run_sync(operations.featuring.features_of, self._open)
 
     @override
     async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
@@ -405,15 +386,15 @@ class WorkspaceManager(Workspaces):
         Args:
             fix: Settle, rebuild and remove what can be, without losing work.
         """
-        return await doctor.examine(self._open, fix=fix)
+        return await operations.doctor.examine(self._open, fix=fix)
 
     @asynccontextmanager
     async def _locked(self, name: str, doing: str) -> AsyncGenerator[WorkspaceRecord, None]:
         """Hold a workspace and give its record as it is under the lock; what a crash left of it is settled first."""
         context = self._open
         known = await context.record(name)
-        async with recovery.holding(context, known.name, purpose=f"{doing} workspace {known.name}"):
+        async with operations.recovery.holding(context, known.name, purpose=f"{doing} workspace {known.name}"):
             yield await context.record(known.name)
 
     async def _after(self, record: WorkspaceRecord) -> WorkspaceInfo:
-        return await observing.look(self._open, record)
+        return await operations.observing.look(self._open, record)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import anyio
 
-from nexus import grounds
+from nexus import git, grounds
 from nexus.config import Settings
 from nexus.errors import NexusError
-from nexus.git import Worktrees
 from nexus.models.workspace import Repository
 
 
@@ -42,7 +41,7 @@ def wanted_grounds(repository: Repository, settings: Settings) -> Path | None:
 
 async def _in_use(repository: Repository) -> bool:
     """Say whether trees of ours are there, or work that was set aside. Only what git's own folder vouches for counts."""
-    worktrees = Worktrees(repository)
+    worktrees = git.Worktrees(repository)
     try:
         trees, rescues = await worktrees.list(), await worktrees.rescues()
     except NexusError:

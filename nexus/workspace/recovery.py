@@ -14,10 +14,9 @@ from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
-from nexus.workspace import checkpointing, creation, creation_undo, destruction, forking, rewinding, switching, syncing
+from nexus.workspace import operations
 from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
-from nexus.workspace.settling import settle_run
 
 _PEEK = 0.05
 """Seconds that somebody's lock is waited for before he counts as being at work."""
@@ -175,23 +174,23 @@ async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", 
         case Operation.CREATE:
             outcome = await _settle_creation(context, entry)
         case Operation.DESTROY:
-            await destruction.resume(context, entry)
+            await operations.destruction.resume(context, entry)
         case Operation.SWITCH:
-            await _whole(context, entry, switching.settle)
+            await _whole(context, entry, operations.switching.settle)
         case Operation.SYNC:
-            await _whole(context, entry, syncing.settle)
+            await _whole(context, entry, operations.syncing.settle)
         case Operation.CHECKPOINT:
-            await _whole(context, entry, checkpointing.settle)
+            await _whole(context, entry, operations.checkpointing.settle)
         case Operation.DELETE_CHECKPOINT:
-            await _whole(context, entry, checkpointing.settle_deletion)
+            await _whole(context, entry, operations.checkpointing.settle_deletion)
         case Operation.RESTORE_CHECKPOINT:
-            await _whole(context, entry, rewinding.settle)
+            await _whole(context, entry, operations.rewinding.settle)
         case Operation.FORK:
-            await _whole(context, entry, forking.settle)
+            await _whole(context, entry, operations.forking.settle)
         case Operation.PRUNE:
             await context.journal.discard(entry)
         case _:
-            await _whole(context, entry, settle_run)
+            await _whole(context, entry, operations.settling.settle_run)
     context.bus.publish(
         Recovered(workspace=entry.workspace, name=entry.name, operation=entry.operation, outcome=outcome)
     )
@@ -209,15 +208,15 @@ async def _whole(
 async def _settle_creation(context: Context, entry: JournalEntry) -> Literal["finished", "undone"]:
     if verdict(entry.started, entry.finished) == "finish" and await _finish(context, entry):
         return "finished"
-    work = await creation.resume(context, entry)
-    await creation_undo.undo(context, work.journal, entry, work.record)
+    work = await operations.creation.resume(context, entry)
+    await operations.creation_undo.undo(context, work.journal, entry, work.record)
     return "undone"
 
 
 async def _finish(context: Context, entry: JournalEntry) -> bool:
     """Take the steps a creation still lacks; say whether it could."""
     request = CreateRequest.model_validate(entry.facts["request"])
-    work = await creation.resume(context, entry)
+    work = await operations.creation.resume(context, entry)
     try:
         if request.start and CreateStep.START not in entry.finished:
             await work.start()

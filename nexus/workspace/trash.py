@@ -8,8 +8,8 @@ from typing import Final
 
 import anyio
 
+from nexus import git
 from nexus.errors import NexusError
-from nexus.git import Stop, empty_trash
 from nexus.models.workspace import Repository
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class TrashCollector:
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
         self._again = False
-        self._stop = Stop()
+        self._stop = git.Stop()
         self._left: tuple[str, ...] = ()
 
     def wake(self) -> None:
@@ -68,6 +68,6 @@ class TrashCollector:
                     return
                 self._again = False
             try:
-                self._left = tuple(empty_trash(self._repository, self._stop))
+                self._left = tuple(git.empty_trash(self._repository, self._stop))
             except (NexusError, OSError) as error:
                 _log.warning("the trash cannot be emptied: %s", error)

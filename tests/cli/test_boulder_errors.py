@@ -239,4 +239,4 @@ def test_a_second_ctrl_c_ends_at_once_and_the_next_command_undoes_the_rest(slow:
 def test_groups_alone_are_no_error(bare: Boulder) -> None:
     assert bare().text.startswith("Usage: boulder")
     assert bare("ws").text.startswith("Usage: boulder ws")
-    assert group("x") is not None
+    assert group("x", "What it is for.", dict) is not None

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nexus.config import ConfigStack
+from nexus.config.bounds import MAX_DEPTH, MAX_NODES, MAX_TEXT
 from nexus.config.layers import Branch, Items, Node
-from nexus.config.places import MAX_DEPTH, MAX_NODES, MAX_TEXT, read_tree
+from nexus.config.places import read_tree
 from nexus.config.problems import Problems
 from nexus.errors import ConfigError
 from tests.config.conftest import Site

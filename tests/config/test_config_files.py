@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -7,8 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from nexus.config import ConfigStack, sources
+from nexus.config.assignments import tree_of
+from nexus.config.builtin import PLACE, built_in
+from nexus.config.layers import Branch, child, plain
+from nexus.config.problems import Problems
+from nexus.config.schema import Effective
+from nexus.config.validation import normalise
 from nexus.errors import ConfigError
 from tests.config.conftest import Site
 
@@ -21,6 +29,25 @@ def test_no_file_at_all_gives_the_built_in_defaults(site: Site) -> None:
     assert settings.idle_timeout.total_seconds() == 1800
     assert settings.workspace.name == "app"
     assert settings.project_root == site.root
+
+
+def test_the_built_in_defaults_are_spelled_as_parsing_would_leave_them() -> None:
+    root, problems = built_in().root, Problems()
+    assert isinstance(root, Branch)
+    parsed = normalise(Effective, root, problems)
+    assert parsed is not None
+    assert json.dumps(plain(parsed)) == json.dumps(plain(root))
+    resources = child(root, "defaults", "resources")
+    by_name = normalise(Effective, _tree({"defaults": {"resources": "medium"}}), problems)
+    assert by_name is not None
+    assert resources == child(by_name, "defaults", "resources")
+    assert not problems
+
+
+def _tree(value: JsonValue) -> Branch:
+    tree = tree_of(value, PLACE)
+    assert isinstance(tree, Branch)
+    return tree
 
 
 @pytest.mark.parametrize("level", ["node", "user", "project"])

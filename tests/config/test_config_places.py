@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.config import places
+from nexus.config.bounds import MAX_DEPTH, MAX_NODES
 from nexus.config.layers import Branch, Items, child, key_place, plain
-from nexus.config.places import MAX_DEPTH, MAX_NODES, read_scalar, read_tree
+from nexus.config.places import read_scalar, read_tree
 from nexus.config.problems import Problems
 
 

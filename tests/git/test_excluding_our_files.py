@@ -75,7 +75,7 @@ async def test_what_cannot_be_written_is_said(git: Git, worktrees: Worktrees) ->
 def test_many_processes_at_once_add_each_line_once(git: Git) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom nexus.git.excluding import exclude\n"
-        "from nexus.git.repository import locate\nexclude(locate(Path(sys.argv[1])))\n"
+        "from nexus.git.locating import locate\nexclude(locate(Path(sys.argv[1])))\n"
     )
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     running = [subprocess.Popen([sys.executable, "-c", program, str(git.root)], env=here) for _ in range(6)]

@@ -14,7 +14,8 @@ from nexus.daemon.launch import end, start_background
 from nexus.errors import Busy, OperationTimeout
 from nexus.models.workspace import ProcessState
 from nexus.processes import boot_id, identify
-from nexus.serving.finding import find_daemon, stop_daemon
+from nexus.serving.controlling import stop_daemon
+from nexus.serving.finding import find_daemon
 from tests.serving.conftest import Daemons
 
 pytestmark = pytest.mark.slow

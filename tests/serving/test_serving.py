@@ -18,7 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 import nexus
 from nexus.daemon.tokens import DEFAULT_LIFE, GRACE
 from nexus.errors import Busy, ConfigError, ExecStartError, NexusError, NotARepository, PortInUse, StateError
-from nexus.serving.finding import find_daemon, stop_daemon
+from nexus.serving.controlling import stop_daemon
+from nexus.serving.finding import find_daemon
 from nexus.serving.process import Serving
 from nexus.serving.tokens import daemon_tokens
 from nexus.state.clock import SystemClock

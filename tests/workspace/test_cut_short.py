@@ -108,7 +108,7 @@ async def test_what_cannot_be_settled_stays_and_is_never_in_the_way_of_a_destroy
                 operation=Operation.PAUSE, workspace=record.id, name=name, plan=(), facts={}, durable=False
             )
         with monkeypatch.context() as patch:
-            patch.setattr(recovery, "settle_run", fail)
+            patch.setattr(settling, "settle_run", fail)
             await nx.destroy("a")
         await nx.stop("b")
         assert [entry.name for entry in await nx._open.journal.unfinished()] == ["a"]

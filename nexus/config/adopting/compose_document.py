@@ -9,8 +9,8 @@ from typing import Final
 
 from nexus.config.adopting.interpolation import CannotInterpolate, interpolate
 from nexus.config.adopting.sheet import Sheet
+from nexus.config.bounds import MAX_TEXT
 from nexus.config.layers import Branch, Items, Leaf, Node, key_place
-from nexus.config.places import MAX_TEXT
 
 _REPLACED: Final = frozenset({"command", "entrypoint", "test"})
 """Lists of which the last file's counts alone; all others are added up."""

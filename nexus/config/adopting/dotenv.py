@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from nexus.config.adopting.interpolation import CannotInterpolate, interpolate
+from nexus.config.bounds import MAX_NODES, MAX_TEXT, UNUSABLE
 from nexus.config.layers import Leaf, Place
-from nexus.config.places import MAX_NODES, MAX_TEXT, UNUSABLE
 from nexus.config.problems import Problems, quoted
 
 _LINE: Final = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:([=:])[ \t]*(.*))?", re.ASCII)

@@ -6,29 +6,21 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 
 from nexus.config import sources
+from nexus.config.adopting.candidates import Kind, find_adoptable
 from nexus.config.adopting.dotenv import read_dotenv
 from nexus.config.adopting.jsonc import read_json
 from nexus.config.adopting.sheet import Sheet, Unsupported
 from nexus.config.layers import Branch, Leaf, Node, Place, plain
-from nexus.config.places import read_tree
 from nexus.config.problems import Problems, quoted
 
 if TYPE_CHECKING:
     from nexus.config.adopting.compose import Composed
 
-Kind = Literal["devcontainer", "compose"]
-
-DEVCONTAINERS: Final = (PurePosixPath(".devcontainer/devcontainer.json"), PurePosixPath(".devcontainer.json"))
-COMPOSES: Final = tuple(
-    map(PurePosixPath, ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"))
-)
-_FOLDER: Final = ".devcontainer"
-_MOST_FOLDERS: Final = 100
 _MOST_FILES: Final = 32
 _OURS: Final = ((".git",), (".nexus",))
 """Folders whose files are the user's, not the project's: a clone must not have them put into the environment of its programs."""
@@ -56,39 +48,6 @@ class Adopted:
         left = len(self.unsupported)
         more = f"; {left} of its settings are not acted on ('boulder config validate' lists them)" if left else ""
         return f"the project's settings come from {self.path}{more}"
-
-
-def find_adoptable(root: Path, kind: Kind | None = None) -> tuple[Kind, PurePosixPath] | None:
-    """Return the file that stands in for a project's own, relative to the project.
-
-    A dev container ranks before a compose file. Of several ``.devcontainer/<name>/devcontainer.json`` none is chosen.
-
-    Args:
-        root: The project's root.
-        kind: Look for this kind alone.
-    """
-    if kind != "compose":
-        for path in DEVCONTAINERS:
-            if os.path.lexists(root / path):
-                return "devcontainer", path
-        named = _named(root)
-        if len(named) == 1:
-            return "devcontainer", named[0]
-    if kind != "devcontainer":
-        for path in COMPOSES:
-            if os.path.lexists(root / path):
-                return "compose", path
-    return None
-
-
-def _named(root: Path) -> list[PurePosixPath]:
-    try:
-        with os.scandir(root / _FOLDER) as entries:
-            names = sorted(entry.name for entry, _ in zip(entries, range(_MOST_FOLDERS), strict=False))
-    except OSError:
-        return []
-    paths = [PurePosixPath(_FOLDER, name, "devcontainer.json") for name in names]
-    return [path for path in paths if os.path.lexists(root / path)]
 
 
 def adopt(root: Path, start: Path, problems: Problems, kind: Kind | None = None) -> Adopted | None:
@@ -181,6 +140,8 @@ class _Reading:
             if not os.path.lexists(self._root / path) and path.parts[:1] not in _OURS:
                 self._problems.add(place, f"{quoted(str(path))} does not exist")
             return None
+        from nexus.config.places import read_tree  # noqa: PLC0415 - loads yaml
+
         return read_tree(text, str(self._root / path), self._problems, merge_keys=True)
 
     def _known(self, path: PurePosixPath, place: Place | None, known: Mapping[str, str]) -> dict[str, str]:

@@ -15,8 +15,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from nexus.config.bounds import MAX_DEPTH, MAX_NODES, UNUSABLE
 from nexus.config.layers import Branch, Items, Leaf, Node, Place
-from nexus.config.places import MAX_DEPTH, MAX_NODES, UNUSABLE
 from nexus.config.problems import Problems, quoted
 
 _SKIPPED: Final = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)

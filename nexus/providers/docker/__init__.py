@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nexus.loading import on_first_use
+
 if TYPE_CHECKING:
     from nexus.providers.docker.provider import DockerProvider
 
+__getattr__, __dir__ = on_first_use(__name__, {"nexus.providers.docker.provider": ["DockerProvider"]})
+
 __all__ = ["DockerProvider"]
-
-
-def __getattr__(name: str) -> object:
-    if name == "DockerProvider":
-        from nexus.providers.docker.provider import DockerProvider  # noqa: PLC0415 - the driver is heavy
-
-        return DockerProvider
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,7 +36,10 @@ _BOUNDED: Final = frozenset({"btrfs", "zfs", "devicemapper"})
 class Answer(BaseModel):
     """Something the engine said. Keys that are not asked for are left out, whatever version it speaks."""
 
-    model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True, frozen=True, extra="ignore")
+    # Built on first use, as all of our models are: see nexus.models.base.
+    model_config = ConfigDict(
+        alias_generator=to_pascal, populate_by_name=True, frozen=True, extra="ignore", defer_build=True
+    )
 
 
 A = TypeVar("A", bound=Answer)

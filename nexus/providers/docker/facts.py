@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import (
@@ -45,7 +45,7 @@ LABEL_STATE: Final = "dev.nexus.state"
 
 _ORDERLY: Final = frozenset({0, 130, 137, 143, 255})
 """Statuses of a container that was stopped: by itself on TERM, by INT, by KILL, by TERM, by the end of its engine."""
-_PORTS: Final = TypeAdapter(tuple[PortMapping, ...])
+_PORTS: Final = TypeAdapter(tuple[PortMapping, ...], config=ConfigDict(defer_build=True))
 _EXITED: Final = re.compile(r"Exited \((\d+)\)")
 
 

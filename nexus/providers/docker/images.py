@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import anyio.to_thread
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from nexus.abc import ProgressCallback
 from nexus.errors import BuildFailed, ImageNotFound, InvalidArgument, ProviderError, ProviderUnavailable
@@ -30,7 +30,7 @@ _REFERENCE: Final = re.compile(
 )
 _LOG_LINES: Final = 40
 _PIECE: Final = 256 * 1024
-_LABELS: Final = TypeAdapter(dict[str, str])
+_LABELS: Final = TypeAdapter(dict[str, str], config=ConfigDict(defer_build=True))
 
 
 class _Detail(Answer):

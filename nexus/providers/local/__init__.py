@@ -7,6 +7,13 @@ the rest of this package talks to keepers and never trusts a process id alone.
 
 from __future__ import annotations
 
-from nexus.providers.local.provider import LocalProvider
+from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
+
+if TYPE_CHECKING:
+    from nexus.providers.local.provider import LocalProvider
+
+__getattr__, __dir__ = on_first_use(__name__, {"nexus.providers.local.provider": ["LocalProvider"]})
 
 __all__ = ["LocalProvider"]

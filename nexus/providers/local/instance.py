@@ -14,7 +14,7 @@ from typing import Final, Self
 import anyio
 from anyio import to_thread
 from anyio.abc import ByteStream
-from pydantic import JsonValue, SecretStr, TypeAdapter
+from pydantic import ConfigDict, JsonValue, SecretStr, TypeAdapter
 
 from nexus.errors import (
     InvalidArgument,
@@ -59,8 +59,8 @@ _SPAWN: Final = 30.0
 _NAME: Final = 64
 _CONNECT: Final = 5.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what somebody else listens on
-_COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...])
-_KEPT: Final = TypeAdapter(tuple[ExecId, ...])
+_COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...], config=ConfigDict(defer_build=True))
+_KEPT: Final = TypeAdapter(tuple[ExecId, ...], config=ConfigDict(defer_build=True))
 
 
 class LocalInstance:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import anyio
 
-from nexus.errors import ExecFailed, ExecStartError, ExecTimeout, OutputLimitExceeded, StdinClosed, WorkspaceStopped
+from nexus.errors import (
+    ExecFailed,
+    ExecStartError,
+    ExecTimeout,
+    OutputLimitExceeded,
+    StdinClosed,
+    WorkspaceNotFound,
+    WorkspaceStopped,
+)
 from nexus.models.execution import Exited, Output, OutputLimit, Pty, SpawnRequest, Started, Stream
 from nexus.testing.expecting import eventually, expect, expect_equal, expect_error
 from nexus.testing.service_suite.case import ServiceCase, ServiceCheck, case
@@ -19,6 +27,26 @@ async def status_and_output_are_a_result(check: ServiceCheck) -> None:
     failed = await expect_error(ExecFailed, lambda: one.shell("echo no; exit 4", check=True), "a status with check")
     result = failed.result if isinstance(failed, ExecFailed) else None
     expect(result is not None and result.stdout == "no\n", "the error holds the output")
+
+
+@case
+async def a_name_is_enough(check: ServiceCheck) -> None:
+    """A command runs in a workspace of which only the name is known; one that is not there, or does not run, is told as usual."""
+    one = await check.workspace()
+    for known in (one.name, one.id):
+        done = await check.service.commands(known).exec("echo", "here")
+        expect_equal(done.stdout, "here\n", "what it printed")
+    async with check.service.commands(one.name).spawn("cat", stdin=True) as process:
+        await process.write_eof()
+        expect_equal((await process.wait()).exit_code, 0, "the status of one that is worked with")
+    await expect_error(
+        WorkspaceNotFound, lambda: check.service.commands("nobody").exec("true"), "in one that is not there"
+    )
+    await one.stop()
+    await expect_error(
+        WorkspaceStopped, lambda: check.service.commands(one.name).exec("true"), "in one that is stopped"
+    )
+    await one.start()
 
 
 @case

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import Final, cast
+from typing import TYPE_CHECKING
 
-from nexus.wire.methods import checkpoints, execs, files, git, ports, session, settings, streams, terminals, workspaces
-from nexus.wire.methods.table import AnyMethod, Notice, Params, Table
+from nexus.loading import on_first_use
 
-GROUPS: Final = (session, workspaces, checkpoints, files, execs, terminals, ports, git, settings)
+if TYPE_CHECKING:
+    from nexus.wire.methods import (
+        checkpoints,
+        execs,
+        files,
+        git,
+        ports,
+        session,
+        settings,
+        streams,
+        terminals,
+        workspaces,
+    )
+    from nexus.wire.methods.catalogue import METHODS, NOTICES
 
-METHODS: Final[Table] = MappingProxyType(
-    {method.name: cast("AnyMethod", method) for group in GROUPS for method in group.METHODS}
-)
-"""Every method by its name."""
-
-NOTICES: Final = MappingProxyType(
+__getattr__, __dir__ = on_first_use(
+    __name__,
     {
-        notice.name: cast("Notice[Params]", notice)
-        for group in (session, files, execs, terminals, streams)
-        for notice in group.NOTICES
-    }
+        "nexus.wire.methods": [
+            "checkpoints",
+            "execs",
+            "files",
+            "git",
+            "ports",
+            "session",
+            "settings",
+            "streams",
+            "terminals",
+            "workspaces",
+        ],
+        "nexus.wire.methods.catalogue": ["METHODS", "NOTICES"],
+    },
 )
-"""Every notification that the daemon sends, by its name."""
+
+__all__ = [
+    "METHODS",
+    "NOTICES",
+    "checkpoints",
+    "execs",
+    "files",
+    "git",
+    "ports",
+    "session",
+    "settings",
+    "streams",
+    "terminals",
+    "workspaces",
+]

@@ -1,34 +1,27 @@
-"""The composition root: the one module that knows how all the parts fit."""
+"""The workspaces of a repository in this process: git, configuration, state, backends and the manager over them, put together."""
 
 from __future__ import annotations
 
 import os
-import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from pydantic import JsonValue
 
-from nexus import __version__
 from nexus.abc import Clock
-from nexus.abc.transport import Transport
-from nexus.client.backoff import Backoff
-from nexus.client.line import Line
-from nexus.client.service import NexusClient
 from nexus.config import ConfigStack
 from nexus.errors import NexusError
 from nexus.git import find_repository
 from nexus.models.discovery import KnownRepository, RepositoryListing
 from nexus.models.requests import ListFilter
 from nexus.models.trust import Approve
-from nexus.models.units import seconds
 from nexus.providers.registry import ProviderRegistry
-from nexus.secrets import AskPassphrase
 from nexus.state import NodeRegistry
 from nexus.state.clock import SystemClock
+from nexus.workspace import operations
 from nexus.workspace.context import Context
 from nexus.workspace.discovery import known_repositories
 from nexus.workspace.manager import WorkspaceManager
@@ -36,7 +29,10 @@ from nexus.workspace.placing import with_grounds
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.recovery import recover
 from nexus.workspace.refilling import refill
-from nexus.workspace.terminals import terminal_hub
+
+if TYPE_CHECKING:
+    from nexus.secrets import AskPassphrase
+    from nexus.terminals.hub import TerminalHub
 
 _AT_ONCE: Final = 4
 """Repositories that are opened at the same time."""
@@ -93,8 +89,8 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             approve=approve,
             ask_passphrase=ask_passphrase,
             clock=clock or SystemClock(),
+            make_terminals=_terminals,
         )
-        context.terminals = terminal_hub(context)
         try:
             await close_folders(context)
             await refill(context)
@@ -102,47 +98,15 @@ def open(  # noqa: A001 - `nexus.open` reads as what it does, and nobody imports
             context.trash.wake()
             yield context
         finally:
-            await context.terminals.aclose()
+            await context.end_terminals()
             with anyio.CancelScope(shield=True), anyio.move_on_after(10.0):
                 await context.aclose()
 
     return WorkspaceManager(connect)
 
 
-def connect(
-    to: str | os.PathLike[str] | Callable[[], Awaitable[Transport]],
-    *,
-    token: str | Callable[[], Awaitable[str]] | None = None,
-    tls: ssl.SSLContext | None = None,
-    timeout: float = 30.0,
-    backoff: Backoff | None = None,
-) -> NexusClient:
-    """Return a client of a daemon: the same service as :func:`open` gives, over a connection. Nothing happens before ``async with``.
-
-    Args:
-        to: ``ws://127.0.0.1:8080``, ``wss://…``, the path of the daemon's socket, or what makes a connection, such as a
-            daemon's ``dial`` for one in memory.
-        token: A token that the daemon has issued, or a coroutine function that gives a fresh one whenever one is needed.
-        tls: How a ``wss`` address is verified; by this machine's certificates when absent.
-        timeout: Seconds that making a connection may take.
-        backoff: When a lost connection is tried to be made again, and for how long; for a minute when absent.
-
-    Returns:
-        A client, to be entered.
-
-    Raises:
-        DaemonUnavailable, Unauthenticated, TokenExpired, VersionMismatch, ProtocolError: On entering.
-    """
-    limit = seconds(timeout)
-
-    async def dial(shown: str | None) -> Transport:
-        if callable(to):
-            return await to()
-        from nexus.client.dialer import dial as over_websocket  # noqa: PLC0415 - loads websockets, which few need
-
-        return await over_websocket(to, token=shown, timeout=limit or 30.0, tls=tls)
-
-    return NexusClient(lambda: Line(dial, token, backoff or Backoff(), version=__version__))
+def _terminals(context: Context) -> TerminalHub:
+    return operations.terminals.terminal_hub(context)
 
 
 def _stack(
