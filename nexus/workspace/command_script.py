@@ -154,7 +154,7 @@ case $op in
     if [ "$2" != - ] || there "$name"; then umask 077; fi
     draft=.nexus-$token.tmp
     set -C
-    trap 'rm -f "./$draft"' EXIT
+    trap 'trap "" TERM HUP INT; rm -f "./$draft"' EXIT
     trap 'exit 87' TERM HUP INT
     cat > "./$draft" 2>/dev/null || exit 84
     size=$(stat -c %s -- "./$draft") || exit 87
@@ -166,7 +166,7 @@ case $op in
     writing
     draft=.nexus-$token.tmp
     [ -f "./$draft" ] || exit 87
-    trap 'rm -f "./$draft"' EXIT
+    trap 'trap "" TERM HUP INT; rm -f "./$draft"' EXIT
     [ "$(stat -c %s -- "./$draft")" = "$4" ] || exit 87
     if command -v flock >/dev/null 2>&1; then exec 9< . && flock -w 10 9; fi
     may_replace "$name" "$3"

@@ -262,11 +262,13 @@ async def _give_up(process: ProcessHandle) -> None:
     """Have a draft end, and remove what it wrote.
 
     A shell that is just starting its ``cat`` may lose that one's signal, and would wait for it: so its input ends as well.
-    The signal comes first, or a draft that is cut short would look like a whole one.
+    The signal comes first, or a draft that is cut short would look like a whole one. Its end is awaited, or what ends the command
+    for good would meet it while it removes the draft.
     """
-    with anyio.CancelScope(shield=True), anyio.move_on_after(10), suppress(NexusError):
+    with anyio.CancelScope(shield=True), anyio.move_on_after(10), suppress(NexusError, anyio.EndOfStream):
         await process.signal(signal.SIGTERM)
         await process.close_stdin()
+        await finished(process)
 
 
 class _Pieces:
