@@ -63,9 +63,10 @@ def session_place() -> Iterator[Path]:
         )  # the user's keychain is no matter of theirs
         settle_in(patch, place / "home", place / "run")
         patch.setattr(os, "fsync", as_if_synced)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            # As a shell starts what it runs in the background; what tests start, and interrupt, would ignore it as well.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        # As a shell starts what it runs in the background, and nohup; what tests start, and signal, would ignore them as well.
+        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, usual)
         yield place
     left = left_by(place, seconds=20)
     shutil.rmtree(place, ignore_errors=True)

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 import nexus
 from nexus.errors import ProviderUnavailable
+from nexus.models.ids import new_workspace_id
 from nexus.models.workspace import WorkspaceStatus
 from nexus.testing.engines import PrivateEngine, why_not
 from nexus.testing.images import rootfs
@@ -121,3 +122,22 @@ async def _without_an_engine(nx: nexus.WorkspaceManager) -> None:
     with pytest.raises(ProviderUnavailable):
         await nx.stop("a")
     assert (entry.worktree_path / "idea.txt").read_text() == "precious\n"
+
+
+@pytest.mark.docker
+async def test_a_network_that_an_engine_made_for_one_who_was_killed_is_removed(
+    request: pytest.FixtureRequest, repository: Path, tmp_path: Path
+) -> None:
+    docker = make_bench("docker", repository, tmp_path, request)
+    engine = RawEngine(str(docker.flags["backends.docker.socket"]))
+    async with docker.open() as nx, nx.create("a") as ws:
+        (network,) = engine.labelled(f"dev.nexus.workspace={ws.id}")["networks"]
+        labels = engine.get(f"/networks/{network}")["Labels"]
+        late = {**labels, "dev.nexus.workspace": str(new_workspace_id()), "dev.nexus.name": "late"}
+        status, made = engine.call("POST", "/networks/create", body={"Name": f"nexus-late-{ws.id}", "Labels": late})
+        assert status == 201
+        assert [entry.name for entry in await nx.list()] == ["a"]
+        assert [(action.kind, action.name) for action in await nx.gc()] == [("orphan", "late")]
+        assert engine.call("GET", f"/networks/{made['Id']}")[0] == 404
+        assert engine.call("GET", f"/networks/{network}")[0] == 200
+    assert await leftovers(docker) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import anyio
@@ -22,8 +22,12 @@ from tests.workbench import Bench, git, leftovers, make_bench
 
 
 @pytest.fixture(params=["mock", "local"])
-def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
-    return make_bench(request.param, repository, tmp_path, request)
+async def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+    made = make_bench(request.param, repository, tmp_path, request)
+    yield made
+    async with made.open() as nx:
+        for entry in await nx.list():
+            await nx.destroy(entry.name, force=True)
 
 
 @pytest.fixture
@@ -146,8 +150,8 @@ async def test_deleting_leaves_nothing(bench: Bench) -> None:
 async def test_a_backend_that_keeps_only_the_tree_says_so(
     request: pytest.FixtureRequest, repository: Path, tmp_path: Path
 ) -> None:
-    async with make_bench("local", repository, tmp_path, request).open() as nx:
-        mark = await (await nx.create("a")).checkpoints.create()
+    async with make_bench("local", repository, tmp_path, request).open() as nx, nx.create("a") as ws:
+        mark = await ws.checkpoints.create()
         assert mark.image is None
         assert any("only tree, configuration and ports are in it" in note for note in mark.notes)
 

@@ -37,6 +37,7 @@ class Network(Answer):
 
     id: str
     name: str = ""
+    labels: Mapping[str, str] | None = None
     containers: Mapping[str, Endpoint] | None = None
 
 
@@ -96,8 +97,14 @@ def _read_routes() -> tuple[IPv4Network, ...]:
 
 async def find_networks(engine: Engine, number: str) -> tuple[Network, ...]:
     """Return the networks that carry a workspace's label."""
+    return await list_networks(engine, {LABEL_WORKSPACE: number})
+
+
+async def list_networks(engine: Engine, labels: Mapping[str, str]) -> tuple[Network, ...]:
+    """Return every network that carries these labels; an empty value matches any."""
+    wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
     async with engine.door("list networks", deadline=_DEADLINE) as docker:
-        raw = await docker.networks.list(filters={"label": [f"{LABEL_WORKSPACE}={number}"]})
+        raw = await docker.networks.list(filters={"label": wanted})
     return tuple(parse(Network, entry) for entry in raw)
 
 

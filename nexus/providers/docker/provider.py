@@ -34,7 +34,7 @@ from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.hibernation import HibernatingInstance
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.named_user import ensure_named, find_own_user
-from nexus.providers.docker.networks import ensure_network
+from nexus.providers.docker.networks import ensure_network, list_networks
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.service_config import statuses_of
 from nexus.providers.docker.shared import Shared
@@ -289,10 +289,14 @@ class DockerProvider:
     async def list(self, labels: Mapping[str, str] | None = None) -> tuple[InstanceStatus, ...]:
         """Return every workspace's container that carries all these labels, with what is seen of its services.
 
-        Services whose workspace's container was removed are listed as a workspace that is gone, so that somebody removes them.
+        Services and networks without their workspace's container are listed as a workspace that is gone, so that somebody removes
+        them: an engine goes on with what a killed process had asked for.
         """
-        wanted = {LABEL_WORKSPACE: "", **(labels or {})}
-        return statuses_of(await list_containers(self._open().engine, wanted, services=True))
+        engine, wanted = self._open().engine, {LABEL_WORKSPACE: "", **(labels or {})}
+        listed, networks = await asyncio.gather(
+            list_containers(engine, wanted, services=True), list_networks(engine, wanted)
+        )
+        return statuses_of(listed, networks)
 
     async def destroy(self, ref: InstanceRef) -> None:
         """Remove the workspace's container, network and volumes, found by its label alone. None there: nothing.

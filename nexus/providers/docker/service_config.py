@@ -28,6 +28,7 @@ from nexus.models.services import Health, Healthcheck, ServiceSpec, ServiceState
 from nexus.providers.docker.client import Answer
 from nexus.providers.docker.container_config import DROPPED, mount_body
 from nexus.providers.docker.facts import Listed, status_listed
+from nexus.providers.docker.networks import Network
 from nexus.providers.docker.service_gate import TMPFS
 
 LABEL_FINGERPRINT: Final = "dev.nexus.docker.fingerprint"
@@ -268,10 +269,10 @@ def verdict(state: str, mark: str, wanted: str, *, stale: bool) -> Literal["keep
     return "start"
 
 
-def statuses_of(listed: Sequence[Listed]) -> tuple[InstanceStatus, ...]:
+def statuses_of(listed: Sequence[Listed], networks: Sequence[Network] = ()) -> tuple[InstanceStatus, ...]:
     """Return the workspaces among listed containers, each with its services by name.
 
-    Services that are left of a workspace whose own container was removed make one that is gone.
+    Services, or a network, that are left of a workspace whose own container was removed or never made make one that is gone.
     """
     beside: dict[str, list[Listed]] = defaultdict(list)
     found: dict[str, InstanceStatus] = {}
@@ -285,11 +286,19 @@ def statuses_of(listed: Sequence[Listed]) -> tuple[InstanceStatus, ...]:
             found[status.ref.id] = status
     for number, services in beside.items():
         if number not in found:
-            labels = {key: value for key, value in (services[0].labels or {}).items() if key in _HANDED_ON}
-            ref = InstanceRef(id=WorkspaceId(number), name=labels.get(LABEL_NAME, ""))
-            found[number] = InstanceStatus(
-                ref=ref, state=InstanceState.GONE, detail="its container was removed", labels=labels
-            )
+            found[number] = _gone(number, services[0].labels or {})
         seen = sorted(map(read_status, services), key=lambda service: service.name)
         found[number] = found[number].model_copy(update={"services": tuple(seen)})
+    for network in networks:
+        labels = network.labels or {}
+        number = labels.get(LABEL_WORKSPACE, "")
+        if number not in found:
+            found[number] = _gone(number, labels)
     return tuple(found.values())
+
+
+def _gone(number: str, labels: Mapping[str, str]) -> InstanceStatus:
+    """Return the status of a workspace that has no container of its own, told by what is left of it."""
+    kept = {key: value for key, value in labels.items() if key in _HANDED_ON}
+    ref = InstanceRef(id=WorkspaceId(number), name=kept.get(LABEL_NAME, ""))
+    return InstanceStatus(ref=ref, state=InstanceState.GONE, detail="its container was removed", labels=kept)
