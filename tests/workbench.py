@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 import nexus
-from nexus.models.instances import LABEL_REPOSITORY
+from nexus.models.instances import LABEL_REPOSITORY, InstanceState
 from nexus.models.trust import Approve
 from nexus.providers.mock import MockProvider, MockScript, MockWorld
 from nexus.providers.registry import ProviderRegistry
@@ -75,11 +75,11 @@ async def leftovers(bench: Bench) -> list[str]:
         found += [f"claim: {claim.name}" for claim in await context.registry.claims(repository=context.repository.root)]
         found += [f"lease: {row.port}" for row in await context.registry.leases()]
         found += [f"journal: {entry.name}" for entry in await context.journal.unfinished()]
-        provider = await context.provider(bench.backend)
-        found += [
-            f"instance: {status.ref.name}"
-            for status in await provider.list({LABEL_REPOSITORY: str(context.repository.root)})
-        ]
+        provider, ours = await context.provider(bench.backend), {LABEL_REPOSITORY: str(context.repository.root)}
+        if any(status.state is InstanceState.GONE for status in await provider.list(ours)):
+            # An engine goes on with what a killed process had asked for, also when recovery has looked meanwhile: gc finds it.
+            await nx.gc()
+        found += [f"instance: {status.ref.name}" for status in await provider.list(ours)]
     found += [f"branch: {line.strip()}" for line in git(bench.repository, "branch", "--list", "nexus/*").splitlines()]
     trees = git(bench.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
     found += [f"worktrees: {trees}"] if trees else []

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -33,13 +32,9 @@ def at_every_step(steps: type[StrEnum]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
-async def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+def victim(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
     """A real backend; the mock lives in one process and cannot survive a kill."""
-    bench = make_bench(request.param, repository, tmp_path, request)
-    yield bench
-    async with bench.open() as nx:
-        # An engine goes on with what the killed one had asked for, even when everything has been looked through meanwhile.
-        await nx.gc()
+    return make_bench(request.param, repository, tmp_path, request)
 
 
 @pytest.mark.slow

@@ -79,10 +79,10 @@ from tests.engine.raw import RawEngine
 def test_process(tmp_path):
     assert subprocess.Popen(["sleep", "1000"], cwd=tmp_path).pid
 
-def test_network(tmp_path):
+def test_volume(tmp_path):
     labels = {LABEL: str(tmp_path / "app")}
     body = {"Name": "nexus-left-" + tmp_path.parent.name, "Labels": labels}
-    assert RawEngine(address_of_engine()).call("POST", "/networks/create", body=body)[0] == 201
+    assert RawEngine(address_of_engine()).call("POST", "/volumes/create", body=body)[0] == 201
 """
 GUARDED = """
 from tests.sweeping import Sweep
@@ -110,8 +110,8 @@ def test_a_run_whose_tests_pass_and_leave_something_fails(tmp_path: Path, engine
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
     said = ran.stdout.partition("left behind by these tests")[2]
     assert "sleep 1000" in said
-    assert f"of {tmp_path / 'inner' / 'test_network0' / 'app'}" in said
+    assert f"of {tmp_path / 'inner' / 'test_volume0' / 'app'}" in said
     # It was told, and then removed.
     assert not any(
-        RawEngine(engine).labelled(f"{LABEL_REPOSITORY}={tmp_path / 'inner' / 'test_network0' / 'app'}").values()
+        RawEngine(engine).labelled(f"{LABEL_REPOSITORY}={tmp_path / 'inner' / 'test_volume0' / 'app'}").values()
     )
