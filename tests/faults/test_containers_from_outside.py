@@ -141,3 +141,27 @@ async def test_a_network_that_an_engine_made_for_one_who_was_killed_is_removed(
         assert engine.call("GET", f"/networks/{made['Id']}")[0] == 404
         assert engine.call("GET", f"/networks/{network}")[0] == 200
     assert await leftovers(docker) == []
+
+
+@pytest.mark.docker
+async def test_what_a_killed_process_left_at_work_on_the_volumes_does_not_keep_a_workspace(
+    request: pytest.FixtureRequest, repository: Path, tmp_path: Path
+) -> None:
+    docker = make_bench("docker", repository, tmp_path, request)
+    docker.extra["volumes"] = ["data:/data"]
+    engine = RawEngine(str(docker.flags["backends.docker.socket"]))
+    async with docker.open() as nx:
+        ws = await nx.create("a")
+        (volume,) = engine.labelled(f"dev.nexus.workspace={ws.id}")["volumes"]
+        body: dict[str, JsonValue] = {
+            "Image": TEST_IMAGE,
+            "Cmd": ["sleep", "60"],
+            "Labels": {"dev.nexus.docker.copying": "0123", "dev.nexus.workspace": ""},
+            "HostConfig": {"Binds": [f"{volume}:/from"], "NetworkMode": "none"},
+        }
+        number = engine.call("POST", "/containers/create", body=body)[1]["Id"]
+        assert engine.call("POST", f"/containers/{number}/start")[0] == 204
+        await ws.destroy(force=True)
+        assert engine.call("GET", f"/containers/{number}/json")[0] == 404
+        assert engine.call("GET", f"/volumes/{volume}")[0] == 404
+    assert await leftovers(docker) == []

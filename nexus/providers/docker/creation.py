@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,9 +24,9 @@ from nexus.providers.docker.container_config import (
     container_name,
     own_labels,
 )
-from nexus.providers.docker.facts import Container
+from nexus.providers.docker.facts import LABEL_COPYING, Container
 from nexus.providers.docker.failures import EngineRefused
-from nexus.providers.docker.finding import find_container, list_containers
+from nexus.providers.docker.finding import find_container, list_containers, list_users
 from nexus.providers.docker.images import check_reference, missing
 from nexus.providers.docker.named_user import ensure_named
 from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
@@ -282,19 +283,35 @@ async def _remove_volumes(engine: Engine, number: WorkspaceId) -> None:
     params = {"filters": json.dumps({"label": [f"{LABEL_WORKSPACE}={number}"]})}
     async with engine.stream("list volumes", "GET", "volumes", params=params, deadline=_DEADLINE) as reply:
         found = parse(_Volumes, await reply.json(content_type=None))
-    left: list[str] = []
-    for volume in found.volumes or ():
-        try:
-            async with engine.stream("remove a volume", "DELETE", f"volumes/{volume.name}", deadline=_DEADLINE):
-                pass
-        except EngineRefused as exc:
-            if exc.status == 409:
-                left.append(volume.name)
-            elif exc.status != 404:
-                raise
+    left = [volume.name for volume in found.volumes or () if not await _remove_volume(engine, volume.name)]
+    if left:
+        await _remove_late(engine, number, left)
+        left = [name for name in left if not await _remove_volume(engine, name)]
     if left:
         raise CleanupError(
             f"volumes are in use by other containers: {', '.join(left)}",
             hint="remove those containers, then destroy again",
             details={"left": left},
         )
+
+
+async def _remove_volume(engine: Engine, name: str) -> bool:
+    """Remove a volume; say whether it is gone, which it is not while a container uses it."""
+    try:
+        async with engine.stream("remove a volume", "DELETE", f"volumes/{name}", deadline=_DEADLINE):
+            return True
+    except EngineRefused as exc:
+        if exc.status not in {404, 409}:
+            raise
+        return exc.status == 404
+
+
+async def _remove_late(engine: Engine, number: WorkspaceId, volumes: Sequence[str]) -> None:
+    """Remove what a killed process has left at work on a workspace's volumes: what copies them, and what the engine made afterwards.
+
+    Nobody else does either while the workspace is ours.
+    """
+    for user in await list_users(engine, volumes):
+        labels = user.labels or {}
+        if LABEL_COPYING in labels or labels.get(LABEL_WORKSPACE) == number:
+            await remove_container(engine, user.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef
 from nexus.providers.docker.client import Engine, parse
 from nexus.providers.docker.facts import LABEL_COPYING, Container, Listed
@@ -45,8 +47,17 @@ async def list_containers(
     Those of services only when asked for, and those that are there for copying volumes only with ``copying``, alone then.
     """
     wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
-    async with engine.door("list containers", deadline=30.0) as docker:
-        found = await docker.containers.list(all=True, filters={"label": wanted})
-        every = [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
+    every = await _list(engine, {"label": wanted})
     every = [one for one in every if (LABEL_COPYING in (one.labels or {})) is copying]
     return every if services else [one for one in every if LABEL_SERVICE not in (one.labels or {})]
+
+
+async def list_users(engine: Engine, volumes: Sequence[str]) -> list[Listed]:
+    """Return every container that uses one of these volumes, whoever's it is."""
+    return await _list(engine, {"volume": list(volumes)})
+
+
+async def _list(engine: Engine, filters: Mapping[str, list[str]]) -> list[Listed]:
+    async with engine.door("list containers", deadline=30.0) as docker:
+        found = await docker.containers.list(all=True, filters=filters)
+        return [parse(Listed, {key: one[key] for key in ("Id", "State", "Status", "Labels")}) for one in found]
