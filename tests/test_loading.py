@@ -36,7 +36,8 @@ def _loaded(path: Path) -> Iterator[tuple[str, str]]:
     """Give the names and their homes that the interpreter goes by."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "on_first_use":
-            for home, names in ast.literal_eval(node.args[1]).items():
+            given = {"__all__": importlib.import_module(_module(path)).__all__}
+            for home, names in eval(ast.unparse(node.args[1]), given).items():
                 yield from ((name, home) for name in names)
 
 

@@ -49,50 +49,6 @@ if TYPE_CHECKING:
         watching,
     )
 
-__getattr__, __dir__ = on_first_use(
-    __name__,
-    {
-        "nexus.workspace": [
-            "activity",
-            "attending",
-            "checkpoint_access",
-            "checkpointing",
-            "creation",
-            "creation_begin",
-            "creation_undo",
-            "destruction",
-            "doctor",
-            "environment",
-            "explaining",
-            "featuring",
-            "file_access",
-            "forking",
-            "git_access",
-            "hibernating",
-            "holding",
-            "hooks",
-            "listening",
-            "measuring",
-            "observing",
-            "port_access",
-            "prebuilding",
-            "pruning",
-            "recovery",
-            "restoring",
-            "reviewing",
-            "rewinding",
-            "running",
-            "services_life",
-            "settling",
-            "sweeping",
-            "switching",
-            "syncing",
-            "terminals",
-            "watching",
-        ]
-    },
-)
-
 __all__ = [
     "activity",
     "attending",
@@ -131,3 +87,5 @@ __all__ = [
     "terminals",
     "watching",
 ]
+
+__getattr__, __dir__ = on_first_use(__name__, {"nexus.workspace": __all__})
