@@ -30,6 +30,7 @@ from nexus.providers.docker.facts import (
 from nexus.providers.docker.failures import EngineRefused, network_missing, not_running, taken_port
 from nexus.providers.docker.finding import find_container
 from nexus.providers.docker.networks import connect, disconnect, ensure_network
+from nexus.providers.docker.pausing import freeze, goes_on, thaw
 from nexus.providers.docker.republish import Change, make_again
 from nexus.providers.docker.shared import Shared
 from nexus.providers.docker.spawning import Place
@@ -220,13 +221,10 @@ class LivingContainer:
         """
 
         async def act(number: str) -> None:
-            async with (
-                self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE),
-                self._engine.door("pause the container", deadline=_CHANGE_DEADLINE) as docker,
-            ):
-                await docker.containers.container(number).pause()
+            async with self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE):
+                await freeze(self._engine, number, doing="pause the container")
 
-        await self._freeze(act, already="already paused")
+        await self._freeze(act)
 
     async def resume(self) -> None:
         """Let frozen processes go on. Running already: nothing.
@@ -236,18 +234,17 @@ class LivingContainer:
         """
 
         async def act(number: str) -> None:
-            async with self._engine.door("resume the container", deadline=_CHANGE_DEADLINE) as docker:
-                await docker.containers.container(number).unpause()
+            await thaw(self._engine, number, doing="resume the container")
 
-        await self._freeze(act, already="is not paused")
+        await self._freeze(act)
         self._resumed_at = asyncio.get_running_loop().time()
 
-    async def _freeze(self, act: Callable[[str], Awaitable[None]], *, already: str) -> None:
+    async def _freeze(self, act: Callable[[str], Awaitable[None]]) -> None:
         try:
             await self._act(act)
         except EngineRefused as exc:
             stopped = not_running(exc, self._name)
-            if already in exc.text or (stopped is not None and "is paused" in exc.text):
+            if goes_on(exc) or (stopped is not None and "is paused" in exc.text):
                 # The engine says "not paused" of a stopped container too.
                 if (await self.status()).state in {InstanceState.RUNNING, InstanceState.PAUSED}:
                     return

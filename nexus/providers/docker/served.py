@@ -31,6 +31,7 @@ from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.images import check_reference, ensure_build, ensure_image, missing
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.keeping import volumes_of_service
+from nexus.providers.docker.pausing import freeze, goes_on, thaw
 from nexus.providers.docker.prepared import ShellPool
 from nexus.providers.docker.probing import between_tests
 from nexus.providers.docker.secret_files import feed
@@ -300,20 +301,18 @@ class ServedInstance(DockerInstance):
     async def _freeze_container(self, number: str) -> None:
         async with self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE):
             await between_tests(self._engine, number, self._shared.untested)
-            await self._change(number, "pause", already="already paused")
+            try:
+                await freeze(self._engine, number, doing="pause a service")
+            except EngineRefused as refusal:
+                # One that has ended by itself meanwhile needs no freezing.
+                if refusal.status != 404 and "is not running" not in refusal.text:
+                    raise
 
     async def _thaw(self, number: str) -> None:
-        await self._change(number, "unpause", already="is not paused")
-
-    async def _change(self, number: str, act: str, *, already: str) -> None:
         try:
-            async with self._engine.stream(
-                f"{act} a service", "POST", f"containers/{number}/{act}", deadline=_DEADLINE
-            ):
-                pass
-        except EngineRefused as exc:
-            # One that has ended by itself meanwhile needs no freezing.
-            if exc.status != 404 and already not in exc.text and "is not running" not in exc.text:
+            await thaw(self._engine, number, doing="unpause a service")
+        except EngineRefused as refusal:
+            if refusal.status != 404 and not goes_on(refusal):
                 raise
 
     async def spawn_in_service(self, name: str, request: SpawnRequest) -> ProcessHandle:
