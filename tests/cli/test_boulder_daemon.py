@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import urllib.request
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ import pytest
 
 import cli_example
 from tests.cli.conftest import ROOT, Boulder, Done
+from tests.unused_ports import unused_port
 
 Run = Callable[..., Done]
 
@@ -60,9 +60,7 @@ def test_start_status_stop(run: Run, bare: Boulder, monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_a_page_for_browsers(run: Run, bare: Boulder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     started = run("--backend", "local", "--set", f"daemon.port={port}", "daemon", "start", "--page", "--json").json
     assert isinstance(started, dict)
     try:

@@ -17,6 +17,7 @@ import nexus
 from nexus.errors import InvalidArgument, NotFound, OperationTimeout, PortInUse, PortNotOpen, WorkspaceStopped
 from nexus.models.workspace import WorkspaceStatus
 from nexus.testing import ManualClock
+from tests.unused_ports import unused_port
 from tests.workbench import Bench, make_bench
 
 T = TypeVar("T")
@@ -34,12 +35,6 @@ with socket.create_server((sys.argv[1], int(sys.argv[2]))) as s:
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
 def bench(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Bench:
     return make_bench(request.param, repository, tmp_path, request)
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def echo(bench: Bench, port: int) -> tuple[str, ...]:
@@ -63,13 +58,14 @@ async def fetched(stream: ByteStream) -> bytes:
 
 
 async def all_of(stream: ByteStream) -> bytes:
-    received = b""
-    with anyio.fail_after(60):
+    received = bytearray()
+    with anyio.move_on_after(60):
         while True:
             try:
                 received += await stream.receive()
             except anyio.EndOfStream:
-                return received
+                return bytes(received)
+    pytest.fail(f"the other side has not ended after {len(received)} bytes: {bytes(received[:200])!r}")
 
 
 async def exchange(stream: ByteStream, data: bytes) -> bytes:

@@ -14,6 +14,7 @@ from nexus.ports import ephemeral_overlap, is_free, reservation_command, who_lis
 from nexus.ports.probe import busy_ports
 from nexus.ports.sockets import sockets_on
 from tests.programs import Spawn
+from tests.unused_ports import unused_port
 
 Listen = Callable[..., socket.socket]
 
@@ -98,9 +99,7 @@ def test_a_port_that_is_held_for_an_instant_is_free(listen: Listen, monkeypatch:
 
 def test_probing_leaves_nothing_behind() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with socket.socket() as finder:
-        finder.bind(("127.0.0.1", 0))
-        port = port_of(finder)
+    port = unused_port()
     assert [is_free(port) for _ in range(20)] == [True] * 20
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert sockets_on(port, "tcp") == ()

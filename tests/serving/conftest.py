@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from nexus.serving.process import Serving
 from nexus.socket_address import address
 from nexus.state.clock import SystemClock
 from tests.daemon.talking import Talker
+from tests.unused_ports import unused_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,6 +179,4 @@ async def daemons(repository: Path, home: Path) -> AsyncGenerator[Daemons, None]
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()

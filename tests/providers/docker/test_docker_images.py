@@ -20,6 +20,7 @@ from tests.engine.driving import run
 from tests.engine.raw import RawEngine
 from tests.providers.docker.conftest import MakeSpec
 from tests.requiring import do_without
+from tests.unused_ports import unused_port
 
 
 class Heard:
@@ -150,9 +151,7 @@ def registry(tmp_path: Path) -> Iterator[str]:
     program = shutil.which("docker-registry")
     if program is None:
         do_without("docker", "docker-registry is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{unused_port()}"
     config: dict[str, Any] = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}},

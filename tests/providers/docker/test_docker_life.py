@@ -26,6 +26,7 @@ from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import command, drain, read_until, run, sh
 from tests.engine.raw import RawEngine
 from tests.providers.docker.conftest import MakeSpec
+from tests.unused_ports import unused_port
 
 pytestmark = pytest.mark.docker
 
@@ -34,13 +35,6 @@ def _handle(instance: object) -> str:
     assert isinstance(instance, DockerInstance)
     assert instance.ref.handle
     return instance.ref.handle
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_what_is_asked_for_is_what_the_engine_made(
@@ -219,7 +213,7 @@ async def test_creating_twice_gives_the_same_container(
 async def test_a_published_port_is_reachable_on_this_machine_only(
     provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine
 ) -> None:
-    port = _free_port()
+    port = unused_port()
     mapping = PortMapping(name="web", container_port=8080, host_port=port, url=f"http://127.0.0.1:{port}")
     instance = await provider.create(make_spec(ports=(mapping,)))
     await instance.start()
@@ -235,7 +229,7 @@ async def test_a_published_port_is_reachable_on_this_machine_only(
 async def test_a_public_port_is_reachable_by_both_address_families(
     provider: DockerProvider, make_spec: MakeSpec
 ) -> None:
-    port = _free_port()
+    port = unused_port()
     mapping = PortMapping(name="web", container_port=8080, host_port=port, visibility="public")
     instance = await provider.create(make_spec(ports=(mapping,)))
     await instance.start()
@@ -260,7 +254,7 @@ async def _hear(port: int, address: str = "127.0.0.1") -> bytes:
 
 
 async def test_a_taken_port_is_named_whoever_holds_it(provider: DockerProvider, make_spec: MakeSpec) -> None:
-    port = _free_port()
+    port = unused_port()
     mapping = PortMapping(name="web", container_port=80, host_port=port)
     one, two = await provider.create(make_spec(ports=(mapping,))), await provider.create(make_spec(ports=(mapping,)))
     with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse) as by_program:

@@ -39,6 +39,7 @@ from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.keeper import tree
 from nexus.providers.local.locks import locked
 from tests.providers.local.conftest import LOOP, background, state_of
+from tests.unused_ports import unused_port
 
 Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 Eventually: TypeAlias = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -47,13 +48,6 @@ Program: TypeAlias = Callable[[str], list[str]]
 
 def marked(spec: InstanceSpec) -> list[tree.Process]:
     return tree.marked(mark(spec.id), but=frozenset({os.getpid()}))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_it_has_the_shape_of_the_seams(provider: LocalProvider, running: LocalInstance) -> None:
@@ -355,7 +349,7 @@ async def test_a_taken_port_is_named_before_anything_starts(provider: LocalProvi
 async def test_ports_are_told_and_can_be_changed_while_stopped(
     provider: LocalProvider, spec: InstanceSpec, drain: Run
 ) -> None:
-    first, second = free_port(), free_port()
+    first, second = unused_port(), unused_port()
     mapping = PortMapping(name="web", container_port=3000, host_port=first)
     instance = await provider.create(spec.model_copy(update={"ports": (mapping,)}))
     other = await provider.attach(instance.ref)
