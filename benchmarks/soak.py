@@ -65,7 +65,7 @@ class Outcome:
     load: Load
     before: Counts
     halfway: Counts
-    """Caches go on filling for a while after the warm-up: from here on memory has to be flat as well."""
+    """Caches go on filling for a while after the warm-up: from here on memory in use has to be flat as well."""
     after: Counts
     seconds: float
 
@@ -188,6 +188,7 @@ def section(machine: str, outcome: Outcome) -> str:
     counts = (outcome.before, outcome.halfway, outcome.after)
     body: list[Sequence[str]] = [(name, *(f"{getattr(each, name):g}" for each in counts)) for name in _THINGS]
     body.append(("memory", *(f"{each.memory:.1f} MiB" for each in counts)))
+    body.append(("… without what is free again", *(f"{each.memory - each.freed:.1f} MiB" for each in counts)))
     verdict = f"Grown: {', '.join(outcome.grown)}." if outcome.grown else "Nothing has grown."
     grid = report.grid(("", "before", "halfway", "after"), body)
     return f"{machine}. {done}, in {outcome.seconds:,.0f} s.\n\n{grid}\n\n{verdict}"
