@@ -22,7 +22,7 @@ _WORKER = "AnyIO worker thread"
 class _Allocator(ctypes.Structure):
     """What ``mallinfo2`` tells (glibc 2.33 or later)."""
 
-    _fields_ = [  # type: ignore[mutable-override] - a list is how ctypes has it
+    _fields_ = [  # type: ignore[mutable-override]  # a list is how ctypes has it
         (name, ctypes.c_size_t)
         for name in (
             *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
