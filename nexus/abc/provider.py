@@ -17,6 +17,7 @@ from anyio.abc import ByteStream
 from pydantic import SecretStr
 
 from nexus.models.activity import Listener, RunningCommand
+from nexus.models.built_images import BuiltImage
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
 from nexus.models.instances import (
@@ -205,6 +206,17 @@ class SupportsPrebuilds(Protocol):
 
     async def remove_prebuild(self, key: str) -> bool:
         """Remove the image of this key; say whether one was removed. One that a workspace began from stays as long as that."""
+
+
+@runtime_checkable
+class SupportsBuiltImages(Protocol):
+    """A provider that builds images on the way to workspaces. They are kept for the next one, and can be built again."""
+
+    async def built_images(self) -> tuple[BuiltImage, ...]:
+        """Return those there are, whichever repository they were built for, the oldest first."""
+
+    async def remove_built_image(self, name: str) -> bool:
+        """Remove one; say whether it is gone. One that a workspace is made from stays."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ class PrebuildSection(Described):
     """Files of the commit that the scripts' result depends on, as patterns of `.gitignore`; for example `[package-lock.json]`. Said so, the
     scripts are not run again where these are the same. When absent: lock files and the like, and the files that the scripts name."""
     keep_for: PositiveDuration | None = None
-    """Time for which one that nothing fits any more is kept; 14d when absent."""
+    """Time for which one that nothing fits any more is kept, and an image that was built and that no workspace needs; 14d when absent."""
 
 
 class PrebuildSettings(Model):

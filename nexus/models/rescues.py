@@ -75,7 +75,7 @@ class DestroyedWorkspace(Model):
 class PruneAction(Model):
     """One thing that ``prune`` removed, or would remove on a dry run, or kept and why."""
 
-    kind: Literal["destroyed", "rescue", "trash", "volume", "prebuild", "checkpoint"]
+    kind: Literal["destroyed", "rescue", "trash", "volume", "prebuild", "checkpoint", "image"]
     name: str
     action: Literal["removed", "would-remove", "kept"]
     reason: str

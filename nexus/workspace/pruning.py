@@ -16,7 +16,7 @@ from nexus.git import Trash, list_trash
 from nexus.models.ids import WorkspaceId
 from nexus.models.rescues import DestroyedWorkspace, PruneAction, Rescue
 from nexus.models.units import format_duration, format_size
-from nexus.workspace import kept_checkpoints, kept_volumes, prebuild_pruning
+from nexus.workspace import image_pruning, kept_checkpoints, kept_volumes, prebuild_pruning
 from nexus.workspace.context import Context
 from nexus.workspace.kept_volumes import Kept
 from nexus.workspace.plan import Operation
@@ -83,10 +83,12 @@ async def prune(
         for verdict in decide(candidates, now=datetime.now(UTC), older_than=older_than, max_disk=max_disk)
     ]
     actions += await kept_checkpoints.prune(context, dry_run=dry_run, older_than=older_than)
+    now = datetime.now(UTC)
     return (
         *actions,
         *await _strays(context, entries),
-        *await prebuild_pruning.prune(context, dry_run=dry_run, now=datetime.now(UTC)),
+        *await prebuild_pruning.prune(context, dry_run=dry_run, now=now),
+        *await image_pruning.prune(context, dry_run=dry_run, now=now),
         *await _trash(context, dry_run=dry_run),
     )
 

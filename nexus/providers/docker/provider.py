@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from nexus.abc import Instance, ProgressCallback
 from nexus.errors import BuildFailed, ConfigError, NexusError, WrongLoop
+from nexus.models.built_images import BuiltImage
 from nexus.models.checkpoints import KeptPlace
 from nexus.models.ids import CheckpointId
 from nexus.models.instances import (
@@ -25,7 +26,7 @@ from nexus.models.instances import (
 )
 from nexus.models.prebuilds import Prebuild
 from nexus.models.services import KeptVolume
-from nexus.providers.docker import keeping, prebuilt
+from nexus.providers.docker import built, keeping, prebuilt
 from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import own_labels, shortfall
 from nexus.providers.docker.creation import identity_of, make, unmake
@@ -350,3 +351,11 @@ class DockerProvider:
     async def remove_prebuild(self, key: str) -> bool:
         """Remove a prebuilt image; say whether one was removed. One that a workspace began from stays as long as that."""
         return await prebuilt.remove(self._open().engine, key)
+
+    async def built_images(self) -> tuple[BuiltImage, ...]:
+        """Return the images that were built on this engine for workspaces, the oldest first."""
+        return await built.list_built(self._open().engine)
+
+    async def remove_built_image(self, name: str) -> bool:
+        """Remove one of them; say whether it is gone. One that a container is made from stays."""
+        return await built.remove_built(self._open().engine, name)
