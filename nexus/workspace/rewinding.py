@@ -19,7 +19,7 @@ from nexus.workspace import checkpointing, running
 from nexus.workspace.at_once import both
 from nexus.workspace.context import Context
 from nexus.workspace.forked_records import renamed_volumes
-from nexus.workspace.hibernating import without
+from nexus.workspace.hibernating import are_kept, without
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation, RewindStep, rewind_verdict
 from nexus.workspace.records import reference, touched
@@ -43,6 +43,8 @@ _CONFIGURATION: Final = (
     "hooks_due",
 )
 """What of a record is a workspace's configuration, and so comes back with a checkpoint. Its ports are leased to it, and stay."""
+
+_FORGOTTEN: Final = "its processes, which its stop had kept, do not go on: a checkpoint holds files"
 
 
 class Rewound(NamedTuple):
@@ -214,10 +216,11 @@ async def _make_place(
 ) -> tuple[WorkspaceRecord, tuple[str, ...]]:
     keeper = await checkpointing.keeper_of(context, record)
     spec = context.specification(record)
+    forgotten = (_FORGOTTEN,) if are_kept(before) else ()
     if keeper is not None and entry.place is not None:
         # By its own id, whatever the note says: nothing but its own volumes is written.
         names = renamed_volumes(entry.place, record.id)
-        return _placed(record, await keeper.make_from(spec, entry.place, names)), ()
+        return _placed(record, await keeper.make_from(spec, entry.place, names)), forgotten
     if keeper is not None:
         return record, ("its place is left as it is: it was missing when the checkpoint was taken",)
     if spec == context.specification(before):
@@ -225,7 +228,7 @@ async def _make_place(
     # What such a backend makes has nothing of its own that would be lost.
     provider = await context.provider(record.backend)
     await provider.destroy(reference(record))
-    return _placed(record, await provider.create(spec)), ()
+    return _placed(record, await provider.create(spec)), forgotten
 
 
 def _placed(record: WorkspaceRecord, instance: Instance) -> WorkspaceRecord:

@@ -110,7 +110,9 @@ async def test_a_restored_checkpoint_has_no_processes_of_what_was_before(bench: 
         ws = await nx.create("a")
         mark = await ws.checkpoints.create()
         await ws.stop(keep_processes=True)
-        await ws.checkpoints.restore(mark)
+        restored = await ws.checkpoints.restore(mark)
+        assert any("processes, which its stop had kept" in note for note in restored.notes)
+        assert (await ws.checkpoints.restore(mark)).notes == ()
         await ws.start()
         assert (ws.info.status, ws.info.status_message) == (RUNNING, None)
 
