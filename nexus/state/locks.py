@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
 from anyio import to_thread
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from nexus.errors import Busy, StateError
+from nexus.errors import Busy
 from nexus.models.base import Model
 from nexus.models.units import seconds
 from nexus.models.workspace import ProcessState
 from nexus.processes import identify, is_alive
-from nexus.state.files import FILE_MODE, FOLDER_MODE, UnfitFile, open_folder, read_small, translated, write_atomic
+from nexus.state.lock_file import LockFile, read_note
 from nexus.state.threads import run_whole
 
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.05
 _GROWTH: Final = 1.5
-_MAX_HOLDER_BYTES: Final = 4096
 
 
 class LockHolder(Model):
@@ -44,14 +39,16 @@ async def lock(
     purpose: str,
     timeout: float | timedelta | None = 30.0,
     per_holder: bool = False,
-    mode: int = FILE_MODE,
     which: Callable[[], Iterable[Path]] | None = None,
     first: Callable[[], object] | None = None,
-) -> AsyncIterator[None]:
+    last: Callable[[], object] | None = None,
+) -> AsyncIterator[Callable[[], None]]:
     """Hold the locks on ``paths`` for the block. It excludes other tasks of this process as well as other processes.
 
     The lock file stays where it is for ever: removing it would let two holders in. It is not re-entrant. Waiters are not
     queued; whoever asks at the right moment gets it.
+
+    The block is given what lets go of them before its end: it blocks, and is for whoever visits a thread anyway to do what comes last.
 
     Args:
         paths: The lock files. Their folders are made when they are missing. They are taken in the order given, each waited for
@@ -60,9 +57,10 @@ async def lock(
         timeout: Longest time to wait for each, in seconds; ``None`` for no limit.
         per_holder: Whether that is for one holder: when the lock has changed hands meanwhile, waiting begins anew. For one that
             many want at once, each for a moment.
-        mode: Permissions of a lock file that has to be made.
         which: Finds out the paths where none are given; short, blocks, and is asked once, on the visit to a thread that takes them.
         first: Something short that blocks, to be done when all are held, on the same visit to a thread. What it raises is raised.
+        last: What has to follow ``first`` while they are still held, whether the block was entered or not: a caller may be cancelled
+            in between. Short, and blocks; done on the visit to a thread that lets go of them.
 
     Raises:
         Busy: When somebody else held it all that time; ``details["holder"]`` has ``pid``, ``purpose`` and ``since``.
@@ -73,25 +71,59 @@ async def lock(
         While waiting: the lock is not taken. In the block: it is let go of.
     """
     limit = seconds(timeout)
-    handles: dict[Path, FileLock] = {}
-
-    def attempt() -> Path | None:
-        if not handles:
-            found = paths if which is None else which()
-            handles.update((path, FileLock(path, mode=mode, thread_local=False)) for path in found)
-        taken = _attempt_all(handles, purpose)
-        if taken is None and first is not None:
-            first()
-        return taken
-
+    locks = _Locks(purpose, (lambda: paths) if which is None else which, first, last)
     try:
-        await _acquire(attempt, limit, per_holder=per_holder)
-        yield
+        await _acquire(locks.take, limit, per_holder=per_holder)
+        yield locks.let_go
     finally:
-        held = [path for path, handle in handles.items() if handle.is_locked]
-        if held:
+        if locks.held:
             with anyio.CancelScope(shield=True):
-                await run_whole(partial(_release_all, [(handles[path], path) for path in reversed(held)]))
+                await run_whole(locks.let_go)
+
+
+class _Locks:
+    """The locks of one block, and what is done around it. The methods block."""
+
+    def __init__(
+        self,
+        purpose: str,
+        which: Callable[[], Iterable[Path]],
+        first: Callable[[], object] | None,
+        last: Callable[[], object] | None,
+    ) -> None:
+        self._purpose = purpose
+        self._which = which
+        self._first = first
+        self._last = last
+        self._begun = False
+        self._files: list[LockFile] = []
+
+    @property
+    def held(self) -> bool:
+        """Whether any of them is held."""
+        return any(file.held for file in self._files)
+
+    def take(self) -> Path | None:
+        """Take what is not held yet, in order; return the first that somebody else has."""
+        if not self._files:
+            self._files = [LockFile(path) for path in self._which()]
+        for file in self._files:
+            if not file.held and not file.take(_note(self._purpose)):
+                return file.path
+        self._begun = True
+        if self._first is not None:
+            self._first()
+        return None
+
+    def let_go(self) -> None:
+        """Do what comes last, and let go of all. Twice is fine."""
+        begun, self._begun = self._begun, False
+        try:
+            if begun and self._last is not None:
+                self._last()
+        finally:
+            for file in reversed(self._files):
+                file.release()
 
 
 async def _acquire(attempt: Callable[[], Path | None], limit: float | None, *, per_holder: bool) -> None:
@@ -112,71 +144,15 @@ async def _acquire(attempt: Callable[[], Path | None], limit: float | None, *, p
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
-def _attempt_all(handles: Mapping[Path, FileLock], purpose: str) -> Path | None:
-    """Take what is not held yet, in order; return the first that somebody else has."""
-    for path, handle in handles.items():
-        if not handle.is_locked:
-            _prepare(path)
-            if not _attempt(handle, path, purpose):
-                return path
-    return None
-
-
-def _prepare(path: Path) -> None:
-    with translated("make the folder of the lock", path.parent):
-        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    with translated("look at the lock", path):
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            return
-    # Older releases of filelock follow a link and empty what it points to.
-    if not stat.S_ISREG(mode):
-        raise StateError(
-            f"{path} cannot be a lock: it is no plain file",
-            hint="remove it and try again",
-            details={"path": str(path)},
-        )
-
-
-def _attempt(handle: FileLock, path: Path, purpose: str) -> bool:
-    with translated("take the lock", path):
-        try:
-            handle.acquire(timeout=0, blocking=False)
-        except Timeout:
-            return False
+def _note(purpose: str) -> bytes:
     me = identify()
-    # A full disk must not keep anybody from destroying a workspace: without the note waiters do not learn who it is.
-    with suppress(OSError, StateError):
-        if me is not None:
-            note = LockHolder(process=me, purpose=purpose, since=datetime.now(UTC))
-            with open_folder(path.parent) as folder:
-                write_atomic(folder, _note(path), note.model_dump_json().encode(), durable=False)
-    return True
-
-
-def _release_all(held: Iterable[tuple[FileLock, Path]]) -> None:
-    for handle, path in held:
-        _release(handle, path)
-
-
-def _release(handle: FileLock, path: Path) -> None:
-    # While the lock is still ours: afterwards the note is the next holder's.
-    with suppress(OSError, StateError), open_folder(path.parent) as folder:
-        os.unlink(_note(path), dir_fd=folder)
-    with translated("release the lock", path):
-        handle.release()
-
-
-def _note(path: Path) -> str:
-    return path.name + ".holder"
+    return b"" if me is None else LockHolder(process=me, purpose=purpose, since=datetime.now(UTC)).model_dump_json().encode()
 
 
 def _holder(path: Path) -> LockHolder | None:
     try:
-        with open_folder(path.parent) as folder:
-            holder = LockHolder.model_validate_json(read_small(folder, _note(path), _MAX_HOLDER_BYTES))
-    except (OSError, UnfitFile, StateError, ValidationError):
+        holder = LockHolder.model_validate_json(read_note(path) or b"")
+    except ValidationError:
         return None
     # A killed holder leaves its note, and the next one may not have written its own yet.
     return holder if is_alive(holder.process) else None
