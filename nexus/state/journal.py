@@ -38,18 +38,44 @@ _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK |
 
 
 class OpenJournal:
-    """A journal that this process writes. Made by :meth:`Journal.begin` and :meth:`Journal.reopen`; for one task at a time."""
+    """A journal that this process writes. Made by :class:`Journal`; for one task at a time."""
 
-    def __init__(self, root: Path, entry: JournalEntry, *, durable: bool = True) -> None:
+    def __init__(self, root: Path, entry: JournalEntry, *, durable: bool = True, header: bytes = b"") -> None:
         self._root = root
         self._entry = entry
         self._durable = durable
+        self._header = header
         self._closed = False
 
     @property
     def entry(self) -> JournalEntry:
         """What the journal says by now."""
         return self._entry
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is gone: the operation is complete, or undone."""
+        return self._closed
+
+    async def begin(self) -> None:
+        """Put one that was drawn up on the disk.
+
+        Raises:
+            StateError: When it cannot be written; nothing may be done then.
+
+        Cancellation:
+            No journal is left.
+        """
+        try:
+            await run_whole(self.write)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await run_whole(self.delete)
+            raise
+
+    def write(self) -> None:
+        """Put one that was drawn up on the disk, as :meth:`begin` does. Blocks: for whoever visits a thread anyway."""
+        _create(self._root, self._entry.path, self._header, durable=self._durable)
 
     async def doing(self, step: str) -> None:
         """Write down that ``step`` is about to be taken. Returns when that is on the disk.
@@ -75,12 +101,13 @@ class OpenJournal:
         """
         await self._append(Line(done=step, facts=facts or {}), step)
 
-    async def close(self, last: Callable[[], object] | None = None) -> None:
+    async def close(self, last: Callable[[], object] | None = None, then: Callable[[], object] | None = None) -> None:
         """Delete the journal: the operation is complete, or undone to the last step. Closing twice is fine.
 
         Args:
             last: The end of the operation, something short that blocks, to be done first on the same visit to a thread. What it
                 raises is raised, and the journal stays.
+            then: What may be done only when it is gone, on the same visit.
 
         Raises:
             StateError: When the file cannot be deleted.
@@ -89,13 +116,20 @@ class OpenJournal:
             The journal is there or gone; recovery bears both.
         """
         if not self._closed:
-            await run_whole(partial(self._close, last))
+            await run_whole(partial(self._close, last, then))
 
-    def _close(self, last: Callable[[], object] | None) -> None:
+    def _close(self, last: Callable[[], object] | None, then: Callable[[], object] | None) -> None:
         if last is not None:
             last()
-        delete_journal(self._root, self._entry.path.name, durable=self._durable)
-        self._closed = True
+        self.delete()
+        if then is not None:
+            then()
+
+    def delete(self) -> None:
+        """Delete it, as :meth:`close` does. Blocks: for whoever visits a thread anyway."""
+        if not self._closed:
+            delete_journal(self._root, self._entry.path.name, durable=self._durable)
+            self._closed = True
 
     async def _append(self, line: Line, step: str) -> None:
         if step not in self._entry.plan:
@@ -148,6 +182,27 @@ class Journal:
         Cancellation:
             No journal is left.
         """
+        work = self.draw_up(
+            operation=operation, workspace=workspace, name=name, plan=plan, facts=facts, durable=durable
+        )
+        await work.begin()
+        return work
+
+    def draw_up(
+        self,
+        *,
+        operation: str,
+        workspace: WorkspaceId,
+        name: str,
+        plan: Sequence[str],
+        facts: Mapping[str, JsonValue],
+        durable: bool = True,
+    ) -> OpenJournal:
+        """Return a journal as :meth:`begin` starts it that is not on the disk yet: see :meth:`OpenJournal.begin`.
+
+        Raises:
+            InvalidArgument: As :meth:`begin`.
+        """
         if len(set(plan)) != len(plan):
             raise InvalidArgument(f"a step is planned twice: {', '.join(plan)}")
         header = Header(
@@ -161,15 +216,9 @@ class Journal:
             owner=identify(),
             begun_at=datetime.now(UTC),
         )
-        data = _encoded(header)
         path = self.root.joinpath(*_FOLDER, header.id + _SUFFIX)
-        try:
-            await run_whole(partial(_create, self.root, path, data, durable=durable))
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await run_whole(partial(delete_journal, self.root, path.name))
-            raise
-        return OpenJournal(self.root, entry_of(path, header, owner_alive=True), durable=durable)
+        entry = entry_of(path, header, owner_alive=True)
+        return OpenJournal(self.root, entry, durable=durable, header=_encoded(header))
 
     async def unfinished(self) -> tuple[JournalEntry, ...]:
         """Return every journal on the disk, oldest first, those of living processes included; damaged ones come last.

@@ -84,7 +84,7 @@ def read_note(path: Path) -> bytes | None:
 
 
 def _folder(path: Path) -> AbstractContextManager[int]:
-    if not os.path.isdir(path.parent):
+    if not path.parent.is_dir():
         with translated("make the folder of the lock", path.parent):
             path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     return open_folder(path.parent)

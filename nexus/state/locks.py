@@ -146,7 +146,11 @@ async def _acquire(attempt: Callable[[], Path | None], limit: float | None, *, p
 
 def _note(purpose: str) -> bytes:
     me = identify()
-    return b"" if me is None else LockHolder(process=me, purpose=purpose, since=datetime.now(UTC)).model_dump_json().encode()
+    return (
+        b""
+        if me is None
+        else LockHolder(process=me, purpose=purpose, since=datetime.now(UTC)).model_dump_json().encode()
+    )
 
 
 def _holder(path: Path) -> LockHolder | None:

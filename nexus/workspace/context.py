@@ -247,13 +247,18 @@ class Context:
 
         It is kept: an instance remembers what it has learned of its place, so the next command need not ask again.
         """
-        known = self._instances.get(record.id)
-        if known is not None and known[0] == record.container_id:
-            return known[1]
+        known = self.known_instance(record)
+        if known is not None:
+            return known
         provider = await self.provider(record.backend)
         instance = await provider.attach(reference(record))
         self._instances[record.id] = (record.container_id, instance)
         return instance
+
+    def known_instance(self, record: WorkspaceRecord) -> abc.Instance | None:
+        """Return a record's instance where it is at hand already."""
+        known = self._instances.get(record.id)
+        return known[1] if known is not None and known[0] == record.container_id else None
 
     def forget(self, record: WorkspaceRecord) -> None:
         """Let go of what is kept of a workspace that is destroyed."""
@@ -288,7 +293,7 @@ class Context:
 
     def workspace_lock(
         self, name: str, purpose: str, *, timeout: float = LOCK_TIMEOUT
-    ) -> AbstractAsyncContextManager[None]:
+    ) -> AbstractAsyncContextManager[Callable[[], None]]:
         """Hold one workspace against every other process and task; see :meth:`workspace_locks`."""
         return self.workspace_locks([name], purpose, timeout=timeout)
 
@@ -300,11 +305,12 @@ class Context:
         *,
         timeout: float = LOCK_TIMEOUT,
         first: Callable[[], object] | None = None,
-    ) -> AsyncGenerator[None, None]:
-        """Hold workspaces against every other process and task.
+        last: Callable[[], object] | None = None,
+    ) -> AsyncGenerator[Callable[[], None], None]:
+        """Hold workspaces against every other process and task. Gives what lets go of them early, as :func:`nexus.state.lock` does.
 
         Always in the same order, so that two who want the same ones cannot wait for each other. What finds out their names, and what
-        is to be done ``first`` under them, is short, blocks, and is done on the visit to a thread that takes them.
+        is to be done ``first`` and ``last`` under them, is short, blocks, and is done on the visits to a thread that take and free them.
 
         Raises:
             Busy: When somebody else holds one for longer than ``timeout`` seconds; the error names who.
@@ -314,8 +320,8 @@ class Context:
         def which() -> list[Path]:
             return [folder / f"{name}.lock" for name in sorted(set(names() if callable(names) else names))]
 
-        async with state.lock(which=which, purpose=purpose, timeout=timeout, first=first):
-            yield
+        async with state.lock(which=which, purpose=purpose, timeout=timeout, first=first, last=last) as let_go:
+            yield let_go
 
     @asynccontextmanager
     async def repository_lock(self, purpose: str) -> AsyncGenerator[None, None]:

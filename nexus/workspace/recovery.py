@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
-import anyio.to_thread
 
 from nexus.errors import Busy, NexusError
 from nexus.models.events import Recovered
 from nexus.models.requests import CreateRequest, GcAction
 from nexus.state import JournalEntry
+from nexus.state.threads import run_whole
 from nexus.workspace import operations
 from nexus.workspace.context import Context
 from nexus.workspace.plan import GIT_WORK, VITAL, CreateStep, Operation, verdict, workspaces_of
@@ -49,15 +49,19 @@ async def holding(
     purpose: str,
     besides: Callable[[], Iterable[str]] | None = None,
     first: Callable[[], object] | None = None,
-) -> AsyncGenerator[None, None]:
+    last: Callable[[], object] | None = None,
+) -> AsyncGenerator[Callable[[], None], None]:
     """Hold workspaces against everybody else, with whatever a crash left of them settled first.
+
+    Gives what lets go of them early: it blocks, and is for whoever visits a thread anyway to do what comes last.
 
     Args:
         context: The repository.
         names: The workspaces.
         purpose: What they are held for, for those who wait.
         besides: Finds out which other ones are to be held; short, and blocks.
-        first: Something short that blocks and may be done more than once, to be done when they are held and settled.
+        first: Something short that blocks, to be done when they are held and settled.
+        last: Something short that blocks, to be done before they are let go of, whether the block, or ``first``, was come to or not.
 
     Raises:
         Busy: When somebody else holds one of them for longer than a minute; the error names who.
@@ -78,12 +82,12 @@ async def holding(
             first()
 
     while True:
-        async with context.workspace_locks(which, purpose, first=look):
+        async with context.workspace_locks(which, purpose, first=look, last=last) as let_go:
             wider = await _settle_held(context, held, found, tried)
             if wider is None:
                 if first is not None and found:
-                    await anyio.to_thread.run_sync(first)
-                yield
+                    await run_whole(first)
+                yield let_go
                 return
         # A switch that was cut short needs the other workspace's lock as well, and locks are taken in one order only.
         tried.add(wider.id)

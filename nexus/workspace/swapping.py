@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 
@@ -15,24 +15,13 @@ from nexus.workspace import places, running
 from nexus.workspace.at_once import both
 from nexus.workspace.bringup import freeze, thaw
 from nexus.workspace.context import Context
-from nexus.workspace.hibernating import Processes, are_kept
-from nexus.workspace.places import Place
+from nexus.workspace.going import Going, Sleep, Sleeper
+from nexus.workspace.hibernating import are_kept
 from nexus.workspace.settling import let_go_on
 
 T = TypeVar("T")
-Sleep = Literal["pause", "stop", "none"]
 
 _ROUSE_TIMEOUT = 30.0
-
-
-class Sleeper(NamedTuple):
-    """The workspace one comes from, and how it is put to sleep."""
-
-    record: WorkspaceRecord
-    place: Place
-    how: Sleep
-    processes: Processes = Processes.END
-    """What becomes of its processes when it is stopped."""
 
 
 class Swapped(NamedTuple):
@@ -43,35 +32,41 @@ class Swapped(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-async def swap(
-    context: Context, old: Sleeper | None, target: WorkspaceRecord, place: Place, journal: OpenJournal
-) -> Swapped:
+async def swap(context: Context, going: Going, journal: OpenJournal, let_go: Callable[[], None]) -> Swapped:
     """Wake the target, make it the current workspace, and put the other to sleep. The caller holds the locks of both.
+
+    Args:
+        context: The parts.
+        going: Who is woken, and who is put to sleep.
+        journal: Is open already; it may be closed afterwards.
+        let_go: Lets go of the locks, and blocks. It may have been called afterwards, when everything was done.
 
     Raises:
         NexusError: Whatever waking raised; the other workspace is as it was.
     """
-    if old is not None and old.how == "pause" and _alive(old.record, target, place):
-        return await _exchange(context, old, target, place, journal)
+    old, target = going.sleeper, going.target
+    if old is not None and _both_alive(going, old):
+        return await _exchange(context, going, old, journal, let_go)
 
     async def wake() -> None:
-        await running.wake(context, target, place, journal)
+        await running.wake(context, target, going.place, journal)
         await context.store.set_current(target.name)
 
     slept, failure = await both(lambda: _to_sleep(context, old), lambda: _attempt(wake))
     return await _ended(context, old, slept, failure)
 
 
-def _alive(old: WorkspaceRecord, target: WorkspaceRecord, place: Place) -> bool:
+def _both_alive(going: Going, old: Sleeper) -> bool:
     """Whether one is only to be frozen and the other only to be thawed, so that what will have to be written is known now."""
-    known = old.status is WorkspaceStatus.RUNNING and target.status is WorkspaceStatus.PAUSED
-    return known and place.waking == "thaw"
+    known = (old.record.status, going.target.status) == (WorkspaceStatus.RUNNING, WorkspaceStatus.PAUSED)
+    return known and (old.how, going.place.waking) == ("pause", "thaw")
 
 
 async def _exchange(
-    context: Context, old: Sleeper, target: WorkspaceRecord, place: Place, journal: OpenJournal
+    context: Context, going: Going, old: Sleeper, journal: OpenJournal, let_go: Callable[[], None]
 ) -> Swapped:
     """Freeze one and thaw the other; what is written down of both is on the disk, and takes its place, when they are."""
+    target = going.target
     left = places.Sleep("paused", context.clock.now(), left=True)
     asleep = places.changed(old.record, WorkspaceStatus.PAUSED, sleep=left)
     awake = places.changed(target, WorkspaceStatus.RUNNING)
@@ -81,12 +76,14 @@ async def _exchange(
         slept, (woken, problem) = await both(
             lambda: _result(lambda: freeze(context, old.record, old.place.instance)),
             lambda: both(
-                lambda: _result(lambda: thaw(context, target, place.instance)),
+                lambda: _result(lambda: thaw(context, target, going.place.instance)),
                 lambda: _attempt(lambda: draft.write(context.noting_active(target.id))),
             ),
         )
         if slept is old.record and woken is target and problem is None:
-            problem = await _attempt(lambda: journal.close(draft.place))
+            # Cancelled from here on, it is done all the same, and everybody is told.
+            with anyio.CancelScope(shield=True):
+                problem = await _attempt(lambda: journal.close(draft.place, let_go))
             if draft.placed:
                 places.announce(context, asleep, old.record.status, left.reason)
                 places.announce(context, awake, target.status, "resumed")

@@ -12,25 +12,21 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import anyio.to_thread
-from pydantic import JsonValue
 
-from nexus.abc import SupportsPause
 from nexus.errors import NexusError, WorkspaceUnavailable
 from nexus.models.events import Switched
-from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.requests import SwitchOutcome
-from nexus.models.workspace import SwitchStrategy, WorkspaceRecord, WorkspaceStatus
-from nexus.state import JournalEntry
+from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
+from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import leaving, running
-from nexus.workspace.at_once import both
 from nexus.workspace.context import ID, Context, Glance
+from nexus.workspace.going import Going, believed, found_out
 from nexus.workspace.hibernating import Processes
 from nexus.workspace.left_running import left_running
-from nexus.workspace.places import Place, look
-from nexus.workspace.plan import WITH, Operation, StartStep, switch_verdict
+from nexus.workspace.plan import WITH, switch_verdict
 from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down, wanted
-from nexus.workspace.swapping import Sleep, Sleeper, swap, warning
-from nexus.workspace.underway import underway
+from nexus.workspace.swapping import swap, warning
+from nexus.workspace.underway import begun
 
 
 class Holding(Protocol):
@@ -44,9 +40,55 @@ class Holding(Protocol):
         purpose: str,
         besides: Callable[[], Iterable[str]] | None = None,
         first: Callable[[], object] | None = None,
-    ) -> AbstractAsyncContextManager[None]:
+        last: Callable[[], object] | None = None,
+    ) -> AbstractAsyncContextManager[Callable[[], None]]:
         """Hold workspaces against everybody else, with whatever a crash left of them settled first."""
         ...
+
+
+class _Sight:
+    """What a switch finds out while it takes the locks, on the same visit to a thread. All methods block.
+
+    Where records say all there is to know, its journal is begun there as well.
+    """
+
+    def __init__(self, context: Context, name: str) -> None:
+        self._context = context
+        self._name = name
+        self._before: str | None = None
+        self._glance: Glance | None = None
+        self._going: Going | None = None
+        self._journal: OpenJournal | None = None
+
+    def others(self) -> tuple[str, ...]:
+        """Return the one that is current, which has to be held too."""
+        self._context.store.require(self._name)  # before a lock is made for it
+        self._before = self._context.store.read_current()
+        return () if self._before is None else (self._before,)
+
+    def look(self) -> None:
+        """Look at both, which are held."""
+        self._glance = self._context.glance(self._name)
+        self._going = believed(self._context, self._glance) if self.same is not None else None
+        if self._going is not None:
+            journal = self._going.journal(self._context)
+            journal.write()
+            self._journal = journal
+
+    def take(self) -> tuple[Going, OpenJournal] | None:
+        """Return how one gets there, where that needed no question, with the journal of it; whoever takes it goes on with both."""
+        going, journal, self._journal = self._going, self._journal, None
+        return None if going is None or journal is None else (going, journal)
+
+    def leave(self) -> None:
+        """Take back what nobody has gone on with: whoever is cancelled while he takes the locks has begun nothing."""
+        if self._journal is not None:
+            self._journal.delete()
+
+    @property
+    def same(self) -> Glance | None:
+        """What was seen, where the one that is held is still the current one."""
+        return self._glance if self._glance is not None and self._glance.current == self._before else None
 
 
 async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome:
@@ -62,63 +104,51 @@ async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome
 
     Cancellation: it is wholly done, or nothing has changed.
     """
-    begun = time.monotonic()
+    since = time.monotonic()
     if ID.fullmatch(name):
         name = (await context.record(name)).name
     outcome: SwitchOutcome | None = None
     while outcome is None:
         outcome = await _switch_from_current(context, name, holding)
-    return outcome.model_copy(update={"seconds": time.monotonic() - begun})
+    return outcome.model_copy(update={"seconds": time.monotonic() - since})
 
 
 async def _switch_from_current(context: Context, name: str, holding: Holding) -> SwitchOutcome | None:
     """Switch when the same workspace is the current one before and under the locks. Otherwise nothing is done: ``None``."""
-    before: list[str | None] = []
-    under: list[Glance] = []
-
-    def besides() -> tuple[str, ...]:
-        context.store.require(name)  # before a lock is made for it
-        current = context.store.read_current()
-        before[:] = [current]
-        return () if current is None else (current,)
-
-    def look() -> None:
-        under[:] = [context.glance(name)]
-
-    async with holding(context, name, purpose=f"switching to {name}", besides=besides, first=look):
+    sight = _Sight(context, name)
+    purpose = f"switching to {name}"
+    async with holding(
+        context, name, purpose=purpose, besides=sight.others, first=sight.look, last=sight.leave
+    ) as let_go:
+        glance = sight.same
         # Another switch may have come first, or one that was cut short has just been completed.
-        if under[0].current != before[0]:
+        if glance is None:
             return None
         try:
-            return await _switch(context, under[0], ask=False)
+            going, journal = sight.take() or (await found_out(context, glance, ask=False), None)
+            return await _go(context, glance, going, journal, let_go)
         except WorkspaceUnavailable:
-            if under[0].record.status is not WorkspaceStatus.PAUSED:
+            if glance.record.status is not WorkspaceStatus.PAUSED:
                 raise
         # It was not paused as its record says, and nothing has changed: ask what it is, which says what it takes to wake it.
-        return await _switch(context, await anyio.to_thread.run_sync(context.glance, name), ask=True)
+        glance = await anyio.to_thread.run_sync(context.glance, name)
+        return await _go(context, glance, await found_out(context, glance, ask=True), None, let_go)
 
 
-async def _switch(context: Context, glance: Glance, *, ask: bool) -> SwitchOutcome:
-    target, previous, old = glance
-    place, found = await both(
-        lambda: _place(context, target, InstanceState.PAUSED, ask=ask),
-        lambda: _look_into(context, old, ask=ask),
-    )
-    sleeper = found if isinstance(found, Sleeper) else None
+async def _go(
+    context: Context, glance: Glance, going: Going, journal: OpenJournal | None, let_go: Callable[[], None]
+) -> SwitchOutcome:
+    target, sleeper, old = going.target, going.sleeper, glance.other
     kept: tuple[str, ...] = ()
     if sleeper is not None and sleeper.how == "stop" and context.settings.switch == "checkpoint":
         kept = await leaving.keep(context, sleeper.record)
-    facts: dict[str, JsonValue] = {
-        WITH: [] if sleeper is None else [sleeper.record.name],
-        "wake": place.waking,
-        "again": place.lost,
-        "sleep": "none" if sleeper is None else sleeper.how,
-        "processes": (Processes.END if sleeper is None else sleeper.processes).value,
-    }
-    async with underway(context, target, Operation.SWITCH, settle, plan=tuple(StartStep), facts=facts) as journal:
-        swapped = await swap(context, sleeper, target, place, journal)
-    unasked = (warning(old, found),) if isinstance(found, NexusError) else ()
-    context.bus.publish(Switched(workspace=target.id, name=target.name, previous=previous))
+    if journal is None:
+        journal = going.journal(context)
+        await journal.begin()
+    async with begun(context, journal, settle):
+        swapped = await swap(context, going, journal, let_go)
+    unasked = (warning(old, going.old),) if isinstance(going.old, NexusError) else ()
+    context.bus.publish(Switched(workspace=target.id, name=target.name, previous=glance.current))
     return SwitchOutcome(
         previous=old.name if old else None,
         current=target.name,
@@ -159,37 +189,3 @@ async def _start_again(context: Context, old: WorkspaceRecord, entry: JournalEnt
         left = left_running(context, old).model_copy(update={"processes": True})
         old = old.model_copy(update={"left_running": left})
     await running.start(context, old)
-
-
-def _processes(context: Context) -> Processes:
-    """Return what becomes of the processes of a workspace that a switch stops."""
-    return Processes.TRY if context.settings.switch == "checkpoint" else Processes.END
-
-
-async def _place(context: Context, record: WorkspaceRecord, state: InstanceState, *, ask: bool) -> Place:
-    """Return where a workspace runs and what it does: ``state`` without asking, where its record says so and we may believe it.
-
-    We may, because acting on it proves it: a backend resumes only what is paused, and pauses only what runs.
-    """
-    if ask or record.status != state.value:
-        return await look(context, record)
-    instance = await context.instance(record)
-    return Place(instance, InstanceStatus(ref=instance.ref, state=state))
-
-
-async def _look_into(context: Context, old: WorkspaceRecord | None, *, ask: bool) -> Sleeper | NexusError | None:
-    """Find out how a workspace can be put to sleep. One that cannot be asked is a warning: it does not hold up the switch."""
-    if old is None:
-        return None
-    try:
-        place = await _place(context, old, InstanceState.RUNNING, ask=ask or context.settings.switch != "pause")
-        return Sleeper(old, place, _sleep(place, context.settings.switch), _processes(context))
-    except NexusError as error:
-        return error
-
-
-def _sleep(place: Place, wanted: SwitchStrategy) -> Sleep:
-    """Pause where that is wanted and the backend can, else stop; leave alone what does not run."""
-    if wanted != "pause" or not isinstance(place.instance, SupportsPause):
-        return "none" if place.down else "stop"
-    return "pause" if place.seen.state is InstanceState.RUNNING else "none"

@@ -46,22 +46,45 @@ async def underway(
     journal = await context.journal.begin(
         operation=operation, workspace=record.id, name=record.name, plan=plan, facts=facts or {}, durable=durable
     )
-    try:
+    async with begun(context, journal, settle):
         yield journal
+
+
+@asynccontextmanager
+async def begun(
+    context: Context, journal: OpenJournal, settle: Callable[[Context, JournalEntry], Awaitable[None]]
+) -> AsyncGenerator[None, None]:
+    """Keep a journal for the block that is on the disk already, as :func:`underway` keeps its own.
+
+    A block may close it, with the last thing that it does: then it has been done, and what comes later leaves nothing to settle.
+    """
+    try:
+        yield
     except NexusError:
         await _close(journal)
         raise
     except BaseException as error:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_TIMEOUT) as scope:
-            try:
-                await settle(context, journal.entry)
-                await journal.close()
-            except NexusError as left:
-                error.add_note(f"{operation} of {record.name!r} was cut short and could not be put in order: {left}")
-        if scope.cancelled_caught:
-            error.add_note(f"{operation} of {record.name!r} was cut short; 'boulder doctor --fix' puts it in order")
+        if not journal.closed:
+            await _settled(context, journal, settle, error)
         raise
     await _close(journal)
+
+
+async def _settled(
+    context: Context,
+    journal: OpenJournal,
+    settle: Callable[[Context, JournalEntry], Awaitable[None]],
+    error: BaseException,
+) -> None:
+    what = f"{journal.entry.operation} of {journal.entry.name!r}"
+    with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_TIMEOUT) as scope:
+        try:
+            await settle(context, journal.entry)
+            await journal.close()
+        except NexusError as left:
+            error.add_note(f"{what} was cut short and could not be put in order: {left}")
+    if scope.cancelled_caught:
+        error.add_note(f"{what} was cut short; 'boulder doctor --fix' puts it in order")
 
 
 async def _close(journal: OpenJournal) -> None:
