@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Protocol, runtime_checkable
 
 from nexus.abc.provider import ProcessHandle, ProgressCallback
@@ -50,11 +50,15 @@ class SupportsServices(Protocol):
     async def remove_service(self, name: str) -> None:
         """End and forget it; named volumes stay. Not there: nothing."""
 
-    async def pause_services(self) -> None:
-        """Freeze those that run. A backend whose ``pause`` freezes them with the instance does nothing here."""
+    async def pause_services(self, names: Collection[str] | None = None) -> None:
+        """Freeze those that run. A backend whose ``pause`` freezes them with the instance does nothing here.
 
-    async def resume_services(self) -> None:
-        """Let those go on that are frozen."""
+        Args:
+            names: The services that there are, for a caller who knows: a backend that has seen all of these need not look for others.
+        """
+
+    async def resume_services(self, names: Collection[str] | None = None) -> None:
+        """Let those go on that are frozen; ``names`` as for :meth:`pause_services`."""
 
     async def spawn_in_service(self, name: str, request: SpawnRequest) -> ProcessHandle:
         """Start a command where the service runs; otherwise as ``Instance.spawn``.

@@ -72,7 +72,7 @@ async def freeze(context: Context, record: WorkspaceRecord, instance: Instance) 
     record = await hooks.before_freeze(context, record, instance)
     # Frozen while the engine starts a command in it, a container can neither be resumed nor removed any more.
     async with context.still(record.id):
-        await services_life.beside(record, instance, pausable.pause, lambda served: served.pause_services())
+        await services_life.freeze(record, pausable)
     return record
 
 
@@ -83,7 +83,7 @@ async def thaw(context: Context, record: WorkspaceRecord, instance: Instance) ->
         The record with what was learned, not yet written.
     """
     pausable = _pausable(record, instance)
-    await services_life.beside(record, instance, pausable.resume, lambda served: served.resume_services())
+    await services_life.thaw(record, pausable)
     return await hooks.after_thaw(context, record, instance)
 
 

@@ -288,7 +288,7 @@ async def standing_still(context: Context, record: WorkspaceRecord, place: Place
     async with context.still(record.id):
         try:
             with anyio.fail_after(FROZEN_LIMIT):
-                await services_life.beside(record, instance, pausable.pause, lambda served: served.pause_services())
+                await services_life.freeze(record, pausable)
                 yield True
         except TimeoutError as error:
             if isinstance(error, NexusError):
@@ -299,7 +299,7 @@ async def standing_still(context: Context, record: WorkspaceRecord, place: Place
             ) from error
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP_LIMIT):
-                await services_life.beside(record, instance, pausable.resume, lambda served: served.resume_services())
+                await services_life.thaw(record, pausable)
 
 
 async def delete(context: Context, record: WorkspaceRecord, entry: CheckpointEntry) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from nexus.abc import Instance, ProcessHandle, ProgressCallback, SupportsServices
+from nexus.abc import Instance, ProcessHandle, ProgressCallback, SupportsPause, SupportsServices
 from nexus.errors import NexusError, ServiceNotFound, Unsupported
 from nexus.models.execution import SpawnRequest
 from nexus.models.instances import Capability, InstanceState, InstanceStatus, ProviderInfo
@@ -125,27 +125,30 @@ async def down(context: Context, record: WorkspaceRecord, instance: Instance, *,
     await for_each(stop, sorted(names))
 
 
-async def beside(
-    record: WorkspaceRecord,
-    instance: Instance,
-    own: Callable[[], Awaitable[None]],
-    theirs: Callable[[SupportsServices], Awaitable[None]],
-) -> None:
-    """Do something to a workspace's place and to its services at once: it takes as long as the slowest of them.
+async def freeze(record: WorkspaceRecord, instance: SupportsPause) -> None:
+    """Freeze a workspace's place and its services, at once."""
+    await _beside(record, instance, instance.pause, lambda served, names: served.pause_services(names))
 
-    Args:
-        record: The workspace.
-        instance: Its place.
-        own: What is done to the place.
-        theirs: What is done to the services; skipped where there are none.
-    """
+
+async def thaw(record: WorkspaceRecord, instance: SupportsPause) -> None:
+    """Let a workspace's place and its services go on, at once."""
+    await _beside(record, instance, instance.resume, lambda served, names: served.resume_services(names))
+
+
+async def _beside(
+    record: WorkspaceRecord,
+    instance: SupportsPause,
+    own: Callable[[], Awaitable[None]],
+    theirs: Callable[[SupportsServices, frozenset[str]], Awaitable[None]],
+) -> None:
+    """Do something to a workspace's place and, where it has any, to its services: it takes as long as the slowest of them."""
     if not record.services or not isinstance(instance, SupportsServices):
         await own()
         return
     served: SupportsServices = instance
 
     async def on_services() -> None:
-        await theirs(served)
+        await theirs(served, frozenset(service.name for service in record.services))
 
     await both(own, on_services)
 

@@ -137,14 +137,14 @@ class Tracer:
         _put(aiohttp.ClientSession, _request=request)
 
     def _trace_journal(self) -> None:
-        from nexus.state import Journal, OpenJournal
+        from nexus.state import OpenJournal
 
-        start, doing, done, close, trace = Journal.begin, OpenJournal.doing, OpenJournal.done, OpenJournal.close, self
+        write, doing, done, close = OpenJournal.write, OpenJournal.doing, OpenJournal.done, OpenJournal.close
+        trace = self
 
-        async def open_journal(journal: Journal, **kept: Any) -> OpenJournal:
-            made = await start(journal, **kept)
+        def open_journal(journal: OpenJournal) -> None:
+            write(journal)
             trace.step("journal", "begun")
-            return made
 
         async def close_journal(journal: OpenJournal, *last: Any) -> None:
             await close(journal, *last)
@@ -159,8 +159,7 @@ class Tracer:
             await done(journal, name, facts)
             trace.step(name, "written")
 
-        _put(OpenJournal, doing=begin, done=end, close=close_journal)
-        _put(Journal, begin=open_journal)
+        _put(OpenJournal, write=open_journal, doing=begin, done=end, close=close_journal)
 
 
 def _put(place: object, **others: object) -> None:

@@ -60,6 +60,24 @@ async def thaw(engine: Engine, number: str, *, doing: str) -> None:
     await _change(engine, number, "unpause", doing)
 
 
+async def thaw_if_frozen(engine: Engine, number: str, *, doing: str) -> bool:
+    """Ask once to let the processes of a container go on, and return whether they do.
+
+    ``False`` is no more than what the engine says: it is not frozen, which may be said of one that is stopped or may be old.
+
+    Raises:
+        EngineRefused: When it is not there (404).
+    """
+    try:
+        await _ask(engine, number, "unpause", doing)
+    except EngineRefused as refusal:
+        if goes_on(refusal):
+            return False
+        if _WORDS["unpause"].runtime not in refusal.text:
+            raise
+    return True
+
+
 def goes_on(refusal: EngineRefused) -> bool:
     """Return whether it was refused to thaw a container because it is not frozen. Pure."""
     return _WORDS["unpause"].engine in refusal.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Final
 
 import aiohttp
@@ -20,7 +20,7 @@ from nexus.errors import (
     WorkspaceStopped,
 )
 from nexus.models.execution import SpawnRequest
-from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE
+from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef
 from nexus.models.services import ServiceSpec, ServiceStatus
 from nexus.providers.docker.client import Answer, parse
 from nexus.providers.docker.creation import has_shell, remove_container
@@ -31,9 +31,7 @@ from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.images import check_reference, ensure_build, ensure_image, missing
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.keeping import volumes_of_service
-from nexus.providers.docker.pausing import freeze, goes_on, thaw
 from nexus.providers.docker.prepared import ShellPool
-from nexus.providers.docker.probing import between_tests
 from nexus.providers.docker.secret_files import feed
 from nexus.providers.docker.service_config import (
     LABEL_FINGERPRINT,
@@ -47,16 +45,17 @@ from nexus.providers.docker.service_config import (
     tree_links,
     verdict,
 )
+from nexus.providers.docker.service_freezing import ServiceFreezer
 from nexus.providers.docker.service_gate import FOLDER as GATE
 from nexus.providers.docker.service_gate import check_names, gate, hand_out, handed, no_shell
 from nexus.providers.docker.setup_archive import setup_archive
+from nexus.providers.docker.shared import Shared
 from nexus.providers.docker.shielding import make_or_unmake
 from nexus.providers.docker.spawning import Place, Site, spawn
 from nexus.providers.docker.states import use_state, waiting_state
 
 _DEADLINE: Final = 60.0
 _START_DEADLINE: Final = 120.0
-_FREEZE_PATIENCE: Final = 20.0
 _STALE_GRACE: Final = 10.0
 """Seconds for a service whose workspace was started again without it."""
 _BUILD_LABELS: Final = {"dev.nexus.image": "build"}
@@ -79,6 +78,10 @@ class ServedInstance(DockerInstance):
     same to all of them, and the names of the services are in the hosts file that they share.
     """
 
+    def __init__(self, shared: Shared, ref: InstanceRef) -> None:
+        super().__init__(shared, ref)
+        self._freezer = ServiceFreezer(shared, self._listed)
+
     async def services(self) -> tuple[ServiceStatus, ...]:
         """Return the services that were made, by name. One question to the engine."""
         return tuple(read_status(listed) for listed in await self._listed())
@@ -86,6 +89,8 @@ class ServedInstance(DockerInstance):
     async def _listed(self, name: str = "") -> list[Listed]:
         labels = {LABEL_WORKSPACE: str(self._ref.id), LABEL_SERVICE: name}
         found = await list_containers(self._engine, labels, services=True)
+        if not name:
+            self._freezer.note(found)
         return sorted(found, key=lambda listed: (listed.labels or {}).get(LABEL_SERVICE, ""))
 
     async def _of(self, name: str) -> Listed:
@@ -155,10 +160,11 @@ class ServedInstance(DockerInstance):
             mark = (listed.labels or {}).get(LABEL_FINGERPRINT, "")
             match verdict(listed.state, mark, wanted, stale=await self._stale(listed, own)):
                 case "make":
+                    self._freezer.forget()
                     await remove_container(self._engine, listed.id)
                 case "keep":
                     if listed.state == "paused":
-                        await self._thaw(listed.id)
+                        await self._freezer.let_go(listed.id)
                     return listed.id
                 case "restart":
                     await self._stop_container(listed, _STALE_GRACE)
@@ -211,6 +217,7 @@ class ServedInstance(DockerInstance):
             raise
 
     async def _make(self, service: ServiceSpec, own: Own, wanted: str, gated: Mapping[str, JsonValue] | None) -> str:
+        self._freezer.forget()
         await asyncio.to_thread(_check_folders, service)
         info = await self._engine.info()
         base = (await self._image(service.image or "")).id
@@ -271,7 +278,7 @@ class ServedInstance(DockerInstance):
         seconds = math.ceil(max(0.0, grace))
         try:
             if listed.state == "paused":
-                await self._thaw(listed.id)
+                await self._freezer.let_go(listed.id)
             async with self._engine.door("stop a service", deadline=seconds + _DEADLINE) as docker:
                 await docker.containers.container(listed.id).stop(t=seconds)
         except EngineRefused as exc:
@@ -280,40 +287,17 @@ class ServedInstance(DockerInstance):
 
     async def remove_service(self, name: str) -> None:
         """Remove its container; named volumes stay."""
+        self._freezer.forget()
         for listed in await self._listed(name):
             await remove_container(self._engine, listed.id)
 
-    async def pause_services(self) -> None:
+    async def pause_services(self, names: Collection[str] | None = None) -> None:
         """Freeze the containers of services that run, all at once."""
-        await self._each("running", self._freeze_container)
+        await self._freezer.freeze(names)
 
-    async def resume_services(self) -> None:
+    async def resume_services(self, names: Collection[str] | None = None) -> None:
         """Let the containers of services go on that are frozen, all at once."""
-        await self._each("paused", self._thaw)
-
-    async def _each(self, state: str, act: Callable[[str], Awaitable[None]]) -> None:
-        numbers = [listed.id for listed in await self._listed() if listed.state == state]
-        ends = await asyncio.gather(*map(act, numbers), return_exceptions=True)
-        for end in ends:
-            if end is not None:
-                raise end
-
-    async def _freeze_container(self, number: str) -> None:
-        async with self._shared.gate_of(number).alone(patience=_FREEZE_PATIENCE):
-            await between_tests(self._engine, number, self._shared.untested)
-            try:
-                await freeze(self._engine, number, doing="pause a service")
-            except EngineRefused as refusal:
-                # One that has ended by itself meanwhile needs no freezing.
-                if refusal.status != 404 and "is not running" not in refusal.text:
-                    raise
-
-    async def _thaw(self, number: str) -> None:
-        try:
-            await thaw(self._engine, number, doing="unpause a service")
-        except EngineRefused as refusal:
-            if refusal.status != 404 and not goes_on(refusal):
-                raise
+        await self._freezer.thaw(names)
 
     async def spawn_in_service(self, name: str, request: SpawnRequest) -> ProcessHandle:
         """Start a command in its container.

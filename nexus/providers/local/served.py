@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
@@ -147,10 +147,10 @@ class ServedInstance(LocalInstance):
         await self.stop_service(name, grace=_CHANGED)
         await to_thread.run_sync(shutil.rmtree, self._place(name), True)
 
-    async def pause_services(self) -> None:
+    async def pause_services(self, names: Collection[str] | None = None) -> None:
         """Nothing: the workspace's pause freezes them."""
 
-    async def resume_services(self) -> None:
+    async def resume_services(self, names: Collection[str] | None = None) -> None:
         """Nothing: the workspace's resume lets them go on."""
 
     async def spawn_in_service(self, name: str, request: SpawnRequest) -> LocalProcess:

@@ -12,6 +12,7 @@ from nexus.errors import InvalidArgument, StateConflict, Unsupported
 from nexus.models.instances import LABEL_NODE, LABEL_SERVICE, LABEL_WORKSPACE, InstanceState
 from nexus.models.mounts import VolumeMount
 from nexus.models.services import ServiceBuild, ServiceSpec, ServiceState
+from nexus.providers.docker import served
 from nexus.providers.docker.provider import DockerProvider
 from nexus.providers.docker.served import ServedInstance
 from tests.engine.raw import RawEngine
@@ -215,3 +216,42 @@ async def test_a_service_may_be_given_less_than_its_workspace_and_never_more(
     limits = raw.container(await number_of(instance, raw, "db"))["HostConfig"]
     own = raw.container(str(instance.ref.handle))["HostConfig"]
     assert (limits["NanoCpus"], limits["Memory"]) == (own["NanoCpus"], own["Memory"])
+
+
+async def states_of(instance: ServedInstance) -> dict[str, ServiceState]:
+    return {status.name: status.state for status in await instance.services()}
+
+
+async def test_services_that_were_seen_are_frozen_without_looking_for_them(
+    instance: ServedInstance, test_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("db", "cache"):
+        spec = ServiceSpec(name=name, image=test_image, command=("sleep", "100000"))
+        await instance.start_service(spec, secrets={})
+    await instance.stop_service("cache", grace=0)
+    assert await states_of(instance) == {"db": ServiceState.RUNNING, "cache": ServiceState.EXITED}
+    monkeypatch.setattr(served, "list_containers", None)  # nobody asks the engine which there are
+    await instance.pause_services({"db", "cache"})
+    monkeypatch.undo()
+    assert await states_of(instance) == {"db": ServiceState.PAUSED, "cache": ServiceState.EXITED}
+    await instance.resume_services({"db"})
+    assert await states_of(instance) == {"db": ServiceState.RUNNING, "cache": ServiceState.EXITED}
+
+
+async def test_services_that_another_process_made_are_frozen_too(
+    provider: DockerProvider, instance: ServedInstance, test_image: str
+) -> None:
+    spec = ServiceSpec(name="db", image=test_image, command=("sleep", "100000"))
+    await instance.start_service(spec, secrets={})
+    assert await states_of(instance) == {"db": ServiceState.RUNNING}
+    other = await provider.attach(instance.ref)
+    assert isinstance(other, ServedInstance)
+    await other.start_service(spec.model_copy(update={"command": ("sleep", "200000")}), secrets={})  # it is made anew
+    await other.start_service(spec.model_copy(update={"name": "cache"}), secrets={})
+    await instance.pause_services({"db"})
+    assert (await states_of(other))["db"] is ServiceState.PAUSED
+    await instance.resume_services({"db", "cache"})
+    await other.remove_service("cache")
+    await other.start_service(spec.model_copy(update={"name": "cache"}), secrets={})
+    await instance.pause_services({"db", "cache"})
+    assert await states_of(other) == {"db": ServiceState.PAUSED, "cache": ServiceState.PAUSED}

@@ -17,7 +17,7 @@ from nexus.providers.docker.client import Engine
 from nexus.providers.docker.endpoint import parse_address
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.instance import DockerInstance
-from nexus.providers.docker.pausing import freeze, goes_on, thaw
+from nexus.providers.docker.pausing import freeze, goes_on, thaw, thaw_if_frozen
 from tests.engine.driving import sh
 from tests.engine.raw import RawEngine
 
@@ -62,6 +62,15 @@ async def test_it_goes_on_whatever_the_engine_has_heard(answers: tuple[str, ...]
     async with saying(*answers) as (engine, left):
         await thaw(engine, NUMBER, doing="resume the container")
     assert not left
+
+
+@pytest.mark.parametrize(("answer", "frozen"), [(DONE, True), (RUNS, True), (NOT_PAUSED, False)])
+async def test_asked_once_the_word_of_the_engine_settles_nothing(answer: str, frozen: bool) -> None:
+    async with saying(answer, STOPPED) as (engine, left):
+        assert await thaw_if_frozen(engine, NUMBER, doing="resume the container") is frozen
+        assert list(left) == [STOPPED]
+        with pytest.raises(EngineRefused):
+            await thaw_if_frozen(engine, NUMBER, doing="resume the container")
 
 
 @pytest.mark.parametrize("answers", [(DONE,), (FROZEN,), (PAUSED, DONE), (PAUSED, FROZEN), (PAUSED, PAUSED)])
