@@ -5,6 +5,7 @@ import itertools
 import json
 import stat
 import subprocess
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from anyio import from_thread, to_thread
 from nexus.errors import Busy, InvalidArgument, StateError
 from nexus.processes import identify
 from nexus.state import lock, locks
+from nexus.state.lock_file import LockFile
 from tests.programs import Spawn
 
 HOLD = """
@@ -228,6 +230,69 @@ async def test_a_file_in_place_of_the_folder_is_an_error(path: Path) -> None:
     with pytest.raises(StateError, match="cannot make the folder"):
         async with lock(path, purpose="test"):
             pytest.fail("not to be reached")
+
+
+async def test_a_link_in_place_of_the_folder_leads_nowhere(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path.parent.symlink_to(elsewhere)
+    with pytest.raises(StateError, match="symbolic link"):
+        async with lock(path, purpose="test"):
+            pytest.fail("not to be reached")
+    assert list(elsewhere.iterdir()) == []
+
+
+async def test_it_may_be_let_go_of_before_the_end(path: Path) -> None:
+    done: list[str] = []
+    async with lock(
+        path, purpose="test", first=lambda: done.append("first"), last=lambda: done.append("last")
+    ) as let_go:
+        assert done == ["first"]
+        await to_thread.run_sync(let_go)
+        async with lock(path, purpose="another", timeout=0.01):
+            await to_thread.run_sync(let_go)
+            assert path.with_name("a.lock.holder").exists()  # what another has taken since is his
+    assert done == ["first", "last"]
+    assert not path.with_name("a.lock.holder").exists()
+
+
+async def test_what_comes_last_is_done_under_the_lock_also_for_whoever_is_cancelled_after_what_comes_first(
+    path: Path,
+) -> None:
+    begun, cancelled, held = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        begun.set()
+        assert cancelled.wait(60)
+
+    async def wait() -> None:
+        async with lock(path, purpose="test", first=first, last=lambda: held.append(not LockFile(path).take(b""))):
+            pytest.fail("not to be reached")
+
+    task = asyncio.ensure_future(wait())
+    assert await to_thread.run_sync(begun.wait, 60)
+    task.cancel()
+    await asyncio.sleep(0)
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert held == [True]
+    async with lock(path, purpose="test", timeout=0.01):
+        pass
+
+
+async def test_an_error_in_what_comes_first_or_last_frees_it(path: Path) -> None:
+    def fail() -> None:
+        raise StateError("the disk is full")
+
+    with pytest.raises(StateError, match="the disk is full"):
+        async with lock(path, purpose="test", first=fail):
+            pytest.fail("not to be reached")
+    with pytest.raises(StateError, match="the disk is full"):
+        async with lock(path, purpose="test", last=fail):
+            pass
+    async with lock(path, purpose="test", timeout=0.01):
+        pass
 
 
 COUNT = """

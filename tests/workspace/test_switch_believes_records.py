@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -15,7 +17,7 @@ from nexus.abc import SupportsPause
 from nexus.errors import StateError
 from nexus.models.ids import WorkspaceName
 from nexus.models.workspace import WorkspaceStatus
-from nexus.state import FileStateStore
+from nexus.state import FileStateStore, OpenJournal
 from nexus.state.drafts import Draft
 from nexus.testing.git import make_repository
 from nexus.workspace import running
@@ -151,3 +153,68 @@ async def test_a_journal_that_cannot_be_removed_takes_nothing_back(
     assert (await nx.get("a")).status is WorkspaceStatus.PAUSED
     await nx.switch("a")
     assert await nx._open.journal.unfinished() == ()
+
+
+class Held:
+    """A step that is taken, in its thread, and does not return before it may."""
+
+    def __init__(self) -> None:
+        self._taken, self._go_on = threading.Event(), threading.Event()
+
+    def step(self, step: Callable[..., object]) -> Callable[..., None]:
+        def take(*given: object) -> None:
+            step(*given)
+            self._taken.set()
+            assert self._go_on.wait(60)
+
+        return take
+
+    async def cancel(self, act: Coroutine[object, object, object], *, natively: bool) -> None:
+        """Begin, and cancel when the step has been taken."""
+        scope = anyio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await act
+
+        task = asyncio.ensure_future(run())
+        assert await anyio.to_thread.run_sync(self._taken.wait, 60)
+        if natively:
+            task.cancel()
+        else:
+            scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        self._go_on.set()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_one_that_is_cancelled_while_it_takes_the_locks_has_begun_nothing(
+    nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch, natively: bool
+) -> None:
+    held = Held()
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenJournal, "write", held.step(OpenJournal.write))
+        await held.cancel(nx.switch("b"), natively=natively)
+    assert await nx._open.journal.unfinished() == ()
+    assert (await nx.get("a")).status is WorkspaceStatus.RUNNING
+    assert (await nx.get("b")).status is WorkspaceStatus.PAUSED
+    assert await nx.current() == "a"
+    await nx.switch("b")
+    assert await nx.current() == "b"
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_one_that_is_cancelled_when_it_is_written_down_is_done(
+    nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch, natively: bool
+) -> None:
+    held = Held()
+    with monkeypatch.context() as patch:
+        patch.setattr(Draft, "place", held.step(Draft.place))
+        await held.cancel(nx.switch("b"), natively=natively)
+    assert await nx._open.journal.unfinished() == ()
+    assert (await nx.get("a")).status is WorkspaceStatus.PAUSED
+    assert (await nx.get("b")).status is WorkspaceStatus.RUNNING
+    assert await nx.current() == "b"
+    await nx.switch("a")
+    assert await nx.current() == "a"
