@@ -117,11 +117,11 @@ async def services_are_frozen_and_let_go(check: Check) -> None:
     await beside.start_service(await _prepared(check, beside), secrets={})
     if not isinstance(instance, SupportsPause):
         raise ExpectationFailed("the provider has the capability pause, so its instances implement SupportsPause")
-    await beside.pause_services()
+    await beside.pause_services({"one"})
     await instance.pause()
     expect_equal(await _state(beside), ServiceState.PAUSED, "the state of a service while all is frozen")
     await instance.resume()
-    await beside.resume_services()
+    await beside.resume_services({"one"})
     await beside.resume_services()
     expect_equal(await _state(beside), ServiceState.RUNNING, "the state of a service that may go on")
     await beside.pause_services()
