@@ -140,9 +140,9 @@ async def _go(
 ) -> SwitchOutcome:
     target, sleeper, old = going.target, going.sleeper, glance.other
     kept: tuple[str, ...] = ()
-    if sleeper is not None and sleeper.how == "stop" and context.settings.switch == "checkpoint":
-        kept = await leaving.keep(context, sleeper.record)
     if journal is None:
+        if sleeper is not None and sleeper.how == "stop" and context.settings.switch == "checkpoint":
+            kept = await leaving.keep(context, sleeper.record)
         journal = going.journal(context)
         await journal.begin()
     async with begun(context, journal, settle):
