@@ -64,10 +64,10 @@ async def test_it_goes_on_whatever_the_engine_has_heard(answers: tuple[str, ...]
     assert not left
 
 
-@pytest.mark.parametrize(("answer", "frozen"), [(DONE, True), (RUNS, True), (NOT_PAUSED, False)])
-async def test_asked_once_the_word_of_the_engine_settles_nothing(answer: str, frozen: bool) -> None:
+@pytest.mark.parametrize(("answer", "settled"), [(DONE, True), (RUNS, True), (NOT_PAUSED, False)])
+async def test_asked_once_the_word_of_the_engine_settles_nothing(answer: str, settled: bool) -> None:
     async with saying(answer, STOPPED) as (engine, left):
-        assert await thaw_if_frozen(engine, NUMBER, doing="resume the container") is frozen
+        assert await thaw_if_frozen(engine, NUMBER, doing="resume the container") is settled
         assert list(left) == [STOPPED]
         with pytest.raises(EngineRefused):
             await thaw_if_frozen(engine, NUMBER, doing="resume the container")
