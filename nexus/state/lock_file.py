@@ -1,25 +1,19 @@
-"""One lock of the kernel's on one file, and the note beside it that says who holds it. All functions block.
-
-A lock is taken for every change of a workspace, so it is a handful of system calls: whoever wants a library that finds out where a path
-really leads, makes its folders and counts how often it is held pays more for that than a change costs.
-"""
+"""One lock of the kernel's on one file, and the note beside it that says who holds it. All functions block."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
+
 from nexus.errors import StateError
 from nexus.state.files import FILE_MODE, FOLDER_MODE, UnfitFile, open_folder, read_small, translated, write_all
 
-_LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOTE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NO_FILE: Final = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 _MAX_NOTE_BYTES: Final = 4096
 
 
@@ -34,12 +28,12 @@ class LockFile:
 
     def __init__(self, path: Path) -> None:
         self.path: Path = path
-        self._handle: int | None = None
+        self._handle: FileLock = FileLock(path, mode=FILE_MODE, thread_local=False)
 
     @property
     def held(self) -> bool:
         """Whether it is taken."""
-        return self._handle is not None
+        return self._handle.is_locked
 
     def take(self, note: bytes) -> bool:
         """Take it if nobody has it, and leave a note; return whether that was so.
@@ -47,15 +41,13 @@ class LockFile:
         Raises:
             StateError: When the file cannot be a lock. A note that cannot be left is none.
         """
-        with _folder(self.path) as folder, translated("take the lock", self.path):
-            handle = _open(folder, self.path)
-            try:
-                self._handle = handle if _lock(handle, self.path) else None
-            finally:
-                if self._handle is None:
-                    os.close(handle)
-            if self._handle is None:
-                return False
+        with _folder(self.path) as folder:
+            _check(folder, self.path)
+            with translated("take the lock", self.path):
+                try:
+                    self._handle.acquire(timeout=0, blocking=False)
+                except Timeout:
+                    return False
             # A full disk must not keep anybody from destroying a workspace: without the note waiters do not learn who it is.
             with suppress(OSError):
                 _leave(folder, _note(self.path), note)
@@ -63,15 +55,15 @@ class LockFile:
 
     def release(self) -> None:
         """Let go of it. Not taken: nothing."""
-        handle, self._handle = self._handle, None
-        if handle is None:
+        if not self.held:
             return
         try:
             # While the lock is still ours: afterwards the note is the next holder's.
             with suppress(OSError, StateError), open_folder(self.path.parent) as folder:
                 os.unlink(_note(self.path), dir_fd=folder)
         finally:
-            os.close(handle)
+            with translated("release the lock", self.path):
+                self._handle.release()
 
 
 def read_note(path: Path) -> bytes | None:
@@ -90,32 +82,19 @@ def _folder(path: Path) -> AbstractContextManager[int]:
     return open_folder(path.parent)
 
 
-def _open(folder: int, path: Path) -> int:
-    try:
-        return os.open(path.name, _LOCK_FLAGS, FILE_MODE, dir_fd=folder)
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            raise _unfit(path) from error
-        raise
-
-
-def _lock(handle: int, path: Path) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        raise _unfit(path)
-    return status.st_nlink > 0  # somebody has removed the file since it was opened: whoever comes next makes another
-
-
-def _unfit(path: Path) -> StateError:
-    return StateError(
-        f"{path} cannot be a lock: it is no plain file",
-        hint="remove it and try again",
-        details={"path": str(path)},
-    )
+def _check(folder: int, path: Path) -> None:
+    with translated("look at the lock", path):
+        try:
+            mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+    # Older releases of filelock follow a link and empty what it points to.
+    if not stat.S_ISREG(mode):
+        raise StateError(
+            f"{path} cannot be a lock: it is no plain file",
+            hint="remove it and try again",
+            details={"path": str(path)},
+        )
 
 
 def _leave(folder: int, name: str, note: bytes) -> None:
