@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from nexus import wire
 from nexus.errors import ProtocolError
-from nexus.wire import text_frames
 from nexus.wire.flow import ReceiveWindow, SendWindow
 from nexus.wire.frames import CONNECTION, MAX_STREAM, Flag, Frame, Kind, decode
 from nexus.wire.limits import DEFAULT_LIMITS, Limits
@@ -257,7 +257,9 @@ class Connection:
             token, value = params.get("token"), params.get("value")
             known = isinstance(token, int | str) and token in self._asked and isinstance(value, dict)
             return (Progressed(token, value),) if known else ()  # type: ignore[arg-type] # both were just looked at
-        frame = text_frames.heard(method, params, most=self.limits.data_frame)
+        if not method.startswith("stream."):
+            return (notification,)
+        frame = wire.text_frames.heard(method, params, most=self.limits.data_frame)
         return (notification,) if frame is None else self._framed(frame)
 
     def _settle(self, id: MessageId) -> None:  # noqa: A002
@@ -295,7 +297,7 @@ class Connection:
         return 0 if window is None else min(window.room, self._all_sent.room, self.limits.data_frame)
 
     def _said(self, frame: Frame) -> str | bytes:
-        return text_frames.said(frame) if self.text_only else frame.encode()
+        return wire.text_frames.said(frame) if self.text_only else frame.encode()
 
     def data(self, stream: int, payload: bytes) -> str | bytes:
         """Return the message that sends bytes; there has to be :meth:`room`."""

@@ -9,6 +9,7 @@ from nexus.loading import on_first_use
 if TYPE_CHECKING:
     from nexus.wire.methods import (
         checkpoints,
+        events,
         execs,
         files,
         git,
@@ -26,6 +27,7 @@ __getattr__, __dir__ = on_first_use(
     {
         "nexus.wire.methods": [
             "checkpoints",
+            "events",
             "execs",
             "files",
             "git",
@@ -44,6 +46,7 @@ __all__ = [
     "METHODS",
     "NOTICES",
     "checkpoints",
+    "events",
     "execs",
     "files",
     "git",
