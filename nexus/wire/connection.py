@@ -7,8 +7,7 @@ answered, and the connection goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from nexus import wire
 from nexus.errors import ProtocolError
@@ -34,23 +33,20 @@ CANCEL: Final = "$/cancelRequest"
 PROGRESS: Final = "$/progress"
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """The other end does not want the answer to a request any more. It is answered all the same."""
 
     id: MessageId
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
+class Progressed(NamedTuple):
     """A request of ours moves on."""
 
     id: MessageId
     value: Params
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+class StreamData(NamedTuple):
     """Bytes came that had not come before."""
 
     stream: int
@@ -58,8 +54,7 @@ class StreamData:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StreamGap:
+class StreamGap(NamedTuple):
     """Bytes of a stream are lost."""
 
     stream: int
@@ -67,8 +62,7 @@ class StreamGap:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
+class StreamEnded(NamedTuple):
     """Everything of a stream has come."""
 
     stream: int
@@ -76,16 +70,14 @@ class StreamEnded:
     failed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReset:
+class StreamReset(NamedTuple):
     """The other end gave a stream up."""
 
     stream: int
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoomGranted:
+class RoomGranted(NamedTuple):
     """More may be sent on this stream; on all of them when it is 0."""
 
     stream: int

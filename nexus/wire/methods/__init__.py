@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nexus.wire.methods import (
         checkpoints,
         events,
+        exec_results,
         execs,
         files,
         git,
@@ -28,6 +29,7 @@ __getattr__, __dir__ = on_first_use(
         "nexus.wire.methods": [
             "checkpoints",
             "events",
+            "exec_results",
             "execs",
             "files",
             "git",
@@ -47,6 +49,7 @@ __all__ = [
     "NOTICES",
     "checkpoints",
     "events",
+    "exec_results",
     "execs",
     "files",
     "git",

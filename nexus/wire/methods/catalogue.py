@@ -8,6 +8,7 @@ from typing import Final, cast
 from nexus.wire.methods import (
     checkpoints,
     events,
+    exec_results,
     execs,
     files,
     git,
@@ -20,7 +21,7 @@ from nexus.wire.methods import (
 )
 from nexus.wire.methods.table import AnyMethod, Notice, Params, Table
 
-_GROUPS: Final = (session, events, workspaces, checkpoints, files, execs, terminals, ports, git, settings)
+_GROUPS: Final = (session, events, workspaces, checkpoints, files, execs, exec_results, terminals, ports, git, settings)
 
 METHODS: Final[Table] = MappingProxyType(
     {method.name: cast("AnyMethod", method) for group in _GROUPS for method in group.METHODS}
