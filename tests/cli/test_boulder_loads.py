@@ -90,3 +90,16 @@ def test_a_client_of_the_daemon_is_thin(served: Boulder) -> None:
         "nexus.models",
         *(f"nexus.models.{name}" for name in ("base", "execution", "ids", "process_state", "repository", "units")),
     ]
+
+
+@pytest.mark.slow
+def test_a_client_of_the_daemon_looks_for_no_plugin(served: Boulder, tmp_path: Path) -> None:
+    (tmp_path / "validating.py").write_text("def __getattr__(name): raise AttributeError(name)\n")
+    (tmp_path / "validating-1.dist-info").mkdir()
+    (tmp_path / "validating-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: validating\nVersion: 1\n"
+    )
+    (tmp_path / "validating-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nwatch = validating:plugin\n")
+    served.env["PYTHONPATH"] = str(tmp_path)
+    assert among(loaded(served, "--no-daemon", "ws", "list"), "validating") == ["validating"]
+    assert among(loaded(served, "ws", "exec", "a", "--", "true"), "validating") == []
