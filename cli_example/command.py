@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Concatenate, ParamSpec, Protocol, TypeAlias, cast
 
 import typer
@@ -102,7 +102,7 @@ def group(
     _describe(start, constructors[0], [], constructors)
     app = typer.Typer(name=name, add_completion=completion, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(invoke_without_command=True, help=purpose)(start)
-    made = cast("_Group", typer.main.get_command(app))
+    made = cast("_Group", _as_asked(typer.main.get_command(app)))
     made.commands = Commands(load)
     return made
 
@@ -111,6 +111,38 @@ class _Group(Protocol):
     """What typer makes of an application with a callback."""
 
     commands: Mapping[str, object]
+
+
+class _Parameter(Protocol):
+    """What typer makes of an option or argument."""
+
+    required: bool
+    multiple: bool
+    nargs: int
+    callback: object
+    process_value: Callable[[object, object], object]
+
+
+class _Command(Protocol):
+    """What typer makes of a function."""
+
+    params: Sequence[_Parameter]
+
+
+def _as_asked(command: object) -> object:
+    """Let a command look only at the values that were given. For each of the others too typer builds a validator of pydantic's first."""
+    for parameter in cast("_Command", command).params:
+        if not parameter.required and parameter.callback is None:
+            parameter.process_value = partial(_value, parameter, parameter.process_value)
+    return command
+
+
+def _value(
+    parameter: _Parameter, process: Callable[[object, object], object], context: object, value: object
+) -> object:
+    if value is not None:
+        return process(context, value)
+    return () if parameter.multiple or parameter.nargs == -1 else None
 
 
 def _made(
@@ -129,37 +161,44 @@ def _made(
             error.ctx = error.ctx or context  # so that the hint can name this command
             raise
 
-    own = list(inspect.signature(function).parameters.values())[1:]
+    _cli, *own = _parameters(function).values()
     _describe(start, function, own, constructors)
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     alone.command(name, cls=kind)(start)
-    return typer.main.get_command(alone)
+    return _as_asked(typer.main.get_command(alone))
 
 
 def _take(make: Callable[..., Shared], values: dict[str, object]) -> dict[str, typing.Any]:
-    return {name: values.pop(name) for name in inspect.signature(make).parameters}
+    return {name: values.pop(name) for name in _options(make)}
+
+
+@cache
+def _options(make: Callable[..., Shared]) -> Mapping[str, inspect.Parameter]:
+    """Return the options that a constructor stands for. A group, its group and the command all have those of every command."""
+    return _parameters(make)
+
+
+def _parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function, each with its type as typer reads it."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=_spelled_out(hints[name]))
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
 
 
 def _describe(
     start: Callable[..., object],
     function: Callable[..., object],
-    own: list[inspect.Parameter],
+    own: Iterable[inspect.Parameter],
     constructors: tuple[Callable[..., Shared], ...],
 ) -> None:
     """Give ``start`` the signature that typer reads the options from."""
-    added = [parameter for make in reversed(constructors) for parameter in inspect.signature(make).parameters.values()]
-    hints: Mapping[str, object] = {
-        name: _spelled_out(hint)
-        for source in (function, *constructors)
-        for name, hint in typing.get_type_hints(source, include_extras=True).items()
-    }
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    named = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
-        for parameter in (*own, *added)
-    ]
-    vars(start)["__signature__"] = inspect.Signature([context, *named])
-    start.__annotations__ = {"context": typer.Context, **{parameter.name: parameter.annotation for parameter in named}}
+    added = (parameter for make in reversed(constructors) for parameter in _options(make).values())
+    signature = inspect.Signature([context, *own, *added])
+    vars(start)["__signature__"] = signature
+    start.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     start.__name__, start.__doc__ = function.__name__, function.__doc__
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from cli_example.render import clean
 
@@ -90,8 +89,7 @@ _MOST_LOST: Final = 20
 _RERUN: Final = "run it again with --verbose to see where, and report that"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(NamedTuple):
     """An error on its way to the terminal."""
 
     code: str
@@ -101,7 +99,7 @@ class Failure:
     """What it is about, one line each: all problems of a configuration, the work that would be lost."""
     notes: Sequence[str] = ()
     """What only ``--verbose`` shows."""
-    document: Mapping[str, object] = field(default_factory=dict)
+    document: Mapping[str, object] = MappingProxyType({})
     """What ``--json`` shows; made from code, message and hint when empty."""
     status: int = FAILURE
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, TextIO, TypeAlias
+from typing import Final, NamedTuple, TextIO, TypeAlias
 
 _GOOD, _BUSY, _RESTING, _QUIET, _BAD = range(5)
 
@@ -45,23 +44,20 @@ def style(word: str, theme: str) -> str:
     return "" if kind is None else _THEMES[theme][kind]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(NamedTuple):
     """Rows under headings."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Names and values, one pair a line."""
 
     pairs: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(NamedTuple):
     """Sentences, one a line."""
 
     lines: Sequence[str]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cli_example.signals import Signals
     from nexus.models.events import WorkspaceEvent
     from nexus.models.trust import TrustItem
+
+
+_PLUGINS: Final = "PYDANTIC_DISABLE_PLUGINS"
 
 
 class Cli:
@@ -65,23 +68,28 @@ class Cli:
             asks: Whether a person may have to be asked on the way, which only this process can do.
         """
         from cli_example.approval import can_ask
-        from nexus.errors import DaemonUnavailable
 
         async with AsyncExitStack() as stack:
             there = not self.shared.alone and not (asks and can_ask() and not self.shared.json)
-            found = await nexus.matching_daemon(self.project, flags=self.flags()) if there else None
-            if found is not None:
-                try:
-                    nx = await stack.enter_async_context(
-                        nexus.connect(found.socket or found.url or "", token=found.token)
-                    )
-                except DaemonUnavailable:
-                    pass  # it has just ended
-                else:
-                    await stack.enter_async_context(self._following(nx))
-                    yield nx
-                    return
-            yield await stack.enter_async_context(self.open_here())
+            nx = await self._connected(stack) if there else None
+            yield await stack.enter_async_context(self.open_here()) if nx is None else nx
+
+    async def _connected(self, stack: AsyncExitStack) -> nexus.NexusClient | None:
+        """Return a client of the daemon that does the same as this process would; ``None`` when none runs."""
+        from nexus.errors import DaemonUnavailable
+
+        async with AsyncExitStack() as ours:
+            ours.enter_context(_without_plugins())
+            found = await nexus.matching_daemon(self.project, flags=self.flags())
+            if found is None:
+                return None
+            try:
+                nx = await ours.enter_async_context(nexus.connect(found.socket or found.url or "", token=found.token))
+            except DaemonUnavailable:
+                return None  # it has just ended
+            await ours.enter_async_context(self._following(nx))
+            stack.push_async_exit(ours.pop_all())
+            return nx
 
     @asynccontextmanager
     async def open_here(self) -> AsyncGenerator[nexus.WorkspaceManager, None]:
@@ -190,6 +198,20 @@ class Cli:
             self.note(
                 f"port {change.name} of {event.name} is {change.new} now: {change.old} was taken by another program"
             )
+
+
+@contextmanager
+def _without_plugins() -> Generator[None, None, None]:
+    """Keep pydantic from looking through all that is installed for plugins: only where no program is started that would inherit it."""
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PLUGINS]
+        else:
+            os.environ[_PLUGINS] = before
 
 
 def run(shared: Shared, act: Callable[[Cli], Awaitable[int | None]]) -> int:

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from cli_example.approval import reviewed
 from cli_example.render import Facts, Lines, Table, View
 from nexus import DaemonInfo, PortMapping, TerminalInfo, WorkspaceInfo
-from nexus.config import Explanation
 from nexus.models.activity import Hold, PortView
 from nexus.models.checkpoints import Checkpoint, CheckpointDiff, CheckpointRestored, ForkOutcome
 from nexus.models.discovery import RepositoryListing
@@ -55,11 +54,6 @@ def _(value: tuple) -> View:  # type: ignore[type-arg] # singledispatch looks at
 @view.register
 def _(value: dict) -> View:  # type: ignore[type-arg]
     return Facts(list(_flat(value)))
-
-
-@view.register
-def _(value: Explanation) -> View:
-    return Lines(str(value).splitlines())
 
 
 @view.register

@@ -10,7 +10,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from nexus.models.workspace import ProcessState
+from nexus.models.process_state import ProcessState
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

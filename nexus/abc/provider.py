@@ -16,23 +16,9 @@ from typing import Protocol, Self, runtime_checkable
 from anyio.abc import ByteStream
 from pydantic import SecretStr
 
-from nexus.models.activity import Listener, RunningCommand
-from nexus.models.built_images import BuiltImage
+from nexus import models
 from nexus.models.execution import ExecEvent, SpawnRequest
 from nexus.models.ids import ExecId
-from nexus.models.instances import (
-    InstanceDescription,
-    InstanceRef,
-    InstanceSpec,
-    InstanceStatus,
-    ProviderInfo,
-    ResourceStats,
-    Woken,
-)
-from nexus.models.mounts import VolumeMount
-from nexus.models.ports import PortMapping
-from nexus.models.prebuilds import Prebuild
-from nexus.models.resources import ResourceAllocation
 
 
 class ProgressCallback(Protocol):
@@ -92,10 +78,10 @@ class Instance(Protocol):
     """The place where one workspace runs. Getting one never starts or wakes anything."""
 
     @property
-    def ref(self) -> InstanceRef:
+    def ref(self) -> models.instances.InstanceRef:
         """How to find it again."""
 
-    async def status(self) -> InstanceStatus:
+    async def status(self) -> models.instances.InstanceStatus:
         """Return what the backend sees now; ``GONE`` when it was removed, ``UNKNOWN`` when the backend cannot be asked."""
 
     async def start(self) -> None:
@@ -159,7 +145,7 @@ class SupportsHibernation(Protocol):
             WorkspaceGone: When it was removed.
         """
 
-    async def wake(self) -> Woken:
+    async def wake(self) -> models.instances.Woken:
         """Let what is kept go on, and say what does not come back. Nothing kept: everything is named as lost.
 
         Where the place itself is lost, nothing of it runs, and what was kept of it is gone. Called again after it was cut short, it
@@ -177,7 +163,7 @@ class SupportsHibernation(Protocol):
 class SupportsPortChange(Protocol):
     """Its host ports can be replaced while it is stopped, and nothing else about it changes."""
 
-    async def change_ports(self, ports: tuple[PortMapping, ...]) -> Instance:
+    async def change_ports(self, ports: tuple[models.ports.PortMapping, ...]) -> Instance:
         """Publish these ports instead. Files that programs wrote inside are kept.
 
         Returns:
@@ -195,10 +181,12 @@ class SupportsPrebuilds(Protocol):
     async def image_identity(self, image: str) -> str | None:
         """Return what an image's name stands for now; ``None`` when it is not there."""
 
-    async def prebuilds(self, labels: Mapping[str, str]) -> tuple[Prebuild, ...]:
+    async def prebuilds(self, labels: Mapping[str, str]) -> tuple[models.prebuilds.Prebuild, ...]:
         """Return the prebuilt images that carry these labels, the newest first."""
 
-    async def keep_prebuild(self, ref: InstanceRef, prebuild: Prebuild) -> Prebuild:
+    async def keep_prebuild(
+        self, ref: models.instances.InstanceRef, prebuild: models.prebuilds.Prebuild
+    ) -> models.prebuilds.Prebuild:
         """Keep a stopped workspace's own files (no mount, no memory) as an image of this key, and return it as it is then.
 
         Cancellation: it is made whole, or not at all.
@@ -212,7 +200,7 @@ class SupportsPrebuilds(Protocol):
 class SupportsBuiltImages(Protocol):
     """A provider that builds images on the way to workspaces. They are kept for the next one, and can be built again."""
 
-    async def built_images(self) -> tuple[BuiltImage, ...]:
+    async def built_images(self) -> tuple[models.built_images.BuiltImage, ...]:
         """Return those there are, whichever repository they were built for, the oldest first."""
 
     async def remove_built_image(self, name: str) -> bool:
@@ -239,7 +227,7 @@ class SupportsSecretFiles(Protocol):
 class SupportsMountChange(Protocol):
     """What is mounted in one of its folders can be replaced while it is stopped, and nothing else about it changes."""
 
-    async def change_mounts(self, folder: str, mounts: tuple[VolumeMount, ...]) -> Instance:
+    async def change_mounts(self, folder: str, mounts: tuple[models.mounts.VolumeMount, ...]) -> Instance:
         """Mount these in place of everything that is mounted at or below ``folder``. Files that programs wrote inside are kept.
 
         Returns:
@@ -254,7 +242,7 @@ class SupportsMountChange(Protocol):
 class SupportsDescription(Protocol):
     """Its backend remembers what it was made from, so that a record which was lost can be written again."""
 
-    async def describe(self) -> InstanceDescription:
+    async def describe(self) -> models.instances.InstanceDescription:
         """Return what it was made from. Starts nothing.
 
         Raises:
@@ -266,7 +254,7 @@ class SupportsDescription(Protocol):
 class SupportsActivity(Protocol):
     """It knows which commands run, whoever started them: also those of a program that has ended since."""
 
-    async def commands(self) -> tuple[RunningCommand, ...]:
+    async def commands(self) -> tuple[models.activity.RunningCommand, ...]:
         """Return the commands that run now; none while it does not run."""
 
 
@@ -303,7 +291,7 @@ class SupportsKeeping(Protocol):
 class SupportsListening(Protocol):
     """It can tell where programs inside listen."""
 
-    async def listeners(self) -> tuple[Listener, ...] | None:
+    async def listeners(self) -> tuple[models.activity.Listener, ...] | None:
         """Return where programs listen now, TCP only; ``None`` when this cannot be found out here."""
 
 
@@ -325,7 +313,7 @@ class SupportsConnect(Protocol):
 class SupportsResize(Protocol):
     """What it is given can be changed later."""
 
-    async def resize(self, resources: ResourceAllocation) -> None:
+    async def resize(self, resources: models.resources.ResourceAllocation) -> None:
         """Apply these limits instead, from now on or from the next start on."""
 
 
@@ -341,7 +329,7 @@ class SupportsLogs(Protocol):
 class SupportsStats(Protocol):
     """Capability ``stats``."""
 
-    async def stats(self) -> ResourceStats:
+    async def stats(self) -> models.instances.ResourceStats:
         """Return what the instance uses now.
 
         Raises:
@@ -353,7 +341,7 @@ class SupportsStats(Protocol):
 class SupportsMakingAhead(Protocol):
     """Of a provider: a part of an instance can be made while its tree is not there yet."""
 
-    async def make_ahead(self, spec: InstanceSpec) -> None:
+    async def make_ahead(self, spec: models.instances.InstanceSpec) -> None:
         """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
 
         ``create`` finds what is there, and ``destroy`` removes it by the id alone, whether or not ``create`` was ever called.
@@ -379,10 +367,12 @@ class Provider(Protocol):
     ) -> None:
         """Close connections. Destroys nothing."""
 
-    async def probe(self) -> ProviderInfo:
+    async def probe(self) -> models.instances.ProviderInfo:
         """Return what the backend is and can do, in under a second and without a side effect. Never raises for a backend that is down."""
 
-    async def prepare(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> InstanceSpec:
+    async def prepare(
+        self, spec: models.instances.InstanceSpec, *, progress: ProgressCallback | None = None
+    ) -> models.instances.InstanceSpec:
         """Have everything slow ready that does not need the worktree: pull or build the image.
 
         Returns the spec to create from (an image that was built has its name filled in). Nothing to prepare: the spec itself.
@@ -391,18 +381,20 @@ class Provider(Protocol):
             ImageNotFound, ImagePullFailed, BuildFailed: As they say.
         """
 
-    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
+    async def create(
+        self, spec: models.instances.InstanceSpec, *, progress: ProgressCallback | None = None
+    ) -> Instance:
         """Make an instance, stopped. Called twice with the same ``spec.id``: the second call returns the first one's instance.
 
         A call that fails or is cancelled leaves nothing behind, or something that carries our labels and that
         :meth:`destroy` removes by the id alone.
         """
 
-    async def attach(self, ref: InstanceRef) -> Instance:
+    async def attach(self, ref: models.instances.InstanceRef) -> Instance:
         """Return the instance. Never starts or wakes it, and asks nothing: a missing one shows in its ``status``."""
 
-    async def list(self, labels: Mapping[str, str] | None = None) -> tuple[InstanceStatus, ...]:
+    async def list(self, labels: Mapping[str, str] | None = None) -> tuple[models.instances.InstanceStatus, ...]:
         """Return everything of ours that carries all these labels, whoever's record knows it."""
 
-    async def destroy(self, ref: InstanceRef) -> None:
+    async def destroy(self, ref: models.instances.InstanceRef) -> None:
         """Remove the instance and all that was made with it. Legal in every state; a missing one is fine. Idempotent."""

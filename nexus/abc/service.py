@@ -16,24 +16,7 @@ from pydantic import JsonValue
 
 from nexus import abc, models
 from nexus.abc.provider import ProcessHandle, ProgressCallback
-from nexus.models.activity import Hold, PortView
-from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.findings import Finding
-from nexus.models.instances import ProviderInfo, ResourceStats
-from nexus.models.ports import OpenedPort, Visibility
-from nexus.models.prebuilds import PrebuildOutcome
-from nexus.models.requests import (
-    CreateRequest,
-    DestroyOutcome,
-    GcAction,
-    ListFilter,
-    RestoreRequest,
-    SwitchOutcome,
-    SyncOutcome,
-)
-from nexus.models.rescues import PruneAction, Rescue
-from nexus.models.workspace import ListEntry, WorkspaceInfo
 
 
 @runtime_checkable
@@ -46,23 +29,23 @@ class WorkspaceService(Protocol):
     """
 
     async def create_workspace(
-        self, request: CreateRequest, *, progress: ProgressCallback | None = None
-    ) -> WorkspaceInfo:
+        self, request: models.requests.CreateRequest, *, progress: ProgressCallback | None = None
+    ) -> models.workspace.WorkspaceInfo:
         """Create a workspace, and start it unless the request says otherwise. A failed or cancelled call undoes what it did."""
 
     async def restore_workspace(
-        self, request: RestoreRequest, *, progress: ProgressCallback | None = None
-    ) -> WorkspaceInfo:
+        self, request: models.requests.RestoreRequest, *, progress: ProgressCallback | None = None
+    ) -> models.workspace.WorkspaceInfo:
         """Bring a destroyed workspace back from what was kept of it.
 
         Raises:
             WorkspaceNotFound, NotFound: When nothing was kept of it, or nothing at that time.
         """
 
-    async def get(self, name: str) -> WorkspaceInfo:
+    async def get(self, name: str) -> models.workspace.WorkspaceInfo:
         """Return one workspace with the status its provider reports now."""
 
-    async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
+    async def list(self, where: models.requests.ListFilter | None = None) -> tuple[models.workspace.ListEntry, ...]:
         """Return every workspace of the repository, by name; damaged records are entries of their own.
 
         Those that were destroyed and can be restored are listed when the filter says so.
@@ -71,10 +54,12 @@ class WorkspaceService(Protocol):
     async def current(self) -> str | None:
         """Return the name of the current workspace."""
 
-    async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+    async def start(self, name: str, *, progress: ProgressCallback | None = None) -> models.workspace.WorkspaceInfo:
         """Make it run. Running: nothing. Paused: it is resumed. Missing: the place is made again around the worktree."""
 
-    async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
+    async def stop(
+        self, name: str, *, grace: float | None = None, keep_processes: bool = False
+    ) -> models.workspace.WorkspaceInfo:
         """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL. Stopped: nothing.
 
         With ``keep_processes`` they are written to the backend's disk instead, memory and all, with those of its services, and go on
@@ -85,23 +70,27 @@ class WorkspaceService(Protocol):
             Unsupported: When they cannot be kept; it says why, and the workspace goes on.
         """
 
-    async def pause(self, name: str) -> WorkspaceInfo:
+    async def pause(self, name: str) -> models.workspace.WorkspaceInfo:
         """Freeze its processes. Paused: nothing."""
 
-    async def resume(self, name: str) -> WorkspaceInfo:
+    async def resume(self, name: str) -> models.workspace.WorkspaceInfo:
         """Let frozen processes go on. Running: nothing."""
 
-    async def retry_hooks(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+    async def retry_hooks(
+        self, name: str, *, progress: ProgressCallback | None = None
+    ) -> models.workspace.WorkspaceInfo:
         """Run the scripts again that failed in a running workspace, and those after them; ``degraded`` says what became of it.
 
         Raises:
             NotTrusted: When one would act on this host and is not approved.
         """
 
-    async def switch(self, name: str) -> SwitchOutcome:
+    async def switch(self, name: str) -> models.requests.SwitchOutcome:
         """Wake this workspace, pause the current one, make this one current. When waking fails nothing has changed."""
 
-    async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
+    async def destroy(
+        self, name: str, *, force: bool = False, keep_volumes: bool = False
+    ) -> models.requests.DestroyOutcome:
         """Remove it with everything that was made for it. Legal in every status.
 
         With ``keep_volumes`` its named volumes stay, until ``prune`` removes them.
@@ -110,7 +99,7 @@ class WorkspaceService(Protocol):
             UnsavedWork: When work would be lost. With ``force`` that work is first kept under a rescue ref.
         """
 
-    async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
+    async def rescues(self, name: str | None = None) -> tuple[models.rescues.Rescue, ...]:
         """Return the unsaved work that was kept when workspaces were destroyed by force, the newest first."""
 
     async def prune(
@@ -119,12 +108,12 @@ class WorkspaceService(Protocol):
         dry_run: bool = False,
         older_than: float | timedelta | None = None,
         max_disk: int | None = None,
-    ) -> tuple[PruneAction, ...]:
+    ) -> tuple[models.rescues.PruneAction, ...]:
         """Remove what was kept of workspaces that were destroyed long ago. Nothing younger than ``older_than`` goes."""
 
     async def prebuild(
         self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
-    ) -> PrebuildOutcome:
+    ) -> models.prebuilds.PrebuildOutcome:
         """Keep what ``pre-start`` and ``post-create`` come to as an image that new workspaces begin from.
 
         The scripts run in a workspace of their own, without secrets, and without services. Nothing is made where it is there already.
@@ -141,10 +130,10 @@ class WorkspaceService(Protocol):
         Cancellation: nothing is kept, and the workspace is destroyed.
         """
 
-    async def sync(self, name: str) -> SyncOutcome:
+    async def sync(self, name: str) -> models.requests.SyncOutcome:
         """Fetch, and fast-forward its branch where that is possible."""
 
-    async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
+    async def gc(self, *, dry_run: bool = False) -> tuple[models.requests.GcAction, ...]:
         """Finish or undo what crashes left, remove what is ours and has no record, destroy what has expired (never unsaved work)."""
 
     async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
@@ -156,7 +145,7 @@ class WorkspaceService(Protocol):
             ServiceNotFound: When it has no such service.
         """
 
-    async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
+    async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> models.activity.Hold:
         """Keep it awake for a while, or renew the hold of this name. The node's ``limits.max_hold`` caps the time.
 
         Args:
@@ -176,10 +165,10 @@ class WorkspaceService(Protocol):
             NotFound: When there is none of this name.
         """
 
-    async def holds(self, name: str) -> tuple[Hold, ...]:
+    async def holds(self, name: str) -> tuple[models.activity.Hold, ...]:
         """Return the holds that keep it awake now, by name."""
 
-    async def list_ports(self, name: str) -> tuple[PortView, ...]:
+    async def list_ports(self, name: str) -> tuple[models.activity.PortView, ...]:
         """Return its ports with what listens on them now, those that programs opened unasked at the end."""
 
     async def connect_port(self, name: str, port: int) -> ByteStream:
@@ -198,8 +187,8 @@ class WorkspaceService(Protocol):
         """
 
     async def open_port(
-        self, name: str, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
-    ) -> OpenedPort:
+        self, name: str, port: int, *, host_port: int | None = None, visibility: models.ports.Visibility = "private"
+    ) -> models.ports.OpenedPort:
         """Make a TCP port of a running workspace reachable from the host, until it is closed or the service ends.
 
         One that is open already is returned as it is.
@@ -238,7 +227,7 @@ class WorkspaceService(Protocol):
             ServiceNotFound: When it has no such service.
         """
 
-    async def stats(self, name: str) -> ResourceStats:
+    async def stats(self, name: str) -> models.instances.ResourceStats:
         """Return what it uses now."""
 
     async def fork(
@@ -257,13 +246,13 @@ class WorkspaceService(Protocol):
         Cancellation: what is being made is undone; forks that were done stay.
         """
 
-    def checkpoints(self, info: WorkspaceInfo) -> abc.CheckpointAccess:
+    def checkpoints(self, info: models.workspace.WorkspaceInfo) -> abc.CheckpointAccess:
         """Return access to a workspace's checkpoints."""
 
-    def files(self, info: WorkspaceInfo) -> abc.FileAccess:
+    def files(self, info: models.workspace.WorkspaceInfo) -> abc.FileAccess:
         """Return access to a workspace's files."""
 
-    def git(self, info: WorkspaceInfo) -> abc.GitAccess:
+    def git(self, info: models.workspace.WorkspaceInfo) -> abc.GitAccess:
         """Return access to a workspace's git."""
 
     async def setting(self, key: str) -> JsonValue:
@@ -283,14 +272,14 @@ class WorkspaceService(Protocol):
             ConfigError: When there is no such key.
         """
 
-    def terminals(self, info: WorkspaceInfo) -> abc.TerminalAccess:
+    def terminals(self, info: models.workspace.WorkspaceInfo) -> abc.TerminalAccess:
         """Return access to a workspace's terminals."""
 
-    def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[models.events.WorkspaceEvent]]:
         """Subscribe to what happens from now on. A subscriber that falls far behind is cut off, so that it knows."""
 
-    async def probe(self) -> tuple[ProviderInfo, ...]:
+    async def probe(self) -> tuple[models.instances.ProviderInfo, ...]:
         """Return what each backend on the service's machine is and can do."""
 
-    async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
+    async def doctor(self, *, fix: bool = False) -> tuple[models.findings.Finding, ...]:
         """Look for everything that is wrong with the repository's workspaces and their node; with ``fix`` mend what can be."""

@@ -9,11 +9,12 @@ from typing import Final
 
 import anyio
 
+from nexus import models
 from nexus.client.line import Line
 from nexus.client.link import Link
 from nexus.errors import NexusError
-from nexus.models.events import WorkspaceEvent
-from nexus.wire.methods.session import EVENT, SUBSCRIBE, UNSUBSCRIBE, NumberedEvent, Subscribe, Subscribed
+from nexus.wire import methods
+from nexus.wire.methods.session import EVENT_NAME, SUBSCRIBE, UNSUBSCRIBE, Subscribe, Subscribed
 from nexus.wire.methods.table import Nothing
 from nexus.wire.reading import read_result
 
@@ -30,12 +31,12 @@ class Events:
         self._turn = anyio.Lock()
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncGenerator[AsyncIterator[WorkspaceEvent], None]:
+    async def subscribe(self) -> AsyncGenerator[AsyncIterator[models.events.WorkspaceEvent], None]:
         """Give an iterator over what happens from now on. It ends when events were lost, so that whoever reads it knows."""
         subscriber = _Subscriber()
         async with self._turn:
             if not self._subscribers:
-                self._line.listen(EVENT.name, "", self._told)
+                self._line.listen(EVENT_NAME, "", self._told)
                 self._line.follow(self)
                 await self._line.call(SUBSCRIBE, Subscribe(), on_result=self._subscribed, again=True)
             self._subscribers.add(subscriber)
@@ -44,7 +45,7 @@ class Events:
         finally:
             self._subscribers.discard(subscriber)
             if not self._subscribers:
-                self._line.unlisten(EVENT.name, "")
+                self._line.unlisten(EVENT_NAME, "")
                 self._line.unfollow(self)
                 if self._line.current is not None:
                     self._line.current.post(UNSUBSCRIBE, Nothing())
@@ -53,7 +54,7 @@ class Events:
         self._seq = found.newest
 
     def _told(self, params: Mapping[str, object]) -> None:
-        numbered = read_result(NumberedEvent, params)
+        numbered = read_result(methods.events.NumberedEvent, params)
         if numbered.seq <= self._seq:
             return
         self._seq = numbered.seq
@@ -86,11 +87,11 @@ class _Subscriber:
     """One reader."""
 
     def __init__(self) -> None:
-        self._events: deque[WorkspaceEvent] = deque()
+        self._events: deque[models.events.WorkspaceEvent] = deque()
         self._over = False
         self._something = anyio.Event()
 
-    def put(self, event: WorkspaceEvent) -> None:
+    def put(self, event: models.events.WorkspaceEvent) -> None:
         if self._over:
             return
         if len(self._events) >= _BUFFER:
@@ -103,10 +104,10 @@ class _Subscriber:
         self._over = True
         self._something.set()
 
-    def __aiter__(self) -> AsyncIterator[WorkspaceEvent]:
+    def __aiter__(self) -> AsyncIterator[models.events.WorkspaceEvent]:
         return self
 
-    async def __anext__(self) -> WorkspaceEvent:
+    async def __anext__(self) -> models.events.WorkspaceEvent:
         while not self._events:
             if self._over:
                 raise StopAsyncIteration

@@ -198,6 +198,7 @@ class Link:
         id = self.wire.request(method.name, fields, progress=progress is not None)  # noqa: A001
         self._pending[id] = pending
         self.flush()
+        method.result.model_rebuild()  # what reads the answer is made while the daemon is at work
         return id, pending
 
     def flush(self) -> None:
@@ -316,6 +317,7 @@ async def open_link(transport: Transport, hello: Initialize) -> Link:
     asked = wire.request(INITIALIZE.name, hello.model_dump(mode="json", by_alias=True, exclude_none=True))
     for message in wire.take_outgoing():
         await transport.send(message)
+    Initialized.model_rebuild()  # while the daemon is at work
     while True:
         for event in wire.receive(await transport.receive()):
             match event:

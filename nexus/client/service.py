@@ -21,25 +21,8 @@ from nexus.client.events import Events
 from nexus.client.line import Line
 from nexus.errors import WrongLoop
 from nexus.handles.workspaces import Workspaces
-from nexus.models.activity import Hold, PortView
-from nexus.models.events import WorkspaceEvent
 from nexus.models.execution import SpawnRequest
-from nexus.models.findings import Finding
-from nexus.models.instances import ProviderInfo, ResourceStats
-from nexus.models.ports import OpenedPort, Visibility
-from nexus.models.prebuilds import PrebuildOutcome
-from nexus.models.requests import (
-    CreateRequest,
-    DestroyOutcome,
-    GcAction,
-    ListFilter,
-    RestoreRequest,
-    SwitchOutcome,
-    SyncOutcome,
-)
-from nexus.models.rescues import PruneAction, Rescue
 from nexus.models.units import parse_duration, seconds
-from nexus.models.workspace import ListEntry, WorkspaceInfo
 from nexus.wire import methods
 from nexus.wire.methods.session import INFO, DaemonInfo, Initialized
 from nexus.wire.methods.table import KeyedOfWorkspace, Nothing, OfWorkspace
@@ -135,25 +118,28 @@ class NexusClient(Workspaces):
 
     @override
     async def create_workspace(
-        self, request: CreateRequest, *, progress: ProgressCallback | None = None
-    ) -> WorkspaceInfo:
+        self, request: models.requests.CreateRequest, *, progress: ProgressCallback | None = None
+    ) -> models.workspace.WorkspaceInfo:
         params = methods.workspaces.Create(spec=request, idempotency_key=_key())
         return await self._line.call(methods.workspaces.CREATE, params, progress=progress)
 
     @override
     async def restore_workspace(
-        self, request: RestoreRequest, *, progress: ProgressCallback | None = None
-    ) -> WorkspaceInfo:
+        self, request: models.requests.RestoreRequest, *, progress: ProgressCallback | None = None
+    ) -> models.workspace.WorkspaceInfo:
         params = methods.workspaces.Restore(spec=request, idempotency_key=_key())
         return await self._line.call(methods.workspaces.RESTORE, params, progress=progress)
 
     @override
-    async def get(self, name: str) -> WorkspaceInfo:
+    async def get(self, name: str) -> models.workspace.WorkspaceInfo:
         return await self._line.call(methods.workspaces.GET, OfWorkspace(workspace=name))
 
     @override
-    async def list(self, where: ListFilter | None = None) -> tuple[ListEntry, ...]:
-        params, found = methods.workspaces.List(where=where or ListFilter()), list[ListEntry]()
+    async def list(self, where: models.requests.ListFilter | None = None) -> tuple[models.workspace.ListEntry, ...]:
+        params, found = (
+            methods.workspaces.List(where=where or models.requests.ListFilter()),
+            list[models.workspace.ListEntry](),
+        )
         while True:
             page = await self._line.call(methods.workspaces.LIST, params)
             found += page.items
@@ -166,11 +152,13 @@ class NexusClient(Workspaces):
         return (await self._line.call(methods.workspaces.CURRENT, Nothing())).name
 
     @override
-    async def start(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+    async def start(self, name: str, *, progress: ProgressCallback | None = None) -> models.workspace.WorkspaceInfo:
         return await self._line.call(methods.workspaces.START, _change(name), progress=progress)
 
     @override
-    async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
+    async def stop(
+        self, name: str, *, grace: float | None = None, keep_processes: bool = False
+    ) -> models.workspace.WorkspaceInfo:
         limit = seconds(grace, name="grace")
         params = methods.workspaces.Stop(
             workspace=name,
@@ -181,38 +169,42 @@ class NexusClient(Workspaces):
         return await self._line.call(methods.workspaces.STOP, params)
 
     @override
-    async def pause(self, name: str) -> WorkspaceInfo:
+    async def pause(self, name: str) -> models.workspace.WorkspaceInfo:
         return await self._line.call(methods.workspaces.PAUSE, _change(name))
 
     @override
-    async def resume(self, name: str) -> WorkspaceInfo:
+    async def resume(self, name: str) -> models.workspace.WorkspaceInfo:
         return await self._line.call(methods.workspaces.RESUME, _change(name))
 
     @override
-    async def retry_hooks(self, name: str, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+    async def retry_hooks(
+        self, name: str, *, progress: ProgressCallback | None = None
+    ) -> models.workspace.WorkspaceInfo:
         return await self._line.call(methods.workspaces.RETRY_HOOKS, _change(name), progress=progress)
 
     @override
-    async def switch(self, name: str) -> SwitchOutcome:
+    async def switch(self, name: str) -> models.requests.SwitchOutcome:
         return await self._line.call(methods.workspaces.SWITCH, _change(name))
 
     @override
-    async def destroy(self, name: str, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
+    async def destroy(
+        self, name: str, *, force: bool = False, keep_volumes: bool = False
+    ) -> models.requests.DestroyOutcome:
         params = methods.workspaces.Destroy(
             workspace=name, force=force, keep_volumes=keep_volumes, idempotency_key=_key()
         )
         return await self._line.call(methods.workspaces.DESTROY, params)
 
     @override
-    async def rescues(self, name: str | None = None) -> tuple[Rescue, ...]:
+    async def rescues(self, name: str | None = None) -> tuple[models.rescues.Rescue, ...]:
         return (await self._line.call(methods.workspaces.RESCUES, methods.workspaces.Rescues(workspace=name))).items
 
     @override
-    def terminals(self, info: WorkspaceInfo) -> RemoteTerminals:
+    def terminals(self, info: models.workspace.WorkspaceInfo) -> RemoteTerminals:
         return client.terminals.RemoteTerminals(self._line, info.id)
 
     @override
-    def checkpoints(self, info: WorkspaceInfo) -> RemoteCheckpoints:
+    def checkpoints(self, info: models.workspace.WorkspaceInfo) -> RemoteCheckpoints:
         return client.checkpoints.RemoteCheckpoints(self._line, info.id)
 
     @override
@@ -229,7 +221,7 @@ class NexusClient(Workspaces):
         dry_run: bool = False,
         older_than: float | timedelta | None = None,
         max_disk: int | None = None,
-    ) -> tuple[PruneAction, ...]:
+    ) -> tuple[models.rescues.PruneAction, ...]:
         age = None if older_than is None else _ms(parse_duration(older_than).total_seconds())
         params = methods.workspaces.Prune(dry_run=dry_run, older_than_ms=age, max_disk=max_disk, idempotency_key=_key())
         return (await self._line.call(methods.workspaces.PRUNE, params)).items
@@ -237,16 +229,16 @@ class NexusClient(Workspaces):
     @override
     async def prebuild(
         self, *, start_point: str = "HEAD", force: bool = False, progress: ProgressCallback | None = None
-    ) -> PrebuildOutcome:
+    ) -> models.prebuilds.PrebuildOutcome:
         params = methods.workspaces.PrebuildImage(start_point=start_point, force=force, idempotency_key=_key())
         return await self._line.call(methods.workspaces.PREBUILD, params, progress=progress)
 
     @override
-    async def sync(self, name: str) -> SyncOutcome:
+    async def sync(self, name: str) -> models.requests.SyncOutcome:
         return await self._line.call(methods.workspaces.SYNC, _change(name))
 
     @override
-    async def gc(self, *, dry_run: bool = False) -> tuple[GcAction, ...]:
+    async def gc(self, *, dry_run: bool = False) -> tuple[models.requests.GcAction, ...]:
         return (
             await self._line.call(methods.workspaces.GC, methods.workspaces.Gc(dry_run=dry_run, idempotency_key=_key()))
         ).items
@@ -256,7 +248,7 @@ class NexusClient(Workspaces):
         return await client.processes.RemoteProcess.start(self._line, name, request, service=service)
 
     @override
-    async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
+    async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> models.activity.Hold:
         params = methods.workspaces.TakeHold(
             workspace=name,
             hold=hold,
@@ -272,11 +264,11 @@ class NexusClient(Workspaces):
         await self._line.call(methods.workspaces.RELEASE, params)
 
     @override
-    async def holds(self, name: str) -> tuple[Hold, ...]:
+    async def holds(self, name: str) -> tuple[models.activity.Hold, ...]:
         return (await self._line.call(methods.workspaces.HOLDS, OfWorkspace(workspace=name))).items
 
     @override
-    async def list_ports(self, name: str) -> tuple[PortView, ...]:
+    async def list_ports(self, name: str) -> tuple[models.activity.PortView, ...]:
         return (await self._line.call(methods.ports.LIST, OfWorkspace(workspace=name))).items
 
     @override
@@ -285,8 +277,8 @@ class NexusClient(Workspaces):
 
     @override
     async def open_port(
-        self, name: str, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
-    ) -> OpenedPort:
+        self, name: str, port: int, *, host_port: int | None = None, visibility: models.ports.Visibility = "private"
+    ) -> models.ports.OpenedPort:
         params = methods.ports.OpenPort(
             workspace=name, port=port, host_port=host_port, visibility=visibility, idempotency_key=_key()
         )
@@ -327,15 +319,15 @@ class NexusClient(Workspaces):
             feed.close()
 
     @override
-    async def stats(self, name: str) -> ResourceStats:
+    async def stats(self, name: str) -> models.instances.ResourceStats:
         return await self._line.call(methods.workspaces.STATS, OfWorkspace(workspace=name))
 
     @override
-    def files(self, info: WorkspaceInfo) -> RemoteFiles:
+    def files(self, info: models.workspace.WorkspaceInfo) -> RemoteFiles:
         return client.files.RemoteFiles(self._line, info.id)
 
     @override
-    def git(self, info: WorkspaceInfo) -> RemoteGit:
+    def git(self, info: models.workspace.WorkspaceInfo) -> RemoteGit:
         return client.git.RemoteGit(self._line, info.id)
 
     @override
@@ -347,18 +339,18 @@ class NexusClient(Workspaces):
         return await self._line.call(methods.settings.EXPLAIN, methods.settings.OfKey(key=key))
 
     @override
-    def events(self) -> AbstractAsyncContextManager[AsyncIterator[WorkspaceEvent]]:
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[models.events.WorkspaceEvent]]:
         line = self._line
         if self._events is None:
             self._events = Events(line)
         return self._events.subscribe()
 
     @override
-    async def probe(self) -> tuple[ProviderInfo, ...]:
+    async def probe(self) -> tuple[models.instances.ProviderInfo, ...]:
         return (await self._line.call(methods.workspaces.PROBE, Nothing())).items
 
     @override
-    async def doctor(self, *, fix: bool = False) -> tuple[Finding, ...]:
+    async def doctor(self, *, fix: bool = False) -> tuple[models.findings.Finding, ...]:
         params = methods.workspaces.Doctor(fix=fix, idempotency_key=_key())
         return (await self._line.call(methods.workspaces.DOCTOR, params)).items
 

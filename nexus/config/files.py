@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nexus.config import adopting, sources
+from nexus.config import adopting, sources, usual_files
 from nexus.config.checks import dormant_warnings
 from nexus.config.effective import node_tree, project_tree, user_tree
 from nexus.config.layers import Branch, Layer, LayerKind, Leaf, child, join_key
@@ -69,14 +69,14 @@ def load_files(
     Raises:
         ConfigError: When ``project`` is no folder.
     """
-    home = sources.home_folder(env)
+    home = usual_files.home_folder(env)
     node_path, notes = sources.node_source(node_file)
     if user_file is None and home is not None:
-        user_file = home / sources.FILE
+        user_file = home / usual_files.FILE
     start = Path(project)
     root = sources.project_root(start, user_file)
-    project_path: Path | None = root / sources.FILE
-    if sources.same_file(root / sources.FILE, user_file):
+    project_path: Path | None = root / usual_files.FILE
+    if sources.same_file(root / usual_files.FILE, user_file):
         project_path = None
 
     node = sources.read_file(node_path, problems) if node_path is not None else None

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from nexus.config import sources
+from nexus.config import sources, usual_files
 from nexus.config.layers import Branch, Leaf, Place, child, join_key, placed
 from nexus.config.problems import Problem, Problems, quoted
 from nexus.config.settings import Settings
@@ -49,7 +49,7 @@ def shared_ports(settings: Settings, merged: Branch) -> Iterator[Problem]:
 def _fixed(root: Path) -> Iterator[tuple[int, str, Place]]:
     # What is wrong with that file is told where it is loaded, not here.
     tree = (
-        sources.read_file(root / sources.FILE, Problems(), project=root.resolve(), start=root)
+        sources.read_file(root / usual_files.FILE, Problems(), project=root.resolve(), start=root)
         if root.is_dir()
         else None
     )

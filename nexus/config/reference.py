@@ -18,7 +18,7 @@ from nexus.config.layers import Branch, KeyPath, Leaf, child, join_key
 from nexus.config.restrict import HOST_CODE, REFUSED
 from nexus.config.schema import FILES, Effective, Level
 from nexus.config.sections import Resources
-from nexus.config.sources import MAX_BYTES, NODE_FILES
+from nexus.config.usual_files import MAX_BYTES, NODE_FILES
 from nexus.models.ports import RESERVED_PORTS
 from nexus.models.units import format_size
 

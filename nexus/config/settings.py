@@ -20,8 +20,9 @@ from nexus.config.scripts import configured
 from nexus.config.secret_settings import secret_values
 from nexus.config.sections import Backends, Port
 from nexus.config.services import build_services, build_volumes
-from nexus.config.sources import expand_home, home_folder
+from nexus.config.sources import expand_home
 from nexus.config.ssh import SshAccess, ssh_access
+from nexus.config.usual_files import home_folder
 from nexus.models.base import Model
 from nexus.models.hooks import Hook, HookName
 from nexus.models.mounts import VolumeMount

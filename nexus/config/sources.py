@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from nexus.config import usual_files
 from nexus.config.layers import Branch, Place
 from nexus.config.problems import Problems
+from nexus.config.usual_files import FILE, MAX_BYTES
 from nexus.errors import ConfigError
 from nexus.grounds import repository_around
 
-NODE_FILES: Final = (Path("/etc/nexus/config.yaml"), Path("/opt/nexus/etc/config.yaml"))
-"""Where a node's file may be; the first that exists counts."""
-FILE: Final = Path(".nexus") / "config.yaml"
-"""The file of a user below the home folder, and of a project below its root."""
-MAX_BYTES: Final = 1024 * 1024
-
 _BOM: Final = b"\xef\xbb\xbf"
 _FOREIGN_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
-
-
-def home_folder(env: Mapping[str, str] | None) -> Path | None:
-    """Return the home folder: ``HOME`` of the environment, the account's own when the process's environment lacks it.
-
-    Args:
-        env: The environment, ``None`` for the process's own. Another environment without ``HOME`` has no home folder.
-    """
-    home = (os.environ if env is None else env).get("HOME", "")
-    if home.startswith("/"):
-        return Path(home)
-    if env is not None:
-        return None
-    try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return None
 
 
 def expand_home(text: str, home: Path | None) -> Path | None:
@@ -53,7 +30,7 @@ def node_source(node_file: Path | None) -> tuple[Path | None, tuple[str, ...]]:
     """Return the node's file, and what there is to say about the choice."""
     if node_file is not None:
         return node_file, ()
-    there = [path for path in NODE_FILES if os.path.lexists(path)]
+    there = [path for path in usual_files.NODE_FILES if os.path.lexists(path)]
     ignored = tuple(f"{path}:1:1: this file is ignored, because {there[0]} is there" for path in there[1:])
     return (there[0] if there else None), ignored
 

@@ -18,7 +18,7 @@ from nexus.config.detection import Detected, detect
 from nexus.config.places import read_scalar
 from nexus.config.problems import Problems
 from nexus.config.schema import schema_text
-from nexus.config.sources import FILE
+from nexus.config.usual_files import FILE
 from nexus.errors import AlreadyExists, ConfigError
 
 SCHEMA: Final = Path("cache") / "project.schema.json"

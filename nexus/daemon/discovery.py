@@ -13,7 +13,7 @@ from nexus.daemon.places import Places
 from nexus.daemon.private_file import own_folder
 from nexus.errors import DaemonUnavailable, StateError
 from nexus.models.base import Model
-from nexus.models.workspace import ProcessState
+from nexus.models.process_state import ProcessState
 from nexus.processes import is_alive
 from nexus.state.files import UnfitFile, read_small, remove, translated, write_atomic
 

@@ -13,7 +13,7 @@ from nexus.abc.service import WorkspaceService
 from nexus.errors import NexusError
 from nexus.models.events import WorkspaceEvent
 from nexus.wire.messages import Notification, serialise
-from nexus.wire.methods.session import EVENT, NumberedEvent
+from nexus.wire.methods.events import EVENT, NumberedEvent
 
 KEPT: Final = 4096
 _AGAIN_SECONDS: Final = 1.0

@@ -7,15 +7,13 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
-
-from nexus.models.base import Model
+from typing import Final, NamedTuple
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FALLBACK: Final = Path("/tmp")  # noqa: S108 - the folder below it is examined before it is used
 
 
-class Places(Model):
+class Places(NamedTuple):
     """The places of one repository's daemon in the runtime folder."""
 
     anchor: Path

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nexus.errors import GitError
-from nexus.models.workspace import Repository
+from nexus.models.repository import Repository
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTERED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -21,7 +21,7 @@ from nexus.errors import BareRepository, GitError, NotARepository
 from nexus.git import beneath
 from nexus.git.threads import in_thread
 from nexus.grounds import repository_around
-from nexus.models.workspace import Repository
+from nexus.models.repository import Repository
 
 _POINTER_LIMIT: Final = 1 << 16
 _KNOWN_EXTENSIONS: Final = frozenset({"worktreeconfig", "objectformat", "relativeworktrees", "refstorage", "noop"})

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from nexus.loading import on_first_use
 
 if TYPE_CHECKING:
-    from nexus.handles import terminal
+    from nexus.handles import terminal, workspace
 
-__getattr__, __dir__ = on_first_use(__name__, {"nexus.handles": ["terminal"]})
+__getattr__, __dir__ = on_first_use(__name__, {"nexus.handles": ["terminal", "workspace"]})
 
-__all__ = ["terminal"]
+__all__ = ["terminal", "workspace"]

@@ -11,10 +11,10 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
+from nexus import models
 from nexus.abc.service import WorkspaceService
 from nexus.errors import NexusError, NotFound
 from nexus.handles.cleanup import clean_up
-from nexus.models.activity import Hold
 from nexus.models.units import parse_duration
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Holding:
         self._reason = reason
         self._group: TaskGroup | None = None
 
-    def __await__(self) -> Generator[object, None, Hold]:
+    def __await__(self) -> Generator[object, None, models.activity.Hold]:
         """Take the hold; it ends by itself.
 
         Raises:
@@ -59,7 +59,7 @@ class Holding:
         """
         return self._take().__await__()
 
-    async def __aenter__(self) -> Hold:
+    async def __aenter__(self) -> models.activity.Hold:
         """Take the hold and renew it until the block is left.
 
         Raises:
@@ -88,7 +88,7 @@ class Holding:
             await group.__aexit__(None, None, None)
         await clean_up(self._release, what=f"hold {self._name}", timeout=_RELEASE_LIMIT, body=error)
 
-    async def _take(self) -> Hold:
+    async def _take(self) -> models.activity.Hold:
         return await self._service.hold(self._workspace, self._name, ttl=self._ttl, reason=self._reason)
 
     async def _release(self) -> None:

@@ -17,15 +17,8 @@ from nexus.errors import NotFound
 from nexus.handles.commands import Commands
 from nexus.handles.holding import Holding
 from nexus.handles.operation import Operation, OwnedExit
-from nexus.models.activity import Hold, PortView
 from nexus.models.display import Bundle, bundle, fields
-from nexus.models.editors import EditorCommand, editor_command
 from nexus.models.ids import WorkspaceId, WorkspaceName
-from nexus.models.instances import ResourceStats
-from nexus.models.ports import OpenedPort, PortMapping, Visibility
-from nexus.models.requests import DestroyOutcome, SwitchOutcome, SyncOutcome
-from nexus.models.services import ServiceStatus
-from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
 
 OnExit: TypeAlias = Literal["destroy", "stop", "keep"]
 """What leaving a block that owns a workspace does."""
@@ -37,7 +30,7 @@ class Workspace(Commands):
     ``info`` is what was last seen; the calls that change the workspace bring it up to date, :meth:`refresh` asks.
     """
 
-    def __init__(self, service: WorkspaceService, info: WorkspaceInfo) -> None:
+    def __init__(self, service: WorkspaceService, info: models.workspace.WorkspaceInfo) -> None:
         super().__init__(service, info.id)
         self._info = info
 
@@ -54,17 +47,17 @@ class Workspace(Commands):
         return self._info.name
 
     @property
-    def info(self) -> WorkspaceInfo:
+    def info(self) -> models.workspace.WorkspaceInfo:
         """What was last seen of it."""
         return self._info
 
     @property
-    def ports(self) -> Mapping[str, PortMapping]:
+    def ports(self) -> Mapping[str, models.ports.PortMapping]:
         """Its ports by name, as last seen: ``ws.ports["web"].url``."""
         return MappingProxyType({mapping.name: mapping for mapping in self._info.ports})
 
     @property
-    def services(self) -> Mapping[str, ServiceStatus]:
+    def services(self) -> Mapping[str, models.services.ServiceStatus]:
         """The programs that run beside it by name, as last seen: ``ws.services["postgres"].health``."""
         return MappingProxyType({status.name: status for status in self._info.services})
 
@@ -88,16 +81,16 @@ class Workspace(Commands):
         """Its terminals, which outlive whoever looks at them."""
         return handles.terminal.Terminals(self._service.terminals(self._info))
 
-    async def refresh(self) -> WorkspaceInfo:
+    async def refresh(self) -> models.workspace.WorkspaceInfo:
         """Ask for what it is now."""
         self._info = await self._service.get(self.id)
         return self._info
 
-    async def status(self) -> WorkspaceStatus:
+    async def status(self) -> models.workspace.WorkspaceStatus:
         """Return its status now."""
         return (await self.refresh()).status
 
-    def editor_command(self, editor: str) -> EditorCommand:
+    def editor_command(self, editor: str) -> models.editors.EditorCommand:
         """Return the command that opens the work tree in an editor on this machine. Nothing is run.
 
         Args:
@@ -106,7 +99,7 @@ class Workspace(Commands):
         Raises:
             InvalidArgument: When the editor is not known; the hint lists those that are.
         """
-        return editor_command(editor, self._info.worktree_path)
+        return models.editors.editor_command(editor, self._info.worktree_path)
 
     def logs(
         self, *, service: str | None = None, follow: bool = False, tail: int | None = None
@@ -120,7 +113,7 @@ class Workspace(Commands):
         """
         return self._service.logs(self.id, service=service, follow=follow, tail=tail)
 
-    async def stats(self) -> ResourceStats:
+    async def stats(self) -> models.instances.ResourceStats:
         """Return what it uses now."""
         return await self._service.stats(self.id)
 
@@ -143,11 +136,11 @@ class Workspace(Commands):
         """End a hold now."""
         await self._service.release(self.id, name)
 
-    async def holds(self) -> tuple[Hold, ...]:
+    async def holds(self) -> tuple[models.activity.Hold, ...]:
         """Return the holds that keep it awake now."""
         return await self._service.holds(self.id)
 
-    async def list_ports(self) -> tuple[PortView, ...]:
+    async def list_ports(self) -> tuple[models.activity.PortView, ...]:
         """Return its ports with what listens on them now."""
         return await self._service.list_ports(self.id)
 
@@ -167,8 +160,8 @@ class Workspace(Commands):
         return await self._service.connect_port(self.id, port)
 
     def open_port(
-        self, port: int, *, host_port: int | None = None, visibility: Visibility = "private"
-    ) -> Operation[OpenedPort]:
+        self, port: int, *, host_port: int | None = None, visibility: models.ports.Visibility = "private"
+    ) -> Operation[models.ports.OpenedPort]:
         """Make a TCP port of the running workspace reachable from the host: ``async with ws.open_port(3000) as web: web.url``.
 
         Awaited, it stays open until :meth:`close_port`, or until the service that opened it ends.
@@ -183,10 +176,10 @@ class Workspace(Commands):
             InvalidArgument: When it is open already with another host port or visibility.
         """
 
-        async def begin() -> OpenedPort:
+        async def begin() -> models.ports.OpenedPort:
             return await self._service.open_port(self.id, port, host_port=host_port, visibility=visibility)
 
-        async def end(opened: OpenedPort, _left: OwnedExit) -> None:
+        async def end(opened: models.ports.OpenedPort, _left: OwnedExit) -> None:
             with suppress(NotFound):  # it went with the workspace
                 await self._service.close_port(self.id, opened.container_port)
 
@@ -206,12 +199,12 @@ class Workspace(Commands):
 
     # Life -----------------------------------------------------------------------------------------------------------
 
-    async def start(self, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+    async def start(self, *, progress: ProgressCallback | None = None) -> models.workspace.WorkspaceInfo:
         """Make it run."""
         self._info = await self._service.start(self.id, progress=progress)
         return self._info
 
-    async def stop(self, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
+    async def stop(self, *, grace: float | None = None, keep_processes: bool = False) -> models.workspace.WorkspaceInfo:
         """End its processes: TERM, ``grace`` seconds (the configured ones when absent), KILL.
 
         With ``keep_processes`` they go on where they were when it is started; see :meth:`nexus.abc.WorkspaceService.stop`.
@@ -222,17 +215,17 @@ class Workspace(Commands):
         self._info = await self._service.stop(self.id, grace=grace, keep_processes=keep_processes)
         return self._info
 
-    async def pause(self) -> WorkspaceInfo:
+    async def pause(self) -> models.workspace.WorkspaceInfo:
         """Freeze its processes."""
         self._info = await self._service.pause(self.id)
         return self._info
 
-    async def resume(self) -> WorkspaceInfo:
+    async def resume(self) -> models.workspace.WorkspaceInfo:
         """Let frozen processes go on."""
         self._info = await self._service.resume(self.id)
         return self._info
 
-    async def retry_hooks(self, *, progress: ProgressCallback | None = None) -> WorkspaceInfo:
+    async def retry_hooks(self, *, progress: ProgressCallback | None = None) -> models.workspace.WorkspaceInfo:
         """Run its scripts again that failed; ``degraded`` says what became of it."""
         self._info = await self._service.retry_hooks(self.id, progress=progress)
         return self._info
@@ -269,15 +262,15 @@ class Workspace(Commands):
         outcomes = await self._service.fork(request, progress=progress)
         return tuple(Fork(self._service, outcome) for outcome in outcomes)
 
-    async def switch(self) -> SwitchOutcome:
+    async def switch(self) -> models.requests.SwitchOutcome:
         """Make it the current workspace."""
         return await self._service.switch(self.id)
 
-    async def sync(self) -> SyncOutcome:
+    async def sync(self) -> models.requests.SyncOutcome:
         """Fetch, and fast-forward its branch where that is possible."""
         return await self._service.sync(self.id)
 
-    async def destroy(self, *, force: bool = False, keep_volumes: bool = False) -> DestroyOutcome:
+    async def destroy(self, *, force: bool = False, keep_volumes: bool = False) -> models.requests.DestroyOutcome:
         """Remove it; refuses with ``UnsavedWork`` while work would be lost. ``force`` keeps that work under a rescue ref.
 
         ``keep_volumes`` leaves its named volumes, whose names are in the outcome, until ``prune`` removes them.

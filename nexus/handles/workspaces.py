@@ -10,16 +10,13 @@ from typing import Self
 
 from pydantic import JsonValue, ValidationError
 
+from nexus import handles, models
 from nexus.abc.provider import ProgressCallback
 from nexus.abc.service import WorkspaceService
 from nexus.errors import InvalidArgument, WorkspaceNotFound
 from nexus.handles.commands import Commands
 from nexus.handles.operation import Operation
-from nexus.handles.workspace import OnExit, Workspace, leave
 from nexus.models.ids import parse_name
-from nexus.models.requests import CreateRequest, RestoreRequest
-from nexus.models.rescues import stamp
-from nexus.models.workspace import Isolation
 
 
 class Workspaces(WorkspaceService):
@@ -44,7 +41,7 @@ class Workspaces(WorkspaceService):
         *,
         backend: str | None = None,
         image: str | None = None,
-        isolation: Isolation | None = None,
+        isolation: models.workspace.Isolation | None = None,
         submodules: bool | None = None,
         lfs: bool | None = None,
         start_point: str = "HEAD",
@@ -54,9 +51,9 @@ class Workspaces(WorkspaceService):
         display_name: str | None = None,
         ttl: float | timedelta | None = None,
         start: bool = True,
-        on_exit: OnExit = "destroy",
+        on_exit: handles.workspace.OnExit = "destroy",
         progress: ProgressCallback | None = None,
-    ) -> Operation[Workspace]:
+    ) -> Operation[handles.workspace.Workspace]:
         """Create a workspace.
 
         ``await`` it to keep the workspace; use it as ``async with`` block to own it: leaving the block does what ``on_exit`` says,
@@ -97,7 +94,7 @@ class Workspaces(WorkspaceService):
         given = {"isolation": isolation, "submodules": submodules, "lfs": lfs}
         flags.update({key: value for key, value in given.items() if value is not None})
         try:
-            request = CreateRequest(
+            request = models.requests.CreateRequest(
                 name=parse_name(name),
                 start_point=start_point,
                 adopt_branch=adopt_branch,
@@ -112,10 +109,12 @@ class Workspaces(WorkspaceService):
                 f"workspace {name!r} cannot be asked for like this: {error.errors()[0]['msg']}"
             ) from error
 
-        async def make() -> Workspace:
-            return Workspace(self, await self.create_workspace(request, progress=progress))
+        async def make() -> handles.workspace.Workspace:
+            return handles.workspace.Workspace(self, await self.create_workspace(request, progress=progress))
 
-        return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"create {name}")
+        return Operation(
+            make, lambda workspace, _left: handles.workspace.leave(workspace, on_exit), what=f"create {name}"
+        )
 
     def restore(
         self,
@@ -125,9 +124,9 @@ class Workspaces(WorkspaceService):
         as_name: str | None = None,
         settings: Mapping[str, JsonValue] | None = None,
         start: bool = True,
-        on_exit: OnExit = "keep",
+        on_exit: handles.workspace.OnExit = "keep",
         progress: ProgressCallback | None = None,
-    ) -> Operation[Workspace]:
+    ) -> Operation[handles.workspace.Workspace]:
         """Bring a destroyed workspace back: its branch, its files as they were, what was staged, what was in progress.
 
         It gets the backend, image and labels that it had. What it was restored from stays until ``prune`` removes it, so a
@@ -150,28 +149,32 @@ class Workspaces(WorkspaceService):
 
         Cancellation: A cancelled call undoes what it did before it returns.
         """
-        request = RestoreRequest(
+        request = models.requests.RestoreRequest(
             name=name,
-            at=stamp(at) if isinstance(at, datetime) else at,
+            at=models.rescues.stamp(at) if isinstance(at, datetime) else at,
             as_name=as_name,
             settings=settings or {},
             start=start,
         )
 
-        async def make() -> Workspace:
-            return Workspace(self, await self.restore_workspace(request, progress=progress))
+        async def make() -> handles.workspace.Workspace:
+            return handles.workspace.Workspace(self, await self.restore_workspace(request, progress=progress))
 
-        return Operation(make, lambda workspace, _left: leave(workspace, on_exit), what=f"restore {name}")
+        return Operation(
+            make, lambda workspace, _left: handles.workspace.leave(workspace, on_exit), what=f"restore {name}"
+        )
 
-    async def attach(self, name: str) -> Workspace:
+    async def attach(self, name: str) -> handles.workspace.Workspace:
         """Return a handle on a workspace, by its name or id. Never starts or wakes it, never owns it."""
-        return Workspace(self, await self.get(name))
+        return handles.workspace.Workspace(self, await self.get(name))
 
     def commands(self, name: str) -> Commands:
         """Return what runs commands in a workspace, by its name or id, as a handle does. Nothing is asked about it before the first one."""
         return Commands(self, name)
 
-    async def ensure(self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue) -> Workspace:
+    async def ensure(
+        self, name: str, *, progress: ProgressCallback | None = None, **options: JsonValue
+    ) -> handles.workspace.Workspace:
         """Return a running workspace of this name: created when absent, started when it is not running.
 
         Args:
@@ -180,6 +183,6 @@ class Workspaces(WorkspaceService):
             options: Settings for a creation, by dotted key; without effect on a workspace that is there.
         """
         try:
-            return Workspace(self, await self.start(name, progress=progress))
+            return handles.workspace.Workspace(self, await self.start(name, progress=progress))
         except WorkspaceNotFound:
             return await self.create(name, settings=options, progress=progress)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, Self, TypeAlias, final
 
+from nexus import models
 from nexus.errors import ExecFailed, ExecTimeout, InvalidArgument
-from nexus.models.display import Bundle, bundle, last_lines, output, plain
 from nexus.models.ids import ExecId
 
 MIB: Final = 1024 * 1024
@@ -182,11 +182,14 @@ class ExecResult:
         state = "lost" if self.exit_code is None else f"status {self.exit_code}"
         return f"{'killed at its time limit' if self.timed_out else state} after {self.duration:.1f} s"
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's own
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> models.display.Bundle:  # noqa: ARG002 - Jupyter's own
         """Show it in a notebook: how it ended, and the end of what it printed."""
+        show = models.display
         head = f"{' '.join(self.argv)} — {self.ending}"
         text = self.output
-        return bundle(f"{head}\n{last_lines(plain(text))[0]}", output(head, text, cut=bool(self.truncated)))
+        return show.bundle(
+            f"{head}\n{show.last_lines(show.plain(text))[0]}", show.output(head, text, cut=bool(self.truncated))
+        )
 
     def check(self) -> Self:
         """Return the result itself when the status is zero.

@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from nexus.errors import InvalidArgument
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)(B?)", re.ASCII | re.IGNORECASE)
+_DURATION_PART: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
+_SIZE: Final = r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)(B?)"
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
@@ -40,7 +40,7 @@ def parse_duration(value: object) -> timedelta:
 def _duration_seconds(text: str) -> float:
     if re.fullmatch(r"\d+(?:\.\d+)?", text, re.ASCII):
         return float(text)
-    parts = _DURATION_PART.findall(text)
+    parts = re.findall(_DURATION_PART, text, re.ASCII)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidArgument(f"{text!r} is not a duration", hint="write for example 30m, 1h30m or 45s")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
@@ -72,7 +72,7 @@ def parse_size(value: object) -> int:
         if value < 0:
             raise InvalidArgument(f"{value!r} is not a size: it must not be negative")
         return value
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(_SIZE, value.strip(), re.ASCII | re.IGNORECASE) if isinstance(value, str) else None
     if match is None or (match[3] and not match[2]):
         raise InvalidArgument(f"{value!r} is not a size", hint="write for example 8G, 512MiB or 1048576")
     factor: int = 1024 ** _POWERS[match[2].upper()]

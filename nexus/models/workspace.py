@@ -8,15 +8,34 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from nexus.models.base import Model
 from nexus.models.ids import Name, NodeId, TerminalId, WorkspaceId
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
+from nexus.models.process_state import ProcessState
+from nexus.models.repository import Repository
 from nexus.models.rescues import DestroyedWorkspace
 from nexus.models.resources import ResourceAllocation
 from nexus.models.services import ServiceSpec, ServiceStatus
+
+__all__ = [
+    "BACKEND_TYPES",
+    "DESCRIPTION",
+    "RECORD_SCHEMA",
+    "BackendType",
+    "DamagedRecord",
+    "Isolation",
+    "LeftRunning",
+    "ListEntry",
+    "ProcessState",
+    "Repository",
+    "SwitchStrategy",
+    "WorkspaceInfo",
+    "WorkspaceRecord",
+    "WorkspaceStatus",
+]
 
 BackendType = Literal["docker", "sprite", "kubernetes", "local", "mock"]
 """The backends Nexus knows by name; others register by entry point and are plain strings."""
@@ -48,30 +67,6 @@ class WorkspaceStatus(StrEnum):
     """Being deleted."""
     DESTROYED = "destroyed"
     """Deleted."""
-
-
-class Repository(Model):
-    """The git repository a workspace belongs to."""
-
-    root: Path
-    """The main work tree."""
-    common_dir: Path
-    """The git directory that all worktrees share."""
-    remote: str | None = None
-    """Address of ``origin``, when there is one."""
-    grounds: Path | None = Field(default=None, exclude=True)
-    """Folder that its work trees, their trash and what was set aside are in; ``.nexus`` of the main work tree when absent. No
-    record says so: where they are is found out when the repository is opened."""
-
-
-class ProcessState(Model):
-    """What has to be known to find a local workspace's processes again: never the process id alone."""
-
-    pid: int
-    start_time: int
-    """Start of the process in clock ticks since boot (field 22 of ``/proc/<pid>/stat``)."""
-    boot_id: str
-    """The kernel's ``/proc/sys/kernel/random/boot_id``; start times of another boot mean nothing."""
 
 
 class LeftRunning(Model):

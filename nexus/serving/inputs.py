@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import JsonValue
 
 import nexus
-from nexus.config import sources
+from nexus.config import usual_files
 from nexus.config.adopting import find_adoptable
 
 _VARIABLES: Final = ("HOME", "XDG_DATA_HOME")
@@ -36,12 +36,12 @@ def digest(
         env: The environment.
         variables: The variables that the settings refer to.
     """
-    files = [*sources.NODE_FILES, root / sources.FILE]
-    home = sources.home_folder(env)
+    files = [*usual_files.NODE_FILES, root / usual_files.FILE]
+    home = usual_files.home_folder(env)
     if home is not None:
-        files.append(home / sources.FILE)
+        files.append(home / usual_files.FILE)
     try:
-        if not os.path.lexists(root / sources.FILE) and find_adoptable(root) is not None:
+        if not os.path.lexists(root / usual_files.FILE) and find_adoptable(root) is not None:
             return None
         seen = [_seen(path) for path in files]
         owner = os.stat(root).st_uid  # noqa: PTH116 - beside the others
@@ -62,6 +62,6 @@ def _seen(path: Path) -> list[str | int]:
         return [real]
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > sources.MAX_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > usual_files.MAX_BYTES:
             raise ValueError(real)
-        return [real, status.st_uid, hashlib.sha256(file.read(sources.MAX_BYTES + 1)).hexdigest()]
+        return [real, status.st_uid, hashlib.sha256(file.read(usual_files.MAX_BYTES + 1)).hexdigest()]

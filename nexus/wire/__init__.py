@@ -7,3 +7,14 @@
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nexus.loading import on_first_use
+
+if TYPE_CHECKING:
+    from nexus.wire import text_frames
+
+__getattr__, __dir__ = on_first_use(__name__, {"nexus.wire": ["text_frames"]})
+
+__all__ = ["text_frames"]

@@ -7,11 +7,10 @@ answered, and the connection goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from nexus import wire
 from nexus.errors import ProtocolError
-from nexus.wire import text_frames
 from nexus.wire.flow import ReceiveWindow, SendWindow
 from nexus.wire.frames import CONNECTION, MAX_STREAM, Flag, Frame, Kind, decode
 from nexus.wire.limits import DEFAULT_LIMITS, Limits
@@ -34,23 +33,20 @@ CANCEL: Final = "$/cancelRequest"
 PROGRESS: Final = "$/progress"
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """The other end does not want the answer to a request any more. It is answered all the same."""
 
     id: MessageId
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
+class Progressed(NamedTuple):
     """A request of ours moves on."""
 
     id: MessageId
     value: Params
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+class StreamData(NamedTuple):
     """Bytes came that had not come before."""
 
     stream: int
@@ -58,8 +54,7 @@ class StreamData:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StreamGap:
+class StreamGap(NamedTuple):
     """Bytes of a stream are lost."""
 
     stream: int
@@ -67,8 +62,7 @@ class StreamGap:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
+class StreamEnded(NamedTuple):
     """Everything of a stream has come."""
 
     stream: int
@@ -76,16 +70,14 @@ class StreamEnded:
     failed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReset:
+class StreamReset(NamedTuple):
     """The other end gave a stream up."""
 
     stream: int
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoomGranted:
+class RoomGranted(NamedTuple):
     """More may be sent on this stream; on all of them when it is 0."""
 
     stream: int
@@ -257,7 +249,9 @@ class Connection:
             token, value = params.get("token"), params.get("value")
             known = isinstance(token, int | str) and token in self._asked and isinstance(value, dict)
             return (Progressed(token, value),) if known else ()  # type: ignore[arg-type] # both were just looked at
-        frame = text_frames.heard(method, params, most=self.limits.data_frame)
+        if not method.startswith("stream."):
+            return (notification,)
+        frame = wire.text_frames.heard(method, params, most=self.limits.data_frame)
         return (notification,) if frame is None else self._framed(frame)
 
     def _settle(self, id: MessageId) -> None:  # noqa: A002
@@ -295,7 +289,7 @@ class Connection:
         return 0 if window is None else min(window.room, self._all_sent.room, self.limits.data_frame)
 
     def _said(self, frame: Frame) -> str | bytes:
-        return text_frames.said(frame) if self.text_only else frame.encode()
+        return wire.text_frames.said(frame) if self.text_only else frame.encode()
 
     def data(self, stream: int, payload: bytes) -> str | bytes:
         """Return the message that sends bytes; there has to be :meth:`room`."""

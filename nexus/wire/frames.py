@@ -14,9 +14,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Final
+from typing import Final, NamedTuple
 
 from nexus.errors import ProtocolError
 from nexus.wire.limits import MAX_SAFE_INTEGER
@@ -46,8 +45,7 @@ class Flag(IntFlag):
     SKIP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One binary message."""
 
     kind: Kind

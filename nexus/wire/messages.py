@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
@@ -33,17 +33,15 @@ _LONGEST_METHOD: Final = 128
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """The error of a response."""
 
     number: int
     message: str
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Asks for a response."""
 
     id: MessageId
@@ -51,24 +49,21 @@ class Request:
     params: Params
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """Tells, and is not answered."""
 
     method: str
     params: Params
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(NamedTuple):
     """Answers a request."""
 
     id: MessageId
     result: object
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Answers a request that failed, or that could not be understood (``id`` is ``None``)."""
 
     id: MessageId | None

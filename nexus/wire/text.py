@@ -16,23 +16,24 @@ _BASE: Final = 0xF700
 _FIRST: Final = 0xF780
 _LAST: Final = 0xF7FF
 _SURROGATE: Final = 0xDC00
-_TO_ESCAPE: Final = re.compile("[\udc80-\udcff\uf780-\uf7ff]")
-_ESCAPED: Final = re.compile("[\uf780-\uf7ff]")
-_UNPAIRED: Final = re.compile("[\ud800-\udfff]")
+# Compiled on first use: nearly all text is ASCII.
+_TO_ESCAPE: Final = "[\udc80-\udcff\uf780-\uf7ff]"
+_ESCAPED: Final = "[\uf780-\uf7ff]"
+_UNPAIRED: Final = "[\ud800-\udfff]"
 
 
 def to_wire(text: str) -> str:
     """Return text, in which bytes may be lone surrogates, as the wire has it. Other lone surrogates become U+FFFD."""
     if text.isascii():
         return text
-    return _UNPAIRED.sub("\ufffd", _TO_ESCAPE.sub(_escape, text))
+    return re.sub(_UNPAIRED, "\ufffd", re.sub(_TO_ESCAPE, _escape, text))
 
 
 def from_wire(text: str) -> str:
     """Return what :func:`to_wire` was given."""
-    if text.isascii() or not _ESCAPED.search(text):
+    if text.isascii() or not re.search(_ESCAPED, text):
         return text
-    raw = b"".join(_raw(part) for part in re.split("([\uf780-\uf7ff])", text))
+    raw = b"".join(_raw(part) for part in re.split(f"({_ESCAPED})", text))
     return raw.decode("utf-8", "surrogateescape")
 
 

@@ -80,7 +80,26 @@ def test_a_client_of_the_daemon_is_thin(served: Boulder) -> None:
     assert among(modules, "nexus.providers") == []
     assert among(modules, "nexus.config.stack", "nexus.config.settings", "nexus.config.places") == []
     assert among(modules, "nexus.git.worktrees", "nexus.git.repository", "nexus.state.registry") == []
-    others = ("checkpoints", "files", "git", "ports", "settings", "terminals", "workspaces", "catalogue")
-    assert among(modules, *(f"nexus.wire.methods.{name}" for name in others)) == []
-    # Checkpoints are in events.
-    assert among(modules, *(f"nexus.models.{name}" for name in ("files", "git", "terminals"))) == []
+    assert among(modules, "nexus.wire.methods") == [
+        "nexus.wire.methods",
+        *(f"nexus.wire.methods.{name}" for name in ("execs", "session", "table")),
+    ]
+    assert among(modules, "nexus.wire.text_frames", "nexus.handles.workspace", "nexus.config.layers") == []
+    # What passes through its hands, and no more: each other module makes a dozen models.
+    assert among(modules, "nexus.models") == [
+        "nexus.models",
+        *(f"nexus.models.{name}" for name in ("base", "execution", "ids", "process_state", "repository", "units")),
+    ]
+
+
+@pytest.mark.slow
+def test_a_client_of_the_daemon_looks_for_no_plugin(served: Boulder, tmp_path: Path) -> None:
+    (tmp_path / "validating.py").write_text("def __getattr__(name): raise AttributeError(name)\n")
+    (tmp_path / "validating-1.dist-info").mkdir()
+    (tmp_path / "validating-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: validating\nVersion: 1\n"
+    )
+    (tmp_path / "validating-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nwatch = validating:plugin\n")
+    served.env["PYTHONPATH"] = str(tmp_path)
+    assert among(loaded(served, "--no-daemon", "ws", "list"), "validating") == ["validating"]
+    assert among(loaded(served, "ws", "exec", "a", "--", "true"), "validating") == []

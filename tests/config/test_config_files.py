@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from nexus.config import ConfigStack, sources
+from nexus.config import ConfigStack, usual_files
 from nexus.config.assignments import tree_of
 from nexus.config.builtin import PLACE, built_in
 from nexus.config.layers import Branch, child, plain
@@ -168,7 +168,7 @@ def test_validate_returns_what_load_raises(site: Site) -> None:
 
 
 def test_the_usual_places_of_a_nodes_file() -> None:
-    assert (Path("/etc/nexus/config.yaml"), Path("/opt/nexus/etc/config.yaml")) == sources.NODE_FILES
+    assert (Path("/etc/nexus/config.yaml"), Path("/opt/nexus/etc/config.yaml")) == usual_files.NODE_FILES
 
 
 class TestNodeFile:
@@ -177,7 +177,7 @@ class TestNodeFile:
         self.first, self.second = tmp_path / "etc" / "one.yaml", tmp_path / "opt" / "two.yaml"
         for path in (self.first, self.second):
             path.parent.mkdir(exist_ok=True)
-        monkeypatch.setattr(sources, "NODE_FILES", (self.first, self.second))
+        monkeypatch.setattr(usual_files, "NODE_FILES", (self.first, self.second))
 
     def load(self, site: Site) -> ConfigStack:
         return ConfigStack.load(site.root, env={"HOME": str(site.home)})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from nexus.config import sources
+from nexus.config import usual_files
 from nexus.daemon.discovery import Announcement
 from nexus.serving import finding
 from nexus.serving.finding import matching_daemon
@@ -19,7 +19,7 @@ from tests.serving.conftest import Daemons
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a file of its own, on a node with two places for another."""
-    monkeypatch.setattr(sources, "NODE_FILES", (tmp_path / "etc" / "first.yaml", tmp_path / "etc" / "second.yaml"))
+    monkeypatch.setattr(usual_files, "NODE_FILES", (tmp_path / "etc" / "first.yaml", tmp_path / "etc" / "second.yaml"))
     for folder in ("etc", "home/.nexus", "app/.nexus"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "app/.nexus/config.yaml").write_text("version: 1\n")

@@ -16,7 +16,12 @@ from nexus.wire.text_frames import heard, said
 streams = st.integers(1, MAX_STREAM)
 offsets = st.integers(0, MAX_SAFE_INTEGER)
 frames = st.one_of(
-    st.builds(Frame, st.just(Kind.DATA), streams, offsets, st.binary(min_size=1, max_size=300)),
+    st.builds(
+        lambda stream, offset, data: Frame(Kind.DATA, stream, offset, data),
+        streams,
+        offsets,
+        st.binary(min_size=1, max_size=300),
+    ),
     st.builds(lambda stream, offset: Frame(Kind.DATA, stream, offset, flags=Flag.SKIP), streams, offsets),
     st.builds(
         lambda stream, offset, flag: Frame(Kind.END, stream, offset, flags=flag),
@@ -24,7 +29,7 @@ frames = st.one_of(
         offsets,
         st.sampled_from([Flag.NONE, Flag.FAILED]),
     ),
-    st.builds(Frame, st.just(Kind.WINDOW), st.integers(0, MAX_STREAM), offsets),
+    st.builds(lambda stream, offset: Frame(Kind.WINDOW, stream, offset), st.integers(0, MAX_STREAM), offsets),
     st.builds(
         lambda stream, code: Frame(Kind.RESET, stream, 0, code.encode()), streams, st.from_regex(r"[A-Z_]{1,60}\Z")
     ),

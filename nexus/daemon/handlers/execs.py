@@ -14,6 +14,7 @@ from nexus.daemon.handlers.session import owner_of
 from nexus.errors import Busy, ExecTimeout, InvalidArgument, ProcessLost
 from nexus.handles.process import run as run_to_end
 from nexus.models.execution import OutputLimit, Pty, SpawnRequest, Stream, Truncation
+from nexus.wire.methods import exec_results as results
 from nexus.wire.methods import execs as methods
 from nexus.wire.methods.table import Nothing
 
@@ -38,8 +39,8 @@ def _request(params: methods.Command, *, stdin: bool, pty: Pty | None = None) ->
     )
 
 
-@ROUTES.on(methods.RUN)
-async def run(call: Call, params: methods.Run) -> methods.Ran:
+@ROUTES.on(results.RUN)
+async def run(call: Call, params: results.Run) -> results.Ran:
     """Run a command to its end. A call that is cancelled, or whose connection is lost, ends it."""
     try:
         given = None if params.input is None else base64.b64decode(params.input, validate=True)
@@ -52,7 +53,7 @@ async def run(call: Call, params: methods.Run) -> methods.Ran:
         result = await run_to_end(handle, request, input=given, limit=limit)
     except (ExecTimeout, ProcessLost) as error:  # how a command ended is a result here
         result = error.result
-    return methods.Ran(
+    return results.Ran(
         exec=handle.exec_id,
         exit=methods.Exit(
             exit_code=result.exit_code,
@@ -67,13 +68,13 @@ async def run(call: Call, params: methods.Run) -> methods.Ran:
     )
 
 
-def _kept(data: bytes, lost: Truncation | None) -> methods.Kept:
+def _kept(data: bytes, lost: Truncation | None) -> results.Kept:
     text: str | None
     try:
         text = data.decode()
     except UnicodeDecodeError:
         text = None
-    return methods.Kept(
+    return results.Kept(
         text=text,
         data=base64.b64encode(data).decode() if text is None else None,
         total=len(data) if lost is None else lost.total,
@@ -156,7 +157,7 @@ async def attach(call: Call, params: methods.Attach) -> methods.Reattached:
     )
 
 
-@ROUTES.on(methods.CLOSE_STDIN)
+@ROUTES.on(results.CLOSE_STDIN)
 async def close_stdin(call: Call, params: methods.OfExec) -> Nothing:
     """End its standard input after what has come."""
     command = _find(call, params.exec)
@@ -183,26 +184,26 @@ async def resize(call: Call, params: methods.ResizeExec) -> Nothing:
     return _NOTHING
 
 
-@ROUTES.on(methods.TERMINATE)
-async def terminate(call: Call, params: methods.Terminate) -> methods.Exit:
+@ROUTES.on(results.TERMINATE)
+async def terminate(call: Call, params: results.Terminate) -> methods.Exit:
     """End it."""
     return await _find(call, params.exec).terminate(params.grace_ms / 1000)
 
 
-@ROUTES.on(methods.WAIT)
-async def wait(call: Call, params: methods.Wait) -> methods.Waited:
+@ROUTES.on(results.WAIT)
+async def wait(call: Call, params: results.Wait) -> results.Waited:
     """Wait for its end."""
     command = _find(call, params.exec)
     with anyio.move_on_after(None if params.wait_ms is None else params.wait_ms / 1000):
         await command.ended.wait()
-    return methods.Waited(running=command.running, exit=command.exit)
+    return results.Waited(running=command.running, exit=command.exit)
 
 
-@ROUTES.on(methods.LIST)
-async def list_all(call: Call, params: methods.ListExecs) -> methods.ExecList:
+@ROUTES.on(results.LIST)
+async def list_all(call: Call, params: results.ListExecs) -> results.ExecList:
     """Return the commands of the workspaces that the token is for."""
     only = None if params.workspace is None else (await call.info(params.workspace)).id
-    return methods.ExecList(
+    return results.ExecList(
         items=tuple(
             _told(command)
             for command in call.hub.execs.all()
@@ -211,9 +212,9 @@ async def list_all(call: Call, params: methods.ListExecs) -> methods.ExecList:
     )
 
 
-def _told(command: RunningExec) -> methods.ExecInfo:
+def _told(command: RunningExec) -> results.ExecInfo:
     newest = command.log.newest
-    return methods.ExecInfo(
+    return results.ExecInfo(
         exec=command.id,
         workspace=command.workspace,
         program=command.request.argv[0],

@@ -15,6 +15,7 @@ from nexus.daemon.principal import Scope
 from nexus.errors import ScopeDenied, Unsupported
 from nexus.models.events import WorkspaceEvent
 from nexus.wire.limits import PROTOCOL
+from nexus.wire.methods import events as told
 from nexus.wire.methods import session as methods
 from nexus.wire.methods.table import AnyMethod, Nothing
 from nexus.wire.openrpc import document
@@ -104,16 +105,16 @@ async def unsubscribe(call: Call, _params: Nothing) -> Nothing:
     return _NOTHING
 
 
-@ROUTES.on(methods.REPLAY)
-async def replay(call: Call, params: methods.Replay) -> methods.Replayed:
+@ROUTES.on(told.REPLAY)
+async def replay(call: Call, params: told.Replay) -> told.Replayed:
     """Return events that are kept."""
     log, seq = call.hub.events, params.since
-    items: list[methods.NumberedEvent] = []
+    items: list[told.NumberedEvent] = []
     while len(items) < params.limit and (found := log.after(seq)) is not None:
         seq, event = found
         if _may_know(call, event):
-            items.append(methods.NumberedEvent(seq=seq, event=event))
-    return methods.Replayed(items=tuple(items), newest=log.newest, lost=params.since + 1 < log.oldest)
+            items.append(told.NumberedEvent(seq=seq, event=event))
+    return told.Replayed(items=tuple(items), newest=log.newest, lost=params.since + 1 < log.oldest)
 
 
 @ROUTES.on(methods.ATTACH_STREAM)

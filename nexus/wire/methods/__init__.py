@@ -9,6 +9,8 @@ from nexus.loading import on_first_use
 if TYPE_CHECKING:
     from nexus.wire.methods import (
         checkpoints,
+        events,
+        exec_results,
         execs,
         files,
         git,
@@ -26,6 +28,8 @@ __getattr__, __dir__ = on_first_use(
     {
         "nexus.wire.methods": [
             "checkpoints",
+            "events",
+            "exec_results",
             "execs",
             "files",
             "git",
@@ -44,6 +48,8 @@ __all__ = [
     "METHODS",
     "NOTICES",
     "checkpoints",
+    "events",
+    "exec_results",
     "execs",
     "files",
     "git",

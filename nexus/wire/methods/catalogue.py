@@ -5,10 +5,23 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, cast
 
-from nexus.wire.methods import checkpoints, execs, files, git, ports, session, settings, streams, terminals, workspaces
+from nexus.wire.methods import (
+    checkpoints,
+    events,
+    exec_results,
+    execs,
+    files,
+    git,
+    ports,
+    session,
+    settings,
+    streams,
+    terminals,
+    workspaces,
+)
 from nexus.wire.methods.table import AnyMethod, Notice, Params, Table
 
-_GROUPS: Final = (session, workspaces, checkpoints, files, execs, terminals, ports, git, settings)
+_GROUPS: Final = (session, events, workspaces, checkpoints, files, execs, exec_results, terminals, ports, git, settings)
 
 METHODS: Final[Table] = MappingProxyType(
     {method.name: cast("AnyMethod", method) for group in _GROUPS for method in group.METHODS}
@@ -18,7 +31,7 @@ METHODS: Final[Table] = MappingProxyType(
 NOTICES: Final = MappingProxyType(
     {
         notice.name: cast("Notice[Params]", notice)
-        for group in (session, files, execs, terminals, streams)
+        for group in (session, events, files, execs, terminals, streams)
         for notice in group.NOTICES
     }
 )

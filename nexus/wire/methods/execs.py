@@ -1,4 +1,7 @@
-"""``exec.*``: commands. A command outlives its connection; whoever comes back goes on where they were."""
+"""``exec.*``: commands. A command outlives its connection; whoever comes back goes on where they were.
+
+This is what works with one while it runs; ``exec_results`` is what asks about commands.
+"""
 
 from __future__ import annotations
 
@@ -49,21 +52,6 @@ class Command(KeyedOfWorkspace):
     keeps_awake: bool = True
 
 
-class Retain(Params):
-    """How much of each stream a result keeps."""
-
-    head: Annotated[int, Field(ge=0, le=262_144)] = 65_536
-    tail: Annotated[int, Field(ge=0, le=262_144)] = 131_072
-
-
-class Run(Command):
-    """A command, to its end."""
-
-    input: str | None = None
-    """Given to standard input, as base64."""
-    retain: Retain = Retain()
-
-
 class Start(Command):
     """A command, to work with while it runs."""
 
@@ -86,29 +74,6 @@ class Exit(Params):
     oom: bool = False
     lost: bool = False
     duration_ms: int = 0
-
-
-class Kept(Params):
-    """What is kept of a stream."""
-
-    text: str | None = None
-    """Where it is UTF-8."""
-    data: str | None = None
-    """Base64 otherwise."""
-    total: int
-    """Bytes that were printed."""
-    head: int
-    """Bytes of the beginning that are kept; what follows them is the end."""
-    truncated: bool = False
-
-
-class Ran(Params):
-    """A command that has ended."""
-
-    exec: str
-    exit: Exit
-    stdout: Kept
-    stderr: Kept
 
 
 class Streams(Params):
@@ -174,55 +139,6 @@ class ResizeExec(OfExec):
     cols: _CELLS
 
 
-class Terminate(OfExec):
-    """How long to wait between TERM and KILL."""
-
-    grace_ms: Milliseconds = 5000
-
-
-class Wait(OfExec):
-    """How long to wait."""
-
-    wait_ms: Annotated[int, Field(ge=0, le=3_600_000)] | None = None
-
-
-class Waited(Params):
-    """Its end, when it came in time."""
-
-    running: bool
-    exit: Exit | None = None
-
-
-class ListExecs(Params):
-    """Of which workspace; of all when absent."""
-
-    workspace: str | None = None
-
-
-class ExecInfo(Params):
-    """A command that the daemon knows."""
-
-    exec: str
-    workspace: str
-    """Its workspace's id."""
-    program: str
-    """Its program, without arguments: they may hold what is nobody's business."""
-    started_at_ms: int
-    running: bool
-    exit: Exit | None = None
-    detached: bool = False
-    labels: Mapping[str, str] = {}
-    stdout: int = 0
-    """Bytes that it printed."""
-    stderr: int = 0
-
-
-class ExecList(Params):
-    """Commands, the oldest first."""
-
-    items: tuple[ExecInfo, ...]
-
-
 class DidExit(Params):
     """A command has ended. Comes after the ``END`` of its streams."""
 
@@ -232,25 +148,16 @@ class DidExit(Params):
     """The length of each stream: whoever has fewer bytes knows it."""
 
 
-_SCOPE = "exec"
+SCOPE = "exec"
 
-RUN: Final = Method("exec.run", Run, Ran, Effect.LIVE, _SCOPE, "Run a command to its end, in one round trip.")
-START: Final = Method(
-    "exec.start", Start, Started, Effect.LIVE, _SCOPE, "Start a command; its output comes as streams."
-)
+START: Final = Method("exec.start", Start, Started, Effect.LIVE, SCOPE, "Start a command; its output comes as streams.")
 ATTACH: Final = Method(
-    "exec.attach", Attach, Reattached, Effect.LIVE, _SCOPE, "Go on with a command, from these offsets on."
+    "exec.attach", Attach, Reattached, Effect.LIVE, SCOPE, "Go on with a command, from these offsets on."
 )
-CLOSE_STDIN: Final = Method(
-    "exec.closeStdin", OfExec, Nothing, Effect.LIVE, _SCOPE, "End its standard input; `END` on the stream does it, too."
-)
-SIGNAL: Final = Method("exec.signal", SignalExec, Nothing, Effect.LIVE, _SCOPE, "Send a signal to its process group.")
-RESIZE: Final = Method("exec.resize", ResizeExec, Nothing, Effect.LIVE, _SCOPE, "Tell its terminal its new size.")
-TERMINATE: Final = Method("exec.terminate", Terminate, Exit, Effect.LIVE, _SCOPE, "End it: TERM, the grace, KILL.")
-WAIT: Final = Method("exec.wait", Wait, Waited, Effect.READ, _SCOPE, "Wait for its end, for a while.")
-LIST: Final = Method("exec.list", ListExecs, ExecList, Effect.READ, _SCOPE, "Return the commands that are known.")
-RELEASE: Final = Method("exec.release", OfExec, Nothing, Effect.LIVE, _SCOPE, "Forget it; one that runs is ended.")
+SIGNAL: Final = Method("exec.signal", SignalExec, Nothing, Effect.LIVE, SCOPE, "Send a signal to its process group.")
+RESIZE: Final = Method("exec.resize", ResizeExec, Nothing, Effect.LIVE, SCOPE, "Tell its terminal its new size.")
+RELEASE: Final = Method("exec.release", OfExec, Nothing, Effect.LIVE, SCOPE, "Forget it; one that runs is ended.")
 
-METHODS: Final = (RUN, START, ATTACH, CLOSE_STDIN, SIGNAL, RESIZE, TERMINATE, WAIT, LIST, RELEASE)
+METHODS: Final = (START, ATTACH, SIGNAL, RESIZE, RELEASE)
 DID_EXIT: Final = Notice("exec.didExit", DidExit, "A command has ended and everything it printed was sent.")
 NOTICES: Final = (DID_EXIT,)

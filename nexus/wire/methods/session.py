@@ -8,7 +8,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue
 
-from nexus.models.events import WorkspaceEvent
 from nexus.wire.limits import Limits
 from nexus.wire.methods.table import Effect, Method, Nothing, Notice, Params
 
@@ -128,30 +127,6 @@ class Subscribed(Params):
     lost: bool
 
 
-class Replay(Params):
-    """Events that are kept."""
-
-    since: int = 0
-    limit: Annotated[int, Field(ge=1, le=1000)] = 500
-
-
-class NumberedEvent(Params):
-    """An event and its number. Numbers rise by one and are never used twice by one daemon process."""
-
-    seq: int
-    event: WorkspaceEvent
-    lost: bool = False
-    """Whether events before this one could not be told: look at everything again."""
-
-
-class Replayed(Params):
-    """Events, and where to go on."""
-
-    items: tuple[NumberedEvent, ...]
-    newest: int
-    lost: bool
-
-
 class FeedRef(Params):
     """A source of bytes that outlives its connection."""
 
@@ -182,6 +157,8 @@ class StreamFailed(Params):
 
 INITIALIZED: Final = "initialized"
 """Said by the client when it has the answer to ``initialize``."""
+EVENT_NAME: Final = "workspace.event"
+"""The notification that a subscriber gets; ``methods.events`` says what is in it."""
 
 INITIALIZE: Final = Method(
     "initialize", Initialize, Initialized, Effect.LIVE, None, "Begin: versions, capabilities, and who is asking."
@@ -218,9 +195,6 @@ SUBSCRIBE: Final = Method(
 UNSUBSCRIBE: Final = Method(
     "events.unsubscribe", Nothing, Nothing, Effect.LIVE, "workspace:read", "Send no more events."
 )
-REPLAY: Final = Method(
-    "events.replay", Replay, Replayed, Effect.READ, "workspace:read", "Return events that are still kept."
-)
 ATTACH_STREAM: Final = Method(
     "stream.attach", AttachFeed, Attached, Effect.LIVE, None, "Go on with a log or file on this connection."
 )
@@ -235,12 +209,10 @@ METHODS: Final = (
     SHUTDOWN,
     SUBSCRIBE,
     UNSUBSCRIBE,
-    REPLAY,
     ATTACH_STREAM,
     CLOSE_STREAM,
 )
-EVENT: Final = Notice("workspace.event", NumberedEvent, "Something happened.")
 STREAM_FAILED: Final = Notice(
     "stream.failed", StreamFailed, "A stream ended before its end; comes before its `END`, which has the flag `FAILED`."
 )
-NOTICES: Final = (EVENT, STREAM_FAILED)
+NOTICES: Final = (STREAM_FAILED,)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field
 
@@ -59,8 +58,7 @@ class Nothing(Params):
     """No parameters, or no result."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Method(Generic[P, R]):
+class Method(NamedTuple, Generic[P, R]):
     """One line of the table."""
 
     name: str
@@ -76,8 +74,7 @@ class Method(Generic[P, R]):
     """Whether it tells how it moves on."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Notice(Generic[P]):
+class Notice(NamedTuple, Generic[P]):
     """A notification that the daemon sends."""
 
     name: str
