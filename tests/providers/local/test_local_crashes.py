@@ -246,6 +246,28 @@ async def test_a_cleared_runtime_folder_is_made_again(
     await running.resume()
 
 
+async def test_who_waits_at_the_door_is_taken_in_when_it_is_put_back(running: LocalInstance) -> None:
+    process = (await running.status()).process
+    assert process is not None
+    await running.stats()  # from here on its keeper is known
+    answered = 0
+
+    async def ask() -> None:
+        nonlocal answered
+        handle = await running.spawn(SpawnRequest(argv=("true",)))
+        answered += 1
+        await handle.aclose()
+
+    async with anyio.create_task_group() as group:
+        os.kill(process.pid, signal.SIGSTOP)
+        for _ in range(20):
+            group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()  # they have knocked and wait for an answer
+        os.kill(process.pid, signal.SIGHUP)
+        os.kill(process.pid, signal.SIGCONT)
+    assert answered == 20
+
+
 async def test_a_folder_removed_by_hand_is_gone_and_destroying_ends_what_ran(
     running: LocalInstance, provider: LocalProvider, options: dict[str, str], spec: InstanceSpec
 ) -> None:
