@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tests.workbench import git
 
@@ -65,6 +63,9 @@ def test_the_demo_ends_well_on_docker(home: Path, tmp_path: Path, engine: str, m
 
 @pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat  # here: it takes longer than most tests
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook: nbformat.NotebookNode = nbformat.read(  # type: ignore[no-untyped-call]  # the library has no types here
         ROOT / "examples" / "notebook.ipynb", as_version=4
