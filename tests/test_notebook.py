@@ -27,7 +27,7 @@ def shell() -> Iterator[None]:
     """IPython itself, as far as it shows things: it keeps no history, and ends with the test."""
     made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     yield
-    made.atexit_operations()
+    made.atexit_operations()  # type: ignore[no-untyped-call]  # the library has no types here
     atexit.unregister(made.atexit_operations)
     InteractiveShell.clear_instance()
 

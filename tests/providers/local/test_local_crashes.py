@@ -19,6 +19,7 @@ from nexus.providers.local import LocalProvider
 from nexus.providers.local.environment import mark
 from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.keeper import tree
+from nexus.socket_address import address
 
 Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 Eventually: TypeAlias = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -213,7 +214,8 @@ async def test_somebody_elses_socket_is_not_talked_to(
     """Another process has put its own socket in the keeper's place: it gets no command, and the keeper makes its own again."""
     (path,) = Path(options["runtime_dir"]).iterdir()
     path.unlink()
-    listener = await anyio.create_unix_listener(path)
+    with address(str(path)) as name:
+        listener = await anyio.create_unix_listener(name)
     heard = []
 
     async def listen(stream: anyio.abc.SocketStream) -> None:
