@@ -29,7 +29,7 @@ engine:  ## install Docker Engine from Debian's packages where this is root on D
 	@sh .ci/engine.sh
 
 test: setup engine  ## every test; with a real engine where this is root on Debian
-	@$(BIN)/python -m tests.engine.shared $(BIN)/python -m pytest -n 3 --dist worksteal --durations=25
+	@$(BIN)/python -m tests.engine.shared $(BIN)/python -m pytest -n 4 --dist worksteal --durations=25
 
 quick: setup  ## the tests that take less than a second each
 	@$(BIN)/python -m pytest -m "not slow"

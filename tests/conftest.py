@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.dealing import pytest_collection_finish, pytest_collection_modifyitems
 from tests.engine.fixtures import criu_engine, engine, test_image
 from tests.engine.git_image import git_image, new_git_image
 from tests.engine.seed_images import seed_images
@@ -34,6 +35,8 @@ __all__ = [
     "git_image",
     "home",
     "new_git_image",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
     "pytest_runtest_makereport",
     "pytest_terminal_summary",
     "repository",

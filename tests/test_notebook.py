@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 import nexus
 from nexus import notebook
@@ -22,9 +24,11 @@ from tests.workbench import Bench, make_bench
 
 @pytest.fixture
 def shell() -> Iterator[None]:
-    """IPython itself, as far as it shows things."""
-    InteractiveShell.instance()
+    """IPython itself, as far as it shows things: it keeps no history, and ends with the test."""
+    made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     yield
+    made.atexit_operations()  # type: ignore[no-untyped-call]  # the library has no types here
+    atexit.unregister(made.atexit_operations)
     InteractiveShell.clear_instance()
 
 

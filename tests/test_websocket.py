@@ -46,7 +46,7 @@ async def pair(**options: object) -> AsyncGenerator[tuple[WebSocketTransport, Cl
     async with serve(handle, "127.0.0.1", 0, compression=None, create_connection=Served, close_timeout=0.5) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         async with connect(f"ws://127.0.0.1:{port}", compression=None) as client:
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 await ready.wait()
                 try:
                     yield made[0], client

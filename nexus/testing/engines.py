@@ -29,14 +29,17 @@ _USUAL: Final = "unix:///var/run/docker.sock"
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - what is made there has a name of its own, and is this user's only
 _ENOUGH: Final = 6 * 1024**3
 """Bytes of memory that have to be left: some times what the images and volumes of all tests take together."""
+_SELDOM: Final = "400"
+"""By how many per cent what a program of Go's holds may grow before it looks for garbage; usually 100."""
 
 
 @asynccontextmanager
-async def running_engine(*, in_memory: bool = False) -> AsyncGenerator[str, None]:
+async def running_engine(*, in_memory: bool = False, lean: bool = False) -> AsyncGenerator[str, None]:
     """Give the address of an engine: one that answers at ``DOCKER_HOST`` or on the usual socket, else one started for the block.
 
     Args:
         in_memory: As for :class:`PrivateEngine`, where one is started.
+        lean: Likewise.
 
     Raises:
         ProviderUnavailable: When none answers and none can be started; the message says why.
@@ -48,7 +51,7 @@ async def running_engine(*, in_memory: bool = False) -> AsyncGenerator[str, None
     reason = why_not(own_network=False)
     if reason is not None:
         raise ProviderUnavailable(f"no container engine answers, and none can be started: {reason}")
-    own = PrivateEngine(in_memory=in_memory)
+    own = PrivateEngine(in_memory=in_memory, lean=lean)
     try:
         await anyio.to_thread.run_sync(own.start)
         yield own.address
@@ -111,9 +114,13 @@ class PrivateEngine:
         own_network: Give it a network namespace of its own: nothing it publishes is reachable, nothing it does is felt.
         in_memory: Keep what it stores in memory where there is room. It syncs its books for every container, network and volume,
             which on a disk takes longer than all its work; no measurement should be taken so.
+        lean: Have it leave the kernel's packet filter alone, and collect its garbage seldom: no measurement should be taken so either.
+            It runs ``iptables`` some sixty times for every network, one after the other. Without those rules ports are published
+            by its proxies, as on the loopback address they always are; containers reach this machine and each other, but no
+            other. Three short-lived programs that it starts for every container are as large as itself.
     """
 
-    def __init__(self, *, own_network: bool = False, in_memory: bool = False) -> None:
+    def __init__(self, *, own_network: bool = False, in_memory: bool = False, lean: bool = False) -> None:
         # A short path: the engine's sockets live below it, and a socket's path is limited to 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="nxd-"))
         self.socket = self.folder / "s"
@@ -122,6 +129,7 @@ class PrivateEngine:
         if in_memory and _memory_to_spare() >= _ENOUGH:
             self._data = Path(tempfile.mkdtemp(prefix="nxd-", dir=_MEMORY), "data")
         self._own_network = own_network
+        self._lean = lean
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -129,9 +137,11 @@ class PrivateEngine:
         folder = self.folder
         command = ["dockerd", "--data-root", str(self._data), "--exec-root", f"{folder}/exec"]
         command += ["--pidfile", f"{folder}/pid", "-H", self.address]
+        if self._own_network or self._lean:
+            command += ["--iptables=false"]
         if self._own_network:
             script = 'ip link set lo up 2>/dev/null; exec "$@"'
-            command = ["unshare", "--net", "sh", "-c", script, "sh", *command, "--bridge=none", "--iptables=false"]
+            command = ["unshare", "--net", "sh", "-c", script, "sh", *command, "--bridge=none"]
         elif other_engine_runs():
             raise ProviderUnavailable(
                 "an engine that shares this machine's network is never started beside another one"
@@ -139,7 +149,8 @@ class PrivateEngine:
         # After a crash its containerd is dead with it, and a zombie where no init collects it: the engine would wait for that.
         (folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         with (folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            env = {**os.environ, **({"GOGC": _SELDOM} if self._lean else {})}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
         deadline = time.monotonic() + 60
         while not answers(self.address):
             if self._process.poll() is not None or time.monotonic() > deadline:

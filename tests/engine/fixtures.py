@@ -53,7 +53,7 @@ def engine() -> Iterator[str]:
     reason = why_not(own_network=False)
     if reason is not None:
         do_without("docker", f"there is no container engine, and none can be started: {reason}")
-    own = PrivateEngine(in_memory=True)
+    own = PrivateEngine(in_memory=True, lean=True)
     try:
         own.start()
         yield own.address

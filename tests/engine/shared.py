@@ -21,7 +21,7 @@ async def run(command: list[str]) -> int:
     if named:
         return subprocess.run(command, check=False).returncode
     try:
-        async with running_engine(in_memory=True) as address:
+        async with running_engine(in_memory=True, lean=True) as address:
             return await anyio.to_thread.run_sync(
                 lambda: (
                     subprocess.run(

@@ -7,6 +7,7 @@ answered by one line.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -91,9 +92,13 @@ def live(order: dict[str, object], log: int) -> None:
 
 def preload(modules: Iterable[str]) -> None:
     """Import what a child had to: most of its time would go into that, and the next one finds it done."""
-    for name in modules:
-        if name not in sys.modules and name.startswith(("nexus", "dulwich", "anyio", "aiohttp", "yaml", "encodings")):
-            importlib.import_module(name)
+    ours = ("nexus", "dulwich", "anyio", "aiohttp", "yaml", "encodings")
+    missing = [name for name in modules if name not in sys.modules and name.startswith(ours)]
+    for name in missing:
+        importlib.import_module(name)
+    if missing:
+        gc.collect()
+        gc.freeze()  # children that looked for garbage in it would make copies of all of it
 
 
 def answer(order: dict[str, object]) -> dict[str, object]:

@@ -92,7 +92,7 @@ async def test_the_project_runs_as_its_file_says(bench: Bench, engine: str, word
         }
         assert await speaks_postgres(DATABASE)
         cache = ws.ports["redis"].host_port
-        assert cache == CACHE or not cache_is_free
+        assert cache == CACHE or not (cache_is_free and free(CACHE))  # whoever holds it, or took it meanwhile
         assert await redis(cache, "GET visits") == "1"
 
         # Nothing listens behind the api at first. What begins to is reached by a port of the workspace's block, from this machine alone.

@@ -343,11 +343,11 @@ async def test_a_cancelled_call_is_done_whole(registry: NodeRegistry) -> None:
 
     def decide(_table: Mapping[PortKey, str]) -> Sequence[LeaseRow]:
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return [row(80), row(81)]
 
     task = asyncio.ensure_future(registry.lease("w", decide))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, 60)
     task.cancel()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
@@ -364,7 +364,7 @@ async def test_dropping_the_object_closes_the_file(path: Path) -> None:
     assert any(name.startswith(str(path)) for name in open_files())
     del registry
     # The worker thread may hold the finished call, and with it the object, for a moment longer than we do.
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while any(name.startswith(str(path)) for name in open_files()):
             await anyio.sleep(0.005)
             gc.collect()

@@ -388,12 +388,12 @@ async def test_a_cancelled_save_never_overtakes_a_later_one(
 
     def slow(handle: int) -> None:
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", slow)
     task = asyncio.ensure_future(store.save(record.model_copy(update={"status_message": "old"})))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, 60)
     task.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)

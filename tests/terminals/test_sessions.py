@@ -168,7 +168,7 @@ async def test_a_new_terminal_at_which_nobody_looks_is_waited_for_only_for_a_whi
     terminal.patience = 0.05
     terminal.expect()
     program.says(*[b"x" * 60] * 10, Exited(exit_code=0))
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await serve(terminal)
     assert terminal.kept.newest == 600
 

@@ -8,6 +8,7 @@ An order is one message on the socket that it inherited: JSON, with the child's 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import json
@@ -74,6 +75,8 @@ def _preload() -> None:
             importlib.import_module(module.name)
     for name in (*_ALSO, *(f"encodings.{name}" for name in ("idna", "latin_1"))):
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children that looked for garbage in it would make copies of all of it
 
 
 def _begin(message: bytes, descriptors: list[int], running: dict[int, int]) -> None:

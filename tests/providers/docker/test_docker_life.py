@@ -416,7 +416,11 @@ async def test_listing_finds_by_labels(provider: DockerProvider, make_spec: Make
 
 
 async def test_logs_are_the_main_processs_own(running: DockerInstance) -> None:
-    await running.stop(grace=5)
+    async with asyncio.timeout(60):
+        # Until then a signal ends it at once.
+        while [piece async for piece in running.logs()] != [b"nexus: started\n"]:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.02)
+    await running.stop(grace=60)
 
     everything = b"".join([piece async for piece in running.logs()])
     last = b"".join([piece async for piece in running.logs(tail=1)])

@@ -76,7 +76,7 @@ async def test_a_container_is_not_frozen_under_a_starting_command(warm: DockerIn
         assert [ran.out for ran in await asyncio.gather(*starting)] == [b"x\n"] * 8
 
     # The engine hears of its own doing by events, and may be late.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await warm.status()).state is not InstanceState.RUNNING:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.02)
 
@@ -93,7 +93,7 @@ async def test_they_end_with_the_provider(
         await run(instance, "true")
         assert await asyncio.to_thread(_shells, instance, raw) >= 1
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await asyncio.to_thread(_shells, instance, raw):  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.02)
 
@@ -150,5 +150,5 @@ async def test_a_freezer_that_loses_patience_lets_starts_in_again() -> None:
         with pytest.raises(Busy, match="has been starting"):
             async with gate.alone(patience=0.01):
                 pass
-    async with asyncio.timeout(20), gate.starting():
+    async with asyncio.timeout(60), gate.starting():
         pass

@@ -94,7 +94,7 @@ def run(running: LocalInstance) -> Run:
 @pytest.fixture
 def eventually() -> Eventually:
     async def wait(condition: Callable[[], bool]) -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while not condition():
                 await anyio.sleep(0.005)
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from nexus.errors import ExecStartError, InvalidArgument, Unsupported
-from nexus.models.execution import ExecResult, Output, SpawnRequest, Started
+from nexus.models.execution import ExecResult, Exited, Output, SpawnRequest, Started
 from nexus.models.instances import InstanceSpec
 from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.keeper import tree
@@ -47,10 +47,16 @@ async def test_output_of_both_streams_and_the_status(run: Run) -> None:
     assert (done.stdout_bytes, done.stderr_bytes, done.exit_code, done.signal) == (b"out", b"err", 7, None)
 
 
-async def test_streams_keep_their_order_of_arrival(run: Run) -> None:
-    script = "for i in 1 2 3 4 5; do echo o$i; sleep 0.01; echo e$i >&2; sleep 0.01; done"
-    done = await run("sh", "-c", script)
-    assert done.output_bytes == b"".join(b"o%d\ne%d\n" % (i, i) for i in range(1, 6))
+async def test_streams_keep_their_order_of_arrival(running: LocalInstance) -> None:
+    script = "for i in 1 2 3 4 5; do echo o$i; read -r _; echo e$i >&2; read -r _; done"
+    handle = await running.spawn(SpawnRequest(argv=("sh", "-c", script), stdin=True))
+    printed = b""
+    while not isinstance(event := await handle.receive(), Exited):
+        if isinstance(event, Output):
+            printed += event.data
+            await handle.write(b"\n" * event.data.count(b"\n"))  # no sooner does it print the next
+    assert printed == b"".join(b"o%d\ne%d\n" % (i, i) for i in range(1, 6))
+    await handle.aclose()
 
 
 async def test_a_thousand_short_commands_lose_no_byte_and_no_status(

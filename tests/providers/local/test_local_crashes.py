@@ -19,6 +19,7 @@ from nexus.providers.local import LocalProvider
 from nexus.providers.local.environment import mark
 from nexus.providers.local.instance import LocalInstance
 from nexus.providers.local.keeper import tree
+from nexus.socket_address import address
 
 Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 Eventually: TypeAlias = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -213,7 +214,8 @@ async def test_somebody_elses_socket_is_not_talked_to(
     """Another process has put its own socket in the keeper's place: it gets no command, and the keeper makes its own again."""
     (path,) = Path(options["runtime_dir"]).iterdir()
     path.unlink()
-    listener = await anyio.create_unix_listener(path)
+    with address(str(path)) as name:
+        listener = await anyio.create_unix_listener(name)
     heard = []
 
     async def listen(stream: anyio.abc.SocketStream) -> None:
@@ -244,6 +246,28 @@ async def test_a_cleared_runtime_folder_is_made_again(
     assert (await drain(await running.spawn(SpawnRequest(argv=("echo", "ok"))))).stdout == "ok\n"
     await running.pause()
     await running.resume()
+
+
+async def test_who_waits_at_the_door_is_taken_in_when_it_is_put_back(running: LocalInstance) -> None:
+    process = (await running.status()).process
+    assert process is not None
+    await running.stats()  # from here on its keeper is known
+    answered = 0
+
+    async def ask() -> None:
+        nonlocal answered
+        handle = await running.spawn(SpawnRequest(argv=("true",)))
+        answered += 1
+        await handle.aclose()
+
+    async with anyio.create_task_group() as group:
+        os.kill(process.pid, signal.SIGSTOP)
+        for _ in range(20):
+            group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()  # they have knocked and wait for an answer
+        os.kill(process.pid, signal.SIGHUP)
+        os.kill(process.pid, signal.SIGCONT)
+    assert answered == 20
 
 
 async def test_a_folder_removed_by_hand_is_gone_and_destroying_ends_what_ran(

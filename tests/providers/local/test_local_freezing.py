@@ -111,12 +111,12 @@ async def test_what_was_stopped_before_stays_stopped(running: LocalInstance) -> 
     handle, pid = await background(running, "exec sleep 1000")
     other, other_pid = await background(running, "exec sleep 1000")
     await handle.signal(signal.SIGSTOP)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while state_of(pid) != "T":
             await anyio.sleep(0.005)
     await running.pause()
     await running.resume()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while state_of(other_pid) == "T":
             await anyio.sleep(0.005)
     assert state_of(pid) == "T"

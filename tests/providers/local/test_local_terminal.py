@@ -19,7 +19,7 @@ Run: TypeAlias = Callable[..., Awaitable[ExecResult]]
 
 async def until(handle: LocalProcess, pattern: bytes) -> bytes:
     seen = b""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while not re.search(pattern, seen, re.DOTALL):
             event = await handle.receive()
             seen += event.data if isinstance(event, Output) else b""

@@ -241,7 +241,7 @@ async def test_another_task_may_close_it(world: MockWorld, spec: InstanceSpec) -
     handles = []
 
     async def open_and_use() -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await provider.__aenter__()
             instance = await provider.create(spec)
             await instance.start()
