@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Final
 
@@ -51,29 +51,34 @@ class OpenJournal:
         """What the journal says by now."""
         return self._entry
 
-    async def doing(self, step: str) -> None:
-        """Write down that ``step`` is about to be taken. Returns when that is on the disk.
+    async def doing(self, *steps: str) -> None:
+        """Write down that ``steps`` are about to be taken. Returns when that is on the disk.
 
         Raises:
             InvalidArgument: When the plan has no such step.
-            StateError: When it cannot be written; the step must not be taken then.
+            StateError: When it cannot be written; none of them must be taken then.
 
         Cancellation:
-            The line may or may not be there: the step counts as begun, and its undo must bear that it never was.
+            The lines may or may not be there: the steps count as begun, and their undo must bear that they never were.
         """
-        await self._append(Line(doing=step), step)
+        await self._append(*(Line(doing=step) for step in steps))
 
-    async def done(self, step: str, facts: Mapping[str, JsonValue] | None = None) -> None:
+    async def done(self, step: str, facts: Mapping[str, JsonValue] | None = None, *, then: Sequence[str] = ()) -> None:
         """Write down that ``step`` is complete, with what it found out and later steps or an undo need.
+
+        Args:
+            step: The step.
+            facts: What it found out.
+            then: Steps that are about to be taken, as for :meth:`doing`; one wait for the disk is enough for all of it.
 
         Raises:
             InvalidArgument: When the plan has no such step, or a fact is no JSON value.
-            StateError: When it cannot be written.
+            StateError: When it cannot be written; what is to come must not be taken then.
 
         Cancellation:
-            The line may or may not be there: the step counts as begun.
+            The lines may or may not be there: the steps count as begun.
         """
-        await self._append(Line(done=step, facts=facts or {}), step)
+        await self._append(Line(done=step, facts=facts or {}), *(Line(doing=each) for each in then))
 
     async def close(self, last: Callable[[], object] | None = None) -> None:
         """Delete the journal: the operation is complete, or undone to the last step. Closing twice is fine.
@@ -97,14 +102,15 @@ class OpenJournal:
         delete_journal(self._root, self._entry.path.name, durable=self._durable)
         self._closed = True
 
-    async def _append(self, line: Line, step: str) -> None:
-        if step not in self._entry.plan:
-            raise InvalidArgument(f"step {step!r} is not in the plan {', '.join(self._entry.plan)}")
+    async def _append(self, *lines: Line) -> None:
+        for line in lines:
+            _check(line, self._entry.plan)
         if self._closed:
             raise StateError(f"the journal of {self._entry.operation} {self._entry.name} is closed")
-        data = _encoded(line)
-        # First in memory: when the caller is cancelled while the line is being written, an undo still sees the step.
-        self._entry = with_line(self._entry, line)
+        data = b"".join(map(_encoded, lines))
+        # First in memory: when the caller is cancelled while the lines are being written, an undo still sees the steps.
+        for line in lines:
+            self._entry = with_line(self._entry, line)
         await run_whole(partial(_append_line, self._root, self._entry.path, data, durable=self._durable))
 
 
@@ -128,6 +134,7 @@ class Journal:
         name: str,
         plan: Sequence[str],
         facts: Mapping[str, JsonValue],
+        doing: Sequence[str] = (),
         durable: bool = True,
     ) -> OpenJournal:
         """Start a journal. Returns when it is on the disk.
@@ -138,6 +145,7 @@ class Journal:
             name: The workspace's name.
             plan: The steps in their order, each once.
             facts: What an undo has to know from the start.
+            doing: Steps that are about to be taken, as for :meth:`OpenJournal.doing`.
             durable: Whether it has to outlive the machine. Without, it outlives this process only, and nothing waits for the disk:
                 for what a power cut ends anyway, such as running and being paused.
 
@@ -161,7 +169,10 @@ class Journal:
             owner=identify(),
             begun_at=datetime.now(UTC),
         )
-        data = _encoded(header)
+        lines = [Line(doing=step) for step in doing]
+        for line in lines:
+            _check(line, header.plan)
+        data = b"".join(map(_encoded, (header, *lines)))
         path = self.root.joinpath(*_FOLDER, header.id + _SUFFIX)
         try:
             await run_whole(partial(_create, self.root, path, data, durable=durable))
@@ -169,7 +180,8 @@ class Journal:
             with anyio.CancelScope(shield=True):
                 await run_whole(partial(delete_journal, self.root, path.name))
             raise
-        return OpenJournal(self.root, entry_of(path, header, owner_alive=True), durable=durable)
+        entry = reduce(with_line, lines, entry_of(path, header, owner_alive=True))
+        return OpenJournal(self.root, entry, durable=durable)
 
     async def unfinished(self) -> tuple[JournalEntry, ...]:
         """Return every journal on the disk, oldest first, those of living processes included; damaged ones come last.
@@ -222,6 +234,12 @@ class Journal:
         except FileNotFoundError:
             return ()
         return tuple(sorted(entries, key=lambda entry: (entry.begun_at is None, entry.begun_at or 0, entry.id)))
+
+
+def _check(line: Line, plan: Sequence[str]) -> None:
+    step = line.doing or line.done
+    if step not in plan:
+        raise InvalidArgument(f"step {step!r} is not in the plan {', '.join(plan)}")
 
 
 def _encoded(value: Header | Line) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import anyio
 
@@ -61,14 +62,15 @@ class Creation:
     async def run(self, request: CreateRequest) -> WorkspaceRecord:
         """Take every step; undo them all when one fails or the call is cancelled."""
         try:
-            await self._step(CreateStep.CLAIM, self._claim)
-            await self._step(CreateStep.RECORD, self._save)
-            await self._step(CreateStep.PORTS, lambda: self._lease(request))
-            await both(
-                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
-                lambda: self._prepare_place(request),
-            )
-            await self._step(CreateStep.INSTANCE, lambda: self._make(request))
+            provider = await self._context.provider(self.record.backend)
+            if isinstance(provider, SupportsMakingAhead):
+                await self._step(CreateStep.CLAIM, self._claim, then=(CreateStep.RECORD, CreateStep.INSTANCE))
+                # Only the start waits for it.
+                await both(lambda: self._make_ahead(provider), lambda: self._make_all(request))
+            else:
+                await self._step(CreateStep.CLAIM, self._claim, then=(CreateStep.RECORD,))
+                await self._make_all(request)
+            await self._done(CreateStep.INSTANCE, then=(CreateStep.START,) if request.start else ())
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
@@ -84,8 +86,7 @@ class Creation:
         event = Event.FAIL if self.failure is not None else Event.START if started else Event.CREATED
         status = after(WorkspaceStatus.PENDING, event, name=self.record.name)
         self.record = touched(self.record, status, None if self.failure is None else self.failure.message)
-        await self._context.store.save(self.record)
-        await self.journal.close()
+        await self.journal.close(partial(self._context.store.write, self.record))
         self._context.bus.publish(
             StatusChanged(
                 workspace=self.record.id,
@@ -98,12 +99,27 @@ class Creation:
 
     # Steps ----------------------------------------------------------------------------------------------------------
 
-    async def _step(self, step: CreateStep, act: Callable[[], Awaitable[None]]) -> None:
-        async with self._writing:
-            await self.journal.doing(step)
+    async def _step(
+        self, step: CreateStep, act: Callable[[], Awaitable[None]], *, then: Sequence[CreateStep] = ()
+    ) -> None:
+        """Take a step that the journal has been told of, and tell it of the end and of what comes ``then``."""
         await act()
+        await self._done(step, then=then)
+
+    async def _done(self, step: CreateStep, *, then: Sequence[CreateStep] = ()) -> None:
         async with self._writing:
-            await self.journal.done(step, {"record": self.record.model_dump(mode="json")})
+            await self.journal.done(step, {"record": self.record.model_dump(mode="json")}, then=then)
+
+    async def _make_all(self, request: CreateRequest) -> None:
+        """Make everything that is made before the start, but for what a provider makes ahead."""
+        await self._step(CreateStep.RECORD, self._save, then=(CreateStep.PORTS,))
+        following = (CreateStep.WORKTREE, CreateStep.IMAGE, CreateStep.INSTANCE)
+        await self._step(CreateStep.PORTS, lambda: self._lease(request), then=following)
+        await both(
+            lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
+            lambda: self._step(CreateStep.IMAGE, lambda: self._prepare(request)),
+        )
+        await self._make(request)
 
     async def _claim(self) -> None:
         await quota.claim(self._context, self.record)
@@ -195,21 +211,7 @@ class Creation:
             }
         )
 
-    async def _prepare_place(self, request: CreateRequest) -> None:
-        """Have the image ready, and begin with the place meanwhile: with what needs neither it nor the tree."""
-        provider = await self._context.provider(self.record.backend)
-
-        async def prepare() -> None:
-            await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
-
-        if isinstance(provider, SupportsMakingAhead):
-            await both(lambda: self._make_ahead(provider), prepare)
-        else:
-            await prepare()
-
     async def _make_ahead(self, provider: SupportsMakingAhead) -> None:
-        async with self._writing:
-            await self.journal.doing(CreateStep.INSTANCE)
         await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:

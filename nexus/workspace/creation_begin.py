@@ -23,7 +23,7 @@ from nexus.workspace.creation_undo import FORKED, branch_tip
 from nexus.workspace.environment import refuse_own_secrets
 from nexus.workspace.forked_records import forked
 from nexus.workspace.hook_plan import admit, remembered
-from nexus.workspace.plan import Operation, create_steps
+from nexus.workspace.plan import CreateStep, Operation, create_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft
 from nexus.workspace.refilling import refill
@@ -66,6 +66,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         name=record.name,
         plan=create_steps(start=request.start),
         facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
+        doing=(CreateStep.CLAIM,),
     )
     report = context.reporter(record, progress)
     if stack.adopted is not None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -141,23 +141,29 @@ class Tracer:
 
         start, doing, done, close, trace = Journal.begin, OpenJournal.doing, OpenJournal.done, OpenJournal.close, self
 
-        async def open_journal(journal: Journal, **kept: Any) -> OpenJournal:
-            made = await start(journal, **kept)
-            trace.step("journal", "begun")
+        async def open_journal(journal: Journal, *, doing: Sequence[str] = (), **kept: Any) -> OpenJournal:
+            made = await start(journal, doing=doing, **kept)
+            for name in ("journal", *doing):
+                trace.step(name, "begun")
             return made
 
         async def close_journal(journal: OpenJournal, *last: Any) -> None:
             await close(journal, *last)
             trace.step("journal", "written")
 
-        async def begin(journal: OpenJournal, name: str) -> None:
-            await doing(journal, name)
-            trace.step(name, "begun")
+        async def begin(journal: OpenJournal, *names: str) -> None:
+            await doing(journal, *names)
+            for name in names:
+                trace.step(name, "begun")
 
-        async def end(journal: OpenJournal, name: str, facts: Mapping[str, Any] | None = None) -> None:
+        async def end(
+            journal: OpenJournal, name: str, facts: Mapping[str, Any] | None = None, *, then: Sequence[str] = ()
+        ) -> None:
             trace.step(name, "acted")
-            await done(journal, name, facts)
+            await done(journal, name, facts, then=then)
             trace.step(name, "written")
+            for each in then:
+                trace.step(each, "begun")
 
         _put(OpenJournal, doing=begin, done=end, close=close_journal)
         _put(Journal, begin=open_journal)

@@ -35,7 +35,7 @@ from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.hibernation import HibernatingInstance
 from nexus.providers.docker.images import ensure_build, ensure_image
 from nexus.providers.docker.named_user import ensure_named, find_own_user
-from nexus.providers.docker.networks import ensure_network, list_networks
+from nexus.providers.docker.networks import list_networks, make_network, network_name
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.service_config import statuses_of
 from nexus.providers.docker.shared import Shared
@@ -201,19 +201,13 @@ class DockerProvider:
         return spec.model_copy(update={"remote_user": name})
 
     async def make_ahead(self, spec: InstanceSpec) -> None:
-        """Make the workspace's network: it takes the engine as long as a small tree takes us.
+        """Make the workspace's network: it takes the engine as long as tree and container together.
 
         Cancelled or failed: it is removed again, or carries our labels.
         """
-        shared = self._open()
-        async with shared.turn_of(spec.id):
-            await ensure_network(
-                shared.engine,
-                self._options_for(spec),
-                name=spec.name,
-                number=spec.id,
-                labels=own_labels(spec),
-            )
+        shared, options = self._open(), self._options_for(spec)
+        with shared.ahead.making(spec.id, network_name(options, spec.name, spec.id)):
+            await make_network(shared.engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
 
     async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
         """Make the workspace's network and container, stopped. The same ``spec.id`` twice: the first one's.
@@ -230,8 +224,9 @@ class DockerProvider:
             lacking = shortfall(spec.resources, await shared.engine.info())
             if lacking is not None:
                 progress("create", lacking)
+        ahead = shared.ahead.take(spec.id)
         async with shared.turn_of(spec.id):
-            number = await make(shared.engine, spec, self._options_for(spec))
+            number = await make(shared.engine, spec, self._options_for(spec), ahead=ahead)
         return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def keep_place(
@@ -265,10 +260,13 @@ class DockerProvider:
         shared = self._open()
         if progress is not None:
             progress("create", f"creating the container of {spec.name} from a checkpoint")
+        ahead = shared.ahead.take(spec.id)
         async with shared.turn_of(spec.id):
             for listed in await list_containers(shared.engine, {LABEL_WORKSPACE: spec.id}):
                 await shared.drop_pool(listed.id)
-            number = await single(keeping.make_from(shared.engine, spec, place, volumes, self._options_for(spec)))
+            number = await single(
+                keeping.make_from(shared.engine, spec, place, volumes, self._options_for(spec), ahead=ahead)
+            )
         return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def drop_place(self, key: CheckpointId) -> None:
@@ -316,6 +314,7 @@ class DockerProvider:
 
     async def _remove(self, ref: InstanceRef, *, keep_volumes: bool = False) -> None:
         shared = self._open()
+        shared.ahead.forget(ref.id)
         for container in await unmake(shared.engine, ref.id, keep_volumes=keep_volumes):
             shared.readings.pop(container, None)
             await shared.drop_pool(container)
