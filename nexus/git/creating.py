@@ -64,6 +64,8 @@ def create_worktree(
         lay_out_apart(tree.parent)
         git_dir = make(repository, order, tip, undo, base=base, content=content)
         stop.check()
+        if order.laid is not None:
+            order.laid()
         empty = Empty(repo, repository, order, tip, tree, git_dir)
         notes = fill_tree(empty, undo, content=content, stop=stop, report=report)
         stop.check()

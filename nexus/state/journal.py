@@ -172,7 +172,7 @@ class Journal:
         lines = [Line(doing=step) for step in doing]
         for line in lines:
             _check(line, header.plan)
-        data = b"".join(map(_encoded, (header, *lines)))
+        data = b"".join([_encoded(header), *map(_encoded, lines)])
         path = self.root.joinpath(*_FOLDER, header.id + _SUFFIX)
         try:
             await run_whole(partial(_create, self.root, path, data, durable=durable))

@@ -41,6 +41,9 @@ from nexus.workspace.visibility import bound
 NOTES = "dev.nexus.notes"
 """Annotation that keeps what creation has to say about the tree: what came along, what was left as it is. One line each."""
 
+_FIRST = (CreateStep.RECORD, CreateStep.IMAGE)
+"""Steps that can be taken as soon as the name is ours."""
+
 UNDO_TIMEOUT = 60.0
 """Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
 
@@ -64,12 +67,12 @@ class Creation:
         try:
             provider = await self._context.provider(self.record.backend)
             if isinstance(provider, SupportsMakingAhead):
-                await self._step(CreateStep.CLAIM, self._claim, then=(CreateStep.RECORD, CreateStep.INSTANCE))
+                await self._step(CreateStep.CLAIM, self._claim, then=(*_FIRST, CreateStep.INSTANCE))
                 # Only the start waits for it.
-                await both(lambda: self._make_ahead(provider), lambda: self._make_all(request))
+                await both(lambda: self._make_ahead(provider), lambda: self._make_all(request, early=True))
             else:
-                await self._step(CreateStep.CLAIM, self._claim, then=(CreateStep.RECORD,))
-                await self._make_all(request)
+                await self._step(CreateStep.CLAIM, self._claim, then=_FIRST)
+                await self._make_all(request, early=False)
             await self._done(CreateStep.INSTANCE, then=(CreateStep.START,) if request.start else ())
             if request.start:
                 await self._step(CreateStep.START, self.start)
@@ -110,16 +113,28 @@ class Creation:
         async with self._writing:
             await self.journal.done(step, {"record": self.record.model_dump(mode="json")}, then=then)
 
-    async def _make_all(self, request: CreateRequest) -> None:
-        """Make everything that is made before the start, but for what a provider makes ahead."""
-        await self._step(CreateStep.RECORD, self._save, then=(CreateStep.PORTS,))
-        following = (CreateStep.WORKTREE, CreateStep.IMAGE, CreateStep.INSTANCE)
-        await self._step(CreateStep.PORTS, lambda: self._lease(request), then=following)
-        await both(
-            lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
-            lambda: self._step(CreateStep.IMAGE, lambda: self._prepare(request)),
-        )
-        await self._make(request)
+    async def _make_all(self, request: CreateRequest, *, early: bool) -> None:
+        """Make everything that is made before the start, but for what a provider makes ahead.
+
+        Args:
+            request: What is asked for.
+            early: Whether the place can be made while the tree is being filled.
+        """
+        laid = anyio.Event()
+
+        async def tree() -> None:
+            await self._step(CreateStep.RECORD, self._save, then=(CreateStep.PORTS,))
+            following = (CreateStep.WORKTREE, CreateStep.INSTANCE)
+            await self._step(CreateStep.PORTS, lambda: self._lease(request), then=following)
+            await self._step(CreateStep.WORKTREE, lambda: self._check_out(request, laid.set if early else None))
+            laid.set()
+
+        async def place() -> None:
+            await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
+            await laid.wait()
+            await self._make(request)
+
+        await both(tree, place)
 
     async def _claim(self) -> None:
         await quota.claim(self._context, self.record)
@@ -143,15 +158,16 @@ class Creation:
         )
         for note in moved_ports(requests, mappings):
             self._report("ports", note)
-        self.record = with_ports(self.record, await bound(self._context, mappings))
+        mappings = await bound(self._context, mappings)
+        self.record = with_ports(self.record, mappings)  # the image's step writes it meanwhile
 
-    async def _check_out(self, request: CreateRequest) -> None:
+    async def _check_out(self, request: CreateRequest, laid: Callable[[], None] | None) -> None:
         record, worktrees = self.record, self._context.worktrees
         self._report("worktree", f"checking out {record.branch}")
         async with self._context.repository_lock(f"creating workspace {record.name}"):
             await worktrees.exclude()
             try:
-                tree = await self._make_tree(request, record)
+                tree = await self._make_tree(request, record, laid)
             except BaseException:
                 # The call has removed what it made. A branch that is there now is somebody else's, whatever it points at.
                 self.record = self.record.model_copy(update={"branch_created": False})
@@ -168,7 +184,9 @@ class Creation:
             }
         )
 
-    async def _make_tree(self, request: CreateRequest, record: WorkspaceRecord) -> Worktree:
+    async def _make_tree(
+        self, request: CreateRequest, record: WorkspaceRecord, laid: Callable[[], None] | None
+    ) -> Worktree:
         worktrees, settings, reason = self._context.worktrees, self._settings(request), f"nexus:{record.id}"
         if request.restore is not None:
             return await worktrees.restore(
@@ -190,6 +208,7 @@ class Creation:
             include=settings.worktree_include,
             include_max=settings.worktree_include_max,
             fill=Fill(settings.submodules, settings.lfs),
+            laid=laid,
             progress=self._report,
         )
 
@@ -220,7 +239,9 @@ class Creation:
 
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
-        self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
+        found = await look_up(self._context, self.record, self._report, self._own_ssh(request))
+        # The tree may be being written meanwhile, as above.
+        self.record = self.record.model_copy(update={"config": found.config})
         spec = self._context.specification(self.record)
         self._report("create", f"making the {self.record.backend} instance")
         place = None if request.fork is None else (await fork_of(self._context, request.fork)).place

@@ -68,6 +68,7 @@ async def make(
     *,
     set_up_for: str | None = None,
     ahead: Ahead | None = None,
+    image: str | None = None,
 ) -> str:
     """Make a workspace's network and container, stopped, and return the container's id.
 
@@ -79,6 +80,7 @@ async def make(
         options: The backend's settings.
         set_up_for: The user for whom home folder, links and volumes are in the image or come later; they are not made for that one.
         ahead: Its network, when that is somebody else's to make. It need not be there before the container is started.
+        image: The image in which the user has the ids, when that is known to be there.
 
     Raises:
         ImageNotFound: When the image is not on the engine.
@@ -96,9 +98,8 @@ async def make(
     if found is not None:
         return await _complete(engine, found, spec, identity)
     await asyncio.to_thread(_refuse_links, spec)
-    image = spec.image
-    if spec.remote_user is not None and identity.user is not None:
-        image = await ensure_named(engine, image, spec.remote_user, identity)
+    if image is None and spec.remote_user is not None and identity.user is not None:
+        image = await ensure_named(engine, spec.image, spec.remote_user, identity)
     made = _Made()
     try:
         chosen = await _network(engine, spec, options, ahead)

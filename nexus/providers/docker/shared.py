@@ -38,6 +38,8 @@ class Shared:
         """Containers whose health the engine never tests."""
         self.proof = Proof()
         self.ahead = UnderWay()
+        self.made: set[str] = set()
+        """Containers that were made here and not asked about since: nobody has to prove whose they are."""
         self._gates: dict[str, StartGate] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
