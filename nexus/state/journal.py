@@ -25,6 +25,7 @@ from nexus.state.journal_entry import (
     Line,
     encode_line,
     entry_of,
+    read_beginning,
     read_entry,
     unreadable_entry,
     with_line,
@@ -220,8 +221,12 @@ class Journal:
         """
         await run_whole(partial(delete_journal, self.root, entry.path.name))
 
-    def read_unfinished(self) -> tuple[JournalEntry, ...]:
-        """Return every journal, as :meth:`unfinished` does. Blocks: for whoever visits a thread anyway."""
+    def read_unfinished(self, wanted: Callable[[JournalEntry], bool] | None = None) -> tuple[JournalEntry, ...]:
+        """Return every journal, as :meth:`unfinished` does. Blocks: for whoever visits a thread anyway.
+
+        Args:
+            wanted: Told what a journal is about, from its first line; those that it is false for are left out, and not read further.
+        """
         path = self.root.joinpath(*_FOLDER)
         entries: list[JournalEntry] = []
         try:
@@ -230,7 +235,7 @@ class Journal:
                 sweep(folder, names)
                 for name in names:
                     if name.endswith(_SUFFIX) and not name.startswith("."):
-                        entries.extend(_read(folder, path / name))
+                        entries.extend(_read(folder, path / name, wanted))
         except FileNotFoundError:
             return ()
         return tuple(sorted(entries, key=lambda entry: (entry.begun_at is None, entry.begun_at or 0, entry.id)))
@@ -249,9 +254,12 @@ def _encoded(value: Header | Line) -> bytes:
         raise InvalidArgument(f"a fact of the journal has no JSON form: {error}") from error
 
 
-def _read(folder: int, path: Path) -> tuple[JournalEntry, ...]:
+def _read(folder: int, path: Path, wanted: Callable[[JournalEntry], bool] | None = None) -> tuple[JournalEntry, ...]:
     try:
-        return (read_entry(path, read_small(folder, path.name, _MAX_BYTES))[0],)
+        data = read_small(folder, path.name, _MAX_BYTES)
+        if wanted is not None and not wanted(read_beginning(path, data)):
+            return ()
+        return (read_entry(path, data)[0],)
     except FileNotFoundError:
         return ()  # closed since the listing
     except UnfitFile as error:

@@ -255,6 +255,10 @@ class Context:
         self._instances[record.id] = (record.container_id, instance)
         return instance
 
+    def remember(self, record: WorkspaceRecord) -> None:
+        """Remember the name of a workspace that was just made: whoever asks for it by its id need not read every record."""
+        self._names[record.id] = record.name
+
     def forget(self, record: WorkspaceRecord) -> None:
         """Let go of what is kept of a workspace that is destroyed."""
         self._instances.pop(record.id, None)

@@ -90,6 +90,7 @@ class Creation:
         status = after(WorkspaceStatus.PENDING, event, name=self.record.name)
         self.record = touched(self.record, status, None if self.failure is None else self.failure.message)
         await self.journal.close(partial(self._context.store.write, self.record))
+        self._context.remember(self.record)
         self._context.bus.publish(
             StatusChanged(
                 workspace=self.record.id,

@@ -137,10 +137,10 @@ def _refuse_branch(request: CreateRequest, record: WorkspaceRecord, *, same: boo
 
 async def drop_stale_claim(context: Context, name: str) -> None:
     """Remove a reservation of this name that has no record: its state was deleted by hand. The caller holds the lock."""
-    for claim in await context.registry.claims(repository=context.repository.root):
-        if claim.name == name:
-            await context.allocator.release(claim.id)
-            await context.registry.unclaim(claim.id)
+    claim = await context.registry.claim_of(context.repository.root, name)
+    if claim is not None:
+        await context.allocator.release(claim.id)
+        await context.registry.unclaim(claim.id)
 
 
 async def _refuse_existing(context: Context, name: str) -> None:
