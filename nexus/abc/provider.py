@@ -351,13 +351,10 @@ class SupportsStats(Protocol):
 
 @runtime_checkable
 class SupportsMakingAhead(Protocol):
-    """Of a provider: a part of an instance can be made while its tree is not there yet, the rest while its files are being written.
-
-    ``create`` and ``make_from`` of such a one need the folders that are mounted, and look at nothing in them.
-    """
+    """Of a provider: a part of an instance can be made while its tree is not there yet."""
 
     async def make_ahead(self, spec: InstanceSpec) -> None:
-        """Make what does not need it, a network for example; ``spec`` has no mounts, and its ports may be missing. Made already: nothing.
+        """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
 
         ``create`` may be called, and return, while this goes on; whoever starts the instance has awaited both. ``destroy`` removes
         it by the id alone, whether or not ``create`` was ever called.

@@ -64,8 +64,6 @@ def create_worktree(
         lay_out_apart(tree.parent)
         git_dir = make(repository, order, tip, undo, base=base, content=content)
         stop.check()
-        if order.laid is not None:
-            order.laid()
         empty = Empty(repo, repository, order, tip, tree, git_dir)
         notes = fill_tree(empty, undo, content=content, stop=stop, report=report)
         stop.check()

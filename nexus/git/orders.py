@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from nexus.git.including import Include
@@ -27,8 +26,6 @@ class Order(NamedTuple):
     include: Include = Include()
     isolation: Isolation = "worktree"
     fill: Fill = Fill()
-    laid: Callable[[], None] | None = None
-    """Called when every folder that a container mounts is there, and none of the files."""
 
 
 class Made(NamedTuple):

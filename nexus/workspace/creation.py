@@ -41,8 +41,8 @@ from nexus.workspace.visibility import bound
 NOTES = "dev.nexus.notes"
 """Annotation that keeps what creation has to say about the tree: what came along, what was left as it is. One line each."""
 
-_FIRST = (CreateStep.RECORD, CreateStep.IMAGE)
-"""Steps that can be taken as soon as the name is ours."""
+_AT_ONCE = (CreateStep.WORKTREE, CreateStep.IMAGE, CreateStep.INSTANCE)
+"""Steps that go on beside each other."""
 
 UNDO_TIMEOUT = 60.0
 """Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
@@ -65,14 +65,10 @@ class Creation:
     async def run(self, request: CreateRequest) -> WorkspaceRecord:
         """Take every step; undo them all when one fails or the call is cancelled."""
         try:
-            provider = await self._context.provider(self.record.backend)
-            if isinstance(provider, SupportsMakingAhead):
-                await self._step(CreateStep.CLAIM, self._claim, then=(*_FIRST, CreateStep.INSTANCE))
-                # Only the start waits for it.
-                await both(lambda: self._make_ahead(provider), lambda: self._make_all(request, early=True))
-            else:
-                await self._step(CreateStep.CLAIM, self._claim, then=_FIRST)
-                await self._make_all(request, early=False)
+            await self._step(CreateStep.CLAIM, self._claim, then=(CreateStep.RECORD,))
+            await self._step(CreateStep.RECORD, self._save, then=(CreateStep.PORTS,))
+            await self._step(CreateStep.PORTS, lambda: self._lease(request), then=_AT_ONCE)
+            await self._make_all(request)
             await self._done(CreateStep.INSTANCE, then=(CreateStep.START,) if request.start else ())
             if request.start:
                 await self._step(CreateStep.START, self.start)
@@ -114,28 +110,21 @@ class Creation:
         async with self._writing:
             await self.journal.done(step, {"record": self.record.model_dump(mode="json")}, then=then)
 
-    async def _make_all(self, request: CreateRequest, *, early: bool) -> None:
-        """Make everything that is made before the start, but for what a provider makes ahead.
+    async def _make_all(self, request: CreateRequest) -> None:
+        """Make tree, image and place. What the place needs that depends on neither is made beside all of it: the start alone waits."""
+        provider = await self._context.provider(self.record.backend)
 
-        Args:
-            request: What is asked for.
-            early: Whether the place can be made while the tree is being filled.
-        """
-        laid = anyio.Event()
-
-        async def tree() -> None:
-            await self._step(CreateStep.RECORD, self._save, then=(CreateStep.PORTS,))
-            following = (CreateStep.WORKTREE, CreateStep.INSTANCE)
-            await self._step(CreateStep.PORTS, lambda: self._lease(request), then=following)
-            await self._step(CreateStep.WORKTREE, lambda: self._check_out(request, laid.set if early else None))
-            laid.set()
-
-        async def place() -> None:
-            await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
-            await laid.wait()
+        async def make() -> None:
+            await both(
+                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
+                lambda: self._step(CreateStep.IMAGE, lambda: self._prepare(request)),
+            )
             await self._make(request)
 
-        await both(tree, place)
+        if isinstance(provider, SupportsMakingAhead):
+            await both(lambda: self._make_ahead(provider), make)
+        else:
+            await make()
 
     async def _claim(self) -> None:
         await quota.claim(self._context, self.record)
@@ -159,16 +148,15 @@ class Creation:
         )
         for note in moved_ports(requests, mappings):
             self._report("ports", note)
-        mappings = await bound(self._context, mappings)
-        self.record = with_ports(self.record, mappings)  # the image's step writes it meanwhile
+        self.record = with_ports(self.record, await bound(self._context, mappings))
 
-    async def _check_out(self, request: CreateRequest, laid: Callable[[], None] | None) -> None:
+    async def _check_out(self, request: CreateRequest) -> None:
         record, worktrees = self.record, self._context.worktrees
         self._report("worktree", f"checking out {record.branch}")
         async with self._context.repository_lock(f"creating workspace {record.name}"):
             await worktrees.exclude()
             try:
-                tree = await self._make_tree(request, record, laid)
+                tree = await self._make_tree(request, record)
             except BaseException:
                 # The call has removed what it made. A branch that is there now is somebody else's, whatever it points at.
                 self.record = self.record.model_copy(update={"branch_created": False})
@@ -185,9 +173,7 @@ class Creation:
             }
         )
 
-    async def _make_tree(
-        self, request: CreateRequest, record: WorkspaceRecord, laid: Callable[[], None] | None
-    ) -> Worktree:
+    async def _make_tree(self, request: CreateRequest, record: WorkspaceRecord) -> Worktree:
         worktrees, settings, reason = self._context.worktrees, self._settings(request), f"nexus:{record.id}"
         if request.restore is not None:
             return await worktrees.restore(
@@ -209,7 +195,6 @@ class Creation:
             include=settings.worktree_include,
             include_max=settings.worktree_include_max,
             fill=Fill(settings.submodules, settings.lfs),
-            laid=laid,
             progress=self._report,
         )
 
@@ -240,9 +225,7 @@ class Creation:
 
     async def _make(self, request: CreateRequest) -> None:
         provider = await self._context.provider(self.record.backend)
-        found = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        # The tree may be being written meanwhile, as above.
-        self.record = self.record.model_copy(update={"config": found.config})
+        self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
         spec = self._context.specification(self.record)
         self._report("create", f"making the {self.record.backend} instance")
         place = None if request.fork is None else (await fork_of(self._context, request.fork)).place

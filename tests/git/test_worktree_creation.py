@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexus.errors import BranchInUse, Busy, GitError, InvalidName, UnbornHead
-from nexus.git import Worktree, Worktrees, container_mounts, find_repository, protected
-from nexus.models.workspace import Isolation
+from nexus.git import Worktree, Worktrees
 from tests.git.oracle import REASON, Git
 
 
@@ -51,32 +50,6 @@ async def test_the_lock_is_there_from_the_first_moment(
     monkeypatch.setattr(Path, "rename", watched)
     await worktrees.create("one", reason=REASON)
     assert seen == [True]
-
-
-@pytest.mark.parametrize("isolation", ["worktree", "clone"])
-async def test_what_containers_mount_is_there_before_the_files_are(
-    git: Git, worktrees: Worktrees, isolation: Isolation
-) -> None:
-    repository = await find_repository(git.root)
-    seen: list[tuple[set[str], list[str]]] = []
-
-    def laid() -> None:
-        tree = worktrees.path("a")
-        wanted = Worktree(
-            name="a",
-            path=tree,
-            branch="nexus/a",
-            admin_dir=worktrees.admin_dir("a"),
-            protected=protected(repository),
-            isolation=isolation,
-        )
-        mounts = container_mounts(repository, wanted)
-        missing = {mount.source for mount in mounts if not Path(mount.source).exists()}
-        seen.append((missing, [entry.name for entry in tree.iterdir() if entry.name != ".git"]))
-
-    made = await worktrees.create("a", reason=REASON, isolation=isolation, laid=laid)
-    assert seen == [(set(), [])]
-    assert any(entry.name != ".git" for entry in made.path.iterdir())
 
 
 async def test_pointers_are_absolute(git: Git, worktrees: Worktrees) -> None:

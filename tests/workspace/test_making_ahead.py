@@ -10,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 import nexus
-from nexus.abc import Instance, ProgressCallback
+from nexus.abc import ProgressCallback
 from nexus.errors import GitError
 from nexus.git import Worktree, Worktrees
 from nexus.models.ids import WorkspaceId
@@ -64,7 +64,7 @@ async def test_it_is_made_beside_the_tree(bench: Bench, monkeypatch: pytest.Monk
 
 
 class Together(Ahead):
-    """What is made ahead is ready only when the rest is made, and the rest is made only when the tree's folders are there."""
+    """What is made ahead is ready only when the rest is made."""
 
     rest = anyio.Event()
     log: ClassVar[list[str]] = []
@@ -75,38 +75,26 @@ class Together(Ahead):
         self.log.append("ahead")
 
     @override
-    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
-        assert all(Path(mount.source).exists() for mount in spec.mounts)
+    async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> MockInstance:
         self.log.append("rest")
         self.rest.set()
         return await super().create(spec, progress=progress)
 
 
-async def test_its_start_alone_waits_for_what_is_made_ahead_and_for_the_files(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_its_start_alone_waits_for_what_is_made_ahead(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     Together.rest, Together.log = anyio.Event(), []
     assert bench.providers is not None
     bench.providers.register("mock", Together, replace=True)
-    write, start = Worktrees.create, MockInstance.start
-
-    async def last(self: Worktrees, *args: object, **options: object) -> Worktree:
-        tree = await write(self, *args, **options)  # type: ignore[arg-type]
-        await Together.rest.wait()  # nobody would ever set it, were the files waited for
-        Together.log.append("tree")
-        return tree
+    start = MockInstance.start
 
     async def started(self: MockInstance) -> None:
         Together.log.append("start")
         await start(self)
 
-    monkeypatch.setattr(Worktrees, "create", last)
     monkeypatch.setattr(MockInstance, "start", started)
     async with bench.open() as nx:
         ws = await nx.create("a")
-        assert Together.log[0] == "rest"
-        assert Together.log[-1] == "start"
-        assert set(Together.log[1:-1]) == {"ahead", "tree"}
+        assert Together.log == ["rest", "ahead", "start"]
         await ws.destroy()
     assert await leftovers(bench) == []
 

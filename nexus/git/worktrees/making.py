@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Final
 
 import anyio.from_thread
@@ -37,7 +36,6 @@ class Making(Places):
         include: Sequence[str] = (),
         include_max: int = DEFAULT_LIMIT,
         fill: Fill = Fill(),  # noqa: B008 - frozen
-        laid: Callable[[], None] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Worktree:
         """Make the branch ``nexus/<name>`` and a locked worktree in which it is checked out.
@@ -58,7 +56,6 @@ class Making(Places):
             include: More patterns of ignored files, written as in ``.gitignore``; they rank above ``.worktreeinclude``.
             include_max: Bytes that the files which come along may have together; more is an error.
             fill: Whether submodules and LFS files get their content, where the repository has it; ``notes`` says what it lacks.
-            laid: Called when everything is there that :func:`nexus.git.container_mounts` names, and the files are still being written.
             progress: Told how many files are written.
 
         Returns:
@@ -75,10 +72,7 @@ class Making(Places):
         """
         report = None if progress is None else _reporter(progress, "files")
         coming = None if progress is None else _reporter(progress, "ignored files")
-        on_loop = None if laid is None else partial(anyio.from_thread.run_sync, laid)
-        order = Order(
-            name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation, fill, on_loop
-        )
+        order = Order(name, start, reason, adopt, Include(tuple(include), include_max, coming), isolation, fill)
         made = await in_thread(
             lambda stop: create_worktree(self._repository, order, stop, report),
             undo=lambda made: self._undo(name, made),

@@ -204,7 +204,7 @@ class DockerProvider:
         return spec.model_copy(update={"remote_user": name})
 
     async def make_ahead(self, spec: InstanceSpec) -> None:
-        """Make the workspace's network: it takes the engine as long as tree and container together.
+        """Make the workspace's network: it takes the engine as long as tree and container take us.
 
         Cancelled or failed: it is removed again, or carries our labels.
         """
