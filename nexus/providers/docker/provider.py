@@ -12,7 +12,7 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from nexus.abc import Instance, ProgressCallback
-from nexus.errors import BuildFailed, ConfigError, NexusError, WrongLoop
+from nexus.errors import BuildFailed, ConfigError, ImageNotFound, NexusError, WrongLoop
 from nexus.models.built_images import BuiltImage
 from nexus.models.checkpoints import KeptPlace
 from nexus.models.ids import CheckpointId
@@ -227,9 +227,15 @@ class DockerProvider:
             lacking = shortfall(spec.resources, await shared.engine.info())
             if lacking is not None:
                 progress("create", lacking)
-        ahead, image = shared.ahead.of(spec.id), shared.ahead.image(spec.id, spec.image, spec.remote_user)
+        options, ahead = self._options_for(spec), shared.ahead.of(spec.id)
+        image = shared.ahead.image(spec.id, spec.image, spec.remote_user)
         async with shared.turn_of(spec.id):
-            number = await make(shared.engine, spec, self._options_for(spec), ahead=ahead, image=image)
+            try:
+                number = await make(shared.engine, spec, options, ahead=ahead, image=image)
+            except ImageNotFound:
+                if image is None:
+                    raise
+                number = await make(shared.engine, spec, options, ahead=ahead)  # it was removed since it was prepared
         shared.ahead.forget(spec.id)
         shared.made.add(number)
         return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
