@@ -37,7 +37,7 @@ async def _create(nx: nexus.WorkspaceManager, bare: BareEngine, effort: Effort) 
     async def theirs() -> float:
         begun = time.perf_counter()
         container = await bare.up()
-        await bare.first_byte(container)
+        await bare.run(container)
         seconds = time.perf_counter() - begun
         await bare.down(container)
         return seconds

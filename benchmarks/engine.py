@@ -24,7 +24,11 @@ PORTS: dict[str, JsonValue] = {"ports.web.container": 3000}
 
 
 class BareEngine:
-    """A workspace's worth of engine calls: one network, one container with one published port, one command."""
+    """A workspace's worth of engine calls: one network, one container with one published port, one command.
+
+    It is asked for less than a workspace asks for: no folder is mounted, nothing is limited, no capability is taken away, and no tree
+    is written. All of that counts against ours.
+    """
 
     def __init__(self, docker: aiodocker.Docker) -> None:
         self._docker = docker
@@ -65,6 +69,13 @@ class BareEngine:
         execution = await container.exec(["echo", "x"])
         async with execution.start(detach=False) as stream:
             await stream.read_out()
+
+    async def run(self, container: Any) -> None:  # noqa: ANN401
+        """Run ``true`` inside and wait for its end, as whoever wants to know whether it succeeded."""
+        execution = await container.exec(["true"])
+        async with execution.start(detach=False) as stream:
+            while await stream.read_out() is not None:
+                pass
 
     async def down(self, container: Any) -> None:  # noqa: ANN401
         """Remove a container, and the network that was made for it."""

@@ -132,7 +132,7 @@ def _create_job(nx: nexus.WorkspaceManager, bare: BareEngine, cli: DevContainers
 
         async def act() -> None:
             containers.append(await bare.up())
-            await bare.first_byte(containers[0])
+            await bare.run(containers[0])
 
         seconds = await timed(act)
         await bare.down(containers[0])
@@ -167,7 +167,7 @@ def _program_job(ws: nexus.Workspace, bare: BareEngine, container: object) -> Jo
         name="one command, from a program",
         sides={
             _OURS: lambda: timed(lambda: ws.exec("true", check=True)),
-            "the engine's exec": lambda: timed(lambda: bare.first_byte(container)),
+            "the engine's exec": lambda: timed(lambda: bare.run(container)),
         },
         budgets={},
     )

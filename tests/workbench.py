@@ -76,10 +76,12 @@ async def leftovers(bench: Bench) -> list[str]:
         found += [f"lease: {row.port}" for row in await context.registry.leases()]
         found += [f"journal: {entry.name}" for entry in await context.journal.unfinished()]
         provider, ours = await context.provider(bench.backend), {LABEL_REPOSITORY: str(context.repository.root)}
-        if any(status.state is InstanceState.GONE for status in await provider.list(ours)):
+        instances = await provider.list(ours)
+        while any(status.state is InstanceState.GONE for status in instances):
             # An engine goes on with what a killed process had asked for, also when recovery has looked meanwhile: gc finds it.
             await nx.gc()
-        found += [f"instance: {status.ref.name}" for status in await provider.list(ours)]
+            instances = await provider.list(ours)
+        found += [f"instance: {status.ref.name}" for status in instances]
     found += [f"branch: {line.strip()}" for line in git(bench.repository, "branch", "--list", "nexus/*").splitlines()]
     trees = git(bench.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
     found += [f"worktrees: {trees}"] if trees else []

@@ -344,7 +344,8 @@ class SupportsMakingAhead(Protocol):
     async def make_ahead(self, spec: models.instances.InstanceSpec) -> None:
         """Make what does not need it, a network for example; ``spec`` has no mounts. Made already: nothing.
 
-        ``create`` finds what is there, and ``destroy`` removes it by the id alone, whether or not ``create`` was ever called.
+        ``create`` may be called, and return, while this goes on; whoever starts the instance has awaited both. ``destroy`` removes
+        it by the id alone, whether or not ``create`` was ever called.
         """
 
 

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from nexus.state.journal_entry import (
     Line,
     encode_line,
     entry_of,
+    read_beginning,
     read_entry,
     unreadable_entry,
     with_line,
@@ -40,11 +41,11 @@ _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK |
 class OpenJournal:
     """A journal that this process writes. Made by :class:`Journal`; for one task at a time."""
 
-    def __init__(self, root: Path, entry: JournalEntry, *, durable: bool = True, header: bytes = b"") -> None:
+    def __init__(self, root: Path, entry: JournalEntry, *, durable: bool = True, beginning: bytes = b"") -> None:
         self._root = root
         self._entry = entry
         self._durable = durable
-        self._header = header
+        self._beginning = beginning
         self._closed = False
 
     @property
@@ -75,31 +76,36 @@ class OpenJournal:
 
     def write(self) -> None:
         """Put one that was drawn up on the disk, as :meth:`begin` does. Blocks: for whoever visits a thread anyway."""
-        _create(self._root, self._entry.path, self._header, durable=self._durable)
+        _create(self._root, self._entry.path, self._beginning, durable=self._durable)
 
-    async def doing(self, step: str) -> None:
-        """Write down that ``step`` is about to be taken. Returns when that is on the disk.
+    async def doing(self, *steps: str) -> None:
+        """Write down that ``steps`` are about to be taken. Returns when that is on the disk.
 
         Raises:
             InvalidArgument: When the plan has no such step.
-            StateError: When it cannot be written; the step must not be taken then.
+            StateError: When it cannot be written; none of them must be taken then.
 
         Cancellation:
-            The line may or may not be there: the step counts as begun, and its undo must bear that it never was.
+            The lines may or may not be there: the steps count as begun, and their undo must bear that they never were.
         """
-        await self._append(Line(doing=step), step)
+        await self._append(*(Line(doing=step) for step in steps))
 
-    async def done(self, step: str, facts: Mapping[str, JsonValue] | None = None) -> None:
+    async def done(self, step: str, facts: Mapping[str, JsonValue] | None = None, *, then: Sequence[str] = ()) -> None:
         """Write down that ``step`` is complete, with what it found out and later steps or an undo need.
+
+        Args:
+            step: The step.
+            facts: What it found out.
+            then: Steps that are about to be taken, as for :meth:`doing`; one wait for the disk is enough for all of it.
 
         Raises:
             InvalidArgument: When the plan has no such step, or a fact is no JSON value.
-            StateError: When it cannot be written.
+            StateError: When it cannot be written; what is to come must not be taken then.
 
         Cancellation:
-            The line may or may not be there: the step counts as begun.
+            The lines may or may not be there: the steps count as begun.
         """
-        await self._append(Line(done=step, facts=facts or {}), step)
+        await self._append(Line(done=step, facts=facts or {}), *(Line(doing=each) for each in then))
 
     async def close(self, last: Callable[[], object] | None = None, then: Callable[[], object] | None = None) -> None:
         """Delete the journal: the operation is complete, or undone to the last step. Closing twice is fine.
@@ -131,14 +137,15 @@ class OpenJournal:
             delete_journal(self._root, self._entry.path.name, durable=self._durable)
             self._closed = True
 
-    async def _append(self, line: Line, step: str) -> None:
-        if step not in self._entry.plan:
-            raise InvalidArgument(f"step {step!r} is not in the plan {', '.join(self._entry.plan)}")
+    async def _append(self, *lines: Line) -> None:
+        for line in lines:
+            _check(line, self._entry.plan)
         if self._closed:
             raise StateError(f"the journal of {self._entry.operation} {self._entry.name} is closed")
-        data = _encoded(line)
-        # First in memory: when the caller is cancelled while the line is being written, an undo still sees the step.
-        self._entry = with_line(self._entry, line)
+        data = b"".join(map(_encoded, lines))
+        # First in memory: when the caller is cancelled while the lines are being written, an undo still sees the steps.
+        for line in lines:
+            self._entry = with_line(self._entry, line)
         await run_whole(partial(_append_line, self._root, self._entry.path, data, durable=self._durable))
 
 
@@ -162,6 +169,7 @@ class Journal:
         name: str,
         plan: Sequence[str],
         facts: Mapping[str, JsonValue],
+        doing: Sequence[str] = (),
         durable: bool = True,
     ) -> OpenJournal:
         """Start a journal. Returns when it is on the disk.
@@ -172,6 +180,7 @@ class Journal:
             name: The workspace's name.
             plan: The steps in their order, each once.
             facts: What an undo has to know from the start.
+            doing: Steps that are about to be taken, as for :meth:`OpenJournal.doing`.
             durable: Whether it has to outlive the machine. Without, it outlives this process only, and nothing waits for the disk:
                 for what a power cut ends anyway, such as running and being paused.
 
@@ -183,7 +192,7 @@ class Journal:
             No journal is left.
         """
         work = self.draw_up(
-            operation=operation, workspace=workspace, name=name, plan=plan, facts=facts, durable=durable
+            operation=operation, workspace=workspace, name=name, plan=plan, facts=facts, doing=doing, durable=durable
         )
         await work.begin()
         return work
@@ -196,6 +205,7 @@ class Journal:
         name: str,
         plan: Sequence[str],
         facts: Mapping[str, JsonValue],
+        doing: Sequence[str] = (),
         durable: bool = True,
     ) -> OpenJournal:
         """Return a journal as :meth:`begin` starts it that is not on the disk yet: see :meth:`OpenJournal.begin`.
@@ -216,9 +226,13 @@ class Journal:
             owner=identify(),
             begun_at=datetime.now(UTC),
         )
+        lines = [Line(doing=step) for step in doing]
+        for line in lines:
+            _check(line, header.plan)
+        beginning = b"".join([_encoded(header), *map(_encoded, lines)])
         path = self.root.joinpath(*_FOLDER, header.id + _SUFFIX)
-        entry = entry_of(path, header, owner_alive=True)
-        return OpenJournal(self.root, entry, durable=durable, header=_encoded(header))
+        entry = reduce(with_line, lines, entry_of(path, header, owner_alive=True))
+        return OpenJournal(self.root, entry, durable=durable, beginning=beginning)
 
     async def unfinished(self) -> tuple[JournalEntry, ...]:
         """Return every journal on the disk, oldest first, those of living processes included; damaged ones come last.
@@ -257,8 +271,12 @@ class Journal:
         """
         await run_whole(partial(delete_journal, self.root, entry.path.name))
 
-    def read_unfinished(self) -> tuple[JournalEntry, ...]:
-        """Return every journal, as :meth:`unfinished` does. Blocks: for whoever visits a thread anyway."""
+    def read_unfinished(self, wanted: Callable[[JournalEntry], bool] | None = None) -> tuple[JournalEntry, ...]:
+        """Return every journal, as :meth:`unfinished` does. Blocks: for whoever visits a thread anyway.
+
+        Args:
+            wanted: Told what a journal is about, from its first line; those that it is false for are left out, and not read further.
+        """
         path = self.root.joinpath(*_FOLDER)
         entries: list[JournalEntry] = []
         try:
@@ -267,10 +285,16 @@ class Journal:
                 sweep(folder, names)
                 for name in names:
                     if name.endswith(_SUFFIX) and not name.startswith("."):
-                        entries.extend(_read(folder, path / name))
+                        entries.extend(_read(folder, path / name, wanted))
         except FileNotFoundError:
             return ()
         return tuple(sorted(entries, key=lambda entry: (entry.begun_at is None, entry.begun_at or 0, entry.id)))
+
+
+def _check(line: Line, plan: Sequence[str]) -> None:
+    step = line.doing or line.done
+    if step not in plan:
+        raise InvalidArgument(f"step {step!r} is not in the plan {', '.join(plan)}")
 
 
 def _encoded(value: Header | Line) -> bytes:
@@ -280,9 +304,12 @@ def _encoded(value: Header | Line) -> bytes:
         raise InvalidArgument(f"a fact of the journal has no JSON form: {error}") from error
 
 
-def _read(folder: int, path: Path) -> tuple[JournalEntry, ...]:
+def _read(folder: int, path: Path, wanted: Callable[[JournalEntry], bool] | None = None) -> tuple[JournalEntry, ...]:
     try:
-        return (read_entry(path, read_small(folder, path.name, _MAX_BYTES))[0],)
+        data = read_small(folder, path.name, _MAX_BYTES)
+        if wanted is not None and not wanted(read_beginning(path, data)):
+            return ()
+        return (read_entry(path, data)[0],)
     except FileNotFoundError:
         return ()  # closed since the listing
     except UnfitFile as error:

@@ -79,6 +79,12 @@ def encode_line(value: Header | Line) -> bytes:
     return value.model_dump_json(exclude_defaults=isinstance(value, Line)).encode() + b"\n"
 
 
+def read_beginning(path: Path, data: bytes) -> JournalEntry:
+    """Return what a journal file says in its first line alone: what it is about, and not how far it got."""
+    line, _, _ = data.partition(b"\n")
+    return read_entry(path, line + b"\n")[0]
+
+
 def read_entry(path: Path, data: bytes) -> tuple[JournalEntry, int]:
     """Return what a journal file says, and how many of its bytes are whole lines.
 

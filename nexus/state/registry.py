@@ -81,6 +81,10 @@ class NodeRegistry:
         """Return all reservations, or those of one repository, by repository and name."""
         return await run_whole(partial(self._database.transact, partial(tables.all_claims, repository)))
 
+    async def claim_of(self, repository: Path, name: str) -> Claim | None:
+        """Return the reservation of a name in a repository, if there is one."""
+        return await run_whole(partial(self._database.transact, partial(tables.claim_of, repository, name)))
+
     async def lease(self, owner: str, decide: Decision, *, drop: Sequence[PortKey] = ()) -> tuple[LeaseRow, ...]:
         """Lease ports by a decision that sees all leases and that no other process can overtake.
 

@@ -90,7 +90,7 @@ class FileStateStore:
         Cancellation:
             The former record or the new one is on the disk, whole.
         """
-        await run_whole(partial(self._save, record))
+        await run_whole(partial(self.write, record))
 
     def draft(self, *records: WorkspaceRecord, current: str) -> Draft:
         """Return a draft of records that are to replace the former ones of their names, with ``current`` as the current workspace.
@@ -211,7 +211,12 @@ class FileStateStore:
         shown = os.fsencode(stem).decode("utf-8", "replace")
         return DamagedRecord(name=shown, path=self.path(shown), reason=name_problem(stem) or reason)
 
-    def _save(self, record: WorkspaceRecord) -> None:
+    def write(self, record: WorkspaceRecord) -> None:
+        """Store a record, as :meth:`save` does. Blocks: for whoever visits a thread anyway.
+
+        Raises:
+            StateError: As :meth:`save`.
+        """
         path, data = self.path(record.name), self._encoded(record)
         with (
             translated(f"store the record of workspace {record.name!r} ({len(data)} bytes)", path),

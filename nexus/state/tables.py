@@ -117,6 +117,12 @@ def all_claims(repository: Path | None, db: sqlite3.Connection) -> tuple[Claim, 
     return tuple(Claim.model_validate(dict(row)) for row in rows)
 
 
+def claim_of(repository: Path, name: str, db: sqlite3.Connection) -> Claim | None:
+    """Return the claim of one name."""
+    found = db.execute("SELECT * FROM claims WHERE repository = ? AND name = ?", (str(repository), name)).fetchone()
+    return None if found is None else Claim.model_validate(dict(found))
+
+
 def add_leases(owner: str, decide: Decision, drop: Sequence[PortKey], db: sqlite3.Connection) -> tuple[LeaseRow, ...]:
     """Release ``drop``, ask for a decision on what is left, and carry it out."""
     remove_dead_leases(db)

@@ -260,6 +260,10 @@ class Context:
         known = self._instances.get(record.id)
         return known[1] if known is not None and known[0] == record.container_id else None
 
+    def remember(self, record: WorkspaceRecord) -> None:
+        """Remember the name of a workspace that was just made: whoever asks for it by its id need not read every record."""
+        self._names[record.id] = record.name
+
     def forget(self, record: WorkspaceRecord) -> None:
         """Let go of what is kept of a workspace that is destroyed."""
         self._instances.pop(record.id, None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import anyio
 
@@ -40,6 +41,9 @@ from nexus.workspace.visibility import bound
 NOTES = "dev.nexus.notes"
 """Annotation that keeps what creation has to say about the tree: what came along, what was left as it is. One line each."""
 
+_AT_ONCE = (CreateStep.WORKTREE, CreateStep.IMAGE, CreateStep.INSTANCE)
+"""Steps that go on beside each other."""
+
 UNDO_TIMEOUT = 60.0
 """Seconds that undoing a failed creation may take; what is left then stays in the journal for the next one who opens."""
 
@@ -61,14 +65,11 @@ class Creation:
     async def run(self, request: CreateRequest) -> WorkspaceRecord:
         """Take every step; undo them all when one fails or the call is cancelled."""
         try:
-            await self._step(CreateStep.CLAIM, self._claim)
-            await self._step(CreateStep.RECORD, self._save)
-            await self._step(CreateStep.PORTS, lambda: self._lease(request))
-            await both(
-                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
-                lambda: self._prepare_place(request),
-            )
-            await self._step(CreateStep.INSTANCE, lambda: self._make(request))
+            await self._step(CreateStep.CLAIM, self._claim, then=(CreateStep.RECORD,))
+            await self._step(CreateStep.RECORD, self._save, then=(CreateStep.PORTS,))
+            await self._step(CreateStep.PORTS, lambda: self._lease(request), then=_AT_ONCE)
+            await self._make_all(request)
+            await self._done(CreateStep.INSTANCE, then=(CreateStep.START,) if request.start else ())
             if request.start:
                 await self._step(CreateStep.START, self.start)
             await self.complete(started=request.start)
@@ -84,8 +85,8 @@ class Creation:
         event = Event.FAIL if self.failure is not None else Event.START if started else Event.CREATED
         status = after(WorkspaceStatus.PENDING, event, name=self.record.name)
         self.record = touched(self.record, status, None if self.failure is None else self.failure.message)
-        await self._context.store.save(self.record)
-        await self.journal.close()
+        await self.journal.close(partial(self._context.store.write, self.record))
+        self._context.remember(self.record)
         self._context.bus.publish(
             StatusChanged(
                 workspace=self.record.id,
@@ -98,12 +99,32 @@ class Creation:
 
     # Steps ----------------------------------------------------------------------------------------------------------
 
-    async def _step(self, step: CreateStep, act: Callable[[], Awaitable[None]]) -> None:
-        async with self._writing:
-            await self.journal.doing(step)
+    async def _step(
+        self, step: CreateStep, act: Callable[[], Awaitable[None]], *, then: Sequence[CreateStep] = ()
+    ) -> None:
+        """Take a step that the journal has been told of, and tell it of the end and of what comes ``then``."""
         await act()
+        await self._done(step, then=then)
+
+    async def _done(self, step: CreateStep, *, then: Sequence[CreateStep] = ()) -> None:
         async with self._writing:
-            await self.journal.done(step, {"record": self.record.model_dump(mode="json")})
+            await self.journal.done(step, {"record": self.record.model_dump(mode="json")}, then=then)
+
+    async def _make_all(self, request: CreateRequest) -> None:
+        """Make tree, image and place. What the place needs that depends on neither is made beside all of it: the start alone waits."""
+        provider = await self._context.provider(self.record.backend)
+
+        async def make() -> None:
+            await both(
+                lambda: self._step(CreateStep.WORKTREE, lambda: self._check_out(request)),
+                lambda: self._step(CreateStep.IMAGE, lambda: self._prepare(request)),
+            )
+            await self._make(request)
+
+        if isinstance(provider, SupportsMakingAhead):
+            await both(lambda: self._make_ahead(provider), make)
+        else:
+            await make()
 
     async def _claim(self) -> None:
         await quota.claim(self._context, self.record)
@@ -195,21 +216,7 @@ class Creation:
             }
         )
 
-    async def _prepare_place(self, request: CreateRequest) -> None:
-        """Have the image ready, and begin with the place meanwhile: with what needs neither it nor the tree."""
-        provider = await self._context.provider(self.record.backend)
-
-        async def prepare() -> None:
-            await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
-
-        if isinstance(provider, SupportsMakingAhead):
-            await both(lambda: self._make_ahead(provider), prepare)
-        else:
-            await prepare()
-
     async def _make_ahead(self, provider: SupportsMakingAhead) -> None:
-        async with self._writing:
-            await self.journal.doing(CreateStep.INSTANCE)
         await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:

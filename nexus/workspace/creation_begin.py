@@ -23,7 +23,7 @@ from nexus.workspace.creation_undo import FORKED, branch_tip
 from nexus.workspace.environment import refuse_own_secrets
 from nexus.workspace.forked_records import forked
 from nexus.workspace.hook_plan import admit, remembered
-from nexus.workspace.plan import Operation, create_steps
+from nexus.workspace.plan import CreateStep, Operation, create_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft
 from nexus.workspace.refilling import refill
@@ -66,6 +66,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         name=record.name,
         plan=create_steps(start=request.start),
         facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
+        doing=(CreateStep.CLAIM,),
     )
     report = context.reporter(record, progress)
     if stack.adopted is not None:
@@ -136,10 +137,10 @@ def _refuse_branch(request: CreateRequest, record: WorkspaceRecord, *, same: boo
 
 async def drop_stale_claim(context: Context, name: str) -> None:
     """Remove a reservation of this name that has no record: its state was deleted by hand. The caller holds the lock."""
-    for claim in await context.registry.claims(repository=context.repository.root):
-        if claim.name == name:
-            await context.allocator.release(claim.id)
-            await context.registry.unclaim(claim.id)
+    claim = await context.registry.claim_of(context.repository.root, name)
+    if claim is not None:
+        await context.allocator.release(claim.id)
+        await context.registry.unclaim(claim.id)
 
 
 async def _refuse_existing(context: Context, name: str) -> None:

@@ -49,16 +49,19 @@ class Recipe(NamedTuple):
         return tuple(str(hook.name) for hook in self.scripts)
 
 
+def scripts_of(settings: Settings) -> tuple[Hook, ...]:
+    """Return the scripts whose result can be prebuilt. ``post-create`` counts only where no service has to be there before it."""
+    chosen = [hook for name in BEFORE if (hook := settings.hook(name)) is not None]
+    return tuple(hook for hook in chosen if hook.name is HookName.PRE_START or not settings.services)
+
+
 def recipe(settings: Settings, contents: Contents) -> Recipe:
     """Return what a prebuilt image of a commit is made from.
-
-    ``post-create`` counts only where no service has to be there before it.
 
     Raises:
         InvalidArgument: When a configured pattern is none.
     """
-    chosen = [hook for name in BEFORE if (hook := settings.hook(name)) is not None]
-    scripts = tuple(hook for hook in chosen if hook.name is HookName.PRE_START or not settings.services)
+    scripts = scripts_of(settings)
     declared = settings.prebuild.inputs
     inputs = contents.matching(declared or LOCKS)
     inputs |= {path: contents.files[path] for path in named(scripts, contents.files)}

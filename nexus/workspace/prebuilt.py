@@ -13,7 +13,7 @@ from nexus.models.prebuilds import Prebuild
 from nexus.models.requests import CreateRequest
 from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
-from nexus.workspace.prebuild_key import Recipe, key_of, recipe
+from nexus.workspace.prebuild_key import Recipe, key_of, recipe, scripts_of
 from nexus.workspace.prebuild_result import ANNOTATION, CONFIG, is_being_made, labels
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ async def choose(
         settings: The settings of this creation.
         provider: The backend.
     """
-    if not (isinstance(provider, SupportsPrebuilds) and settings.prebuild.enabled and record.base_commit):
+    if not (isinstance(provider, SupportsPrebuilds) and settings.prebuild.enabled and scripts_of(settings)):
         return record
     if request.restore is not None or request.fork is not None or not record.branch_created or is_being_made(record):
         return record
@@ -40,7 +40,7 @@ async def choose(
         there = {one.key: one for one in await provider.prebuilds(labels(context))}
         if not there:
             return record
-        made = recipe(settings, await contents(context.repository, record.base_commit))
+        made = recipe(settings, await contents(context.repository, record.base_commit or ""))
         image = await provider.image_identity(record.image or "") or record.image or ""
         key = key_of(
             made,
@@ -53,7 +53,7 @@ async def choose(
     except NexusError as error:
         _log.warning("no prebuilt image is used for workspace %s: %s", record.name, error)
         return record
-    found = there.get(key) if made.scripts else None
+    found = there.get(key)
     if found is None:
         return record
     use = {"key": key, "image": found.image, "skip": [*skipped(found, made)]}

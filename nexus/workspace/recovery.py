@@ -77,7 +77,8 @@ async def holding(
         return held
 
     def look() -> None:
-        found[:] = [entry for entry in context.journal.read_unfinished() if _about(entry) & held]
+        read = context.journal.read_unfinished(lambda entry: bool(_about(entry) & held))
+        found[:] = [entry for entry in read if _about(entry) & held]
         if first is not None and not found:
             first()
 

@@ -12,12 +12,14 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import JsonValue
 
 from nexus.errors import NexusError
-from nexus.state import OpenJournal
+from nexus.state import Journal, OpenJournal
+from nexus.state.journal_entry import Line
 from nexus.workspace.plan import CreateStep, DestroyStep
 from tests.workbench import Bench, git, leftovers
 
@@ -71,15 +73,22 @@ def place(disk: FileSystem, repository: Path, home: Path, tmp_path: Path, monkey
 
 async def attempt(bench: Bench, act: str, disk: FileSystem, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do it with a disk that is full from one step on. It may work, or fail with an error of ours."""
-    real = OpenJournal.doing
+    begin, append = Journal.begin, OpenJournal._append
 
-    async def doing(self: OpenJournal, name: str) -> None:
-        await real(self, name)
-        if name == step:
+    async def begun(self: Journal, **order: Any) -> OpenJournal:
+        journal = await begin(self, **order)
+        if step in journal.entry.started:
+            disk.fill()
+        return journal
+
+    async def appended(self: OpenJournal, *lines: Line) -> None:
+        await append(self, *lines)
+        if any(line.doing == step for line in lines):
             disk.fill()
 
     with monkeypatch.context() as patch:
-        patch.setattr(OpenJournal, "doing", doing)
+        patch.setattr(Journal, "begin", begun)
+        patch.setattr(OpenJournal, "_append", appended)
         async with bench.open() as nx:
             with contextlib.suppress(NexusError):
                 await (nx.create("victim") if act == "create" else nx.destroy("victim", force=True))
@@ -145,14 +154,14 @@ LIMITED = textwrap.dedent(
     from nexus.state import OpenJournal
 
     what, step, repository, flags = sys.argv[1:]
-    real = OpenJournal.doing
+    real = OpenJournal._append
 
-    async def doing(self, name):
-        if name == step:
+    async def append(self, *lines):
+        if any(line.doing == step for line in lines):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-        await real(self, name)
+        await real(self, *lines)
 
-    OpenJournal.doing = doing
+    OpenJournal._append = append
 
     async def main():
         async with nexus.open(repository, flags=json.loads(flags)) as nx:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -144,20 +144,26 @@ class Tracer:
 
         def open_journal(journal: OpenJournal) -> None:
             write(journal)
-            trace.step("journal", "begun")
+            for name in ("journal", *journal.entry.started):
+                trace.step(name, "begun")
 
         async def close_journal(journal: OpenJournal, *last: Any) -> None:
             await close(journal, *last)
             trace.step("journal", "written")
 
-        async def begin(journal: OpenJournal, name: str) -> None:
-            await doing(journal, name)
-            trace.step(name, "begun")
+        async def begin(journal: OpenJournal, *names: str) -> None:
+            await doing(journal, *names)
+            for name in names:
+                trace.step(name, "begun")
 
-        async def end(journal: OpenJournal, name: str, facts: Mapping[str, Any] | None = None) -> None:
+        async def end(
+            journal: OpenJournal, name: str, facts: Mapping[str, Any] | None = None, *, then: Sequence[str] = ()
+        ) -> None:
             trace.step(name, "acted")
-            await done(journal, name, facts)
+            await done(journal, name, facts, then=then)
             trace.step(name, "written")
+            for each in then:
+                trace.step(each, "begun")
 
         _put(OpenJournal, write=open_journal, doing=begin, done=end, close=close_journal)
 

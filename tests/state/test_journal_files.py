@@ -16,7 +16,7 @@ from nexus.errors import InvalidArgument, StateError
 from nexus.models.ids import WorkspaceId
 from nexus.processes import identify
 from nexus.state import Journal, OpenJournal
-from nexus.state.journal_entry import read_entry
+from nexus.state.journal_entry import JournalEntry, read_entry
 from tests.programs import Spawn
 
 WORKSPACE = WorkspaceId("7d0c6a4e-0000-4000-8000-000000000000")
@@ -153,6 +153,41 @@ async def test_any_torn_last_line_is_as_if_it_had_never_been_written(journal: Jo
         assert (entry, readable) == (whole, len(before))
     # Only the end of the line is missing: the line itself is complete.
     assert read_entry(whole.path, data[:-1])[0] == work.entry
+
+
+async def test_the_next_steps_are_told_with_the_end_of_the_last(journal: Journal) -> None:
+    work = await journal.begin(operation="create", workspace=WORKSPACE, name="a", plan=PLAN, facts={}, doing=("claim",))
+    assert [*work.entry.started] == ["claim"]
+    assert await journal.unfinished() == (work.entry,)
+    before = work.entry.path.read_bytes()
+    await work.done("claim", {"n": 1}, then=("ports", "worktree"))
+    assert (work.entry.started, work.entry.finished) == (PLAN, ("claim",))
+    assert await journal.unfinished() == (work.entry,)
+    # Whatever is torn was not taken: an end without what comes next is one, and never the other way round.
+    data = work.entry.path.read_bytes()
+    for length in range(len(before), len(data)):
+        entry, _ = read_entry(work.entry.path, data[:length])
+        assert entry.damaged is None
+        assert entry.finished == ("claim",) or entry.started == ("claim",)
+    with pytest.raises(InvalidArgument, match="'prots' is not in the plan"):
+        await work.done("ports", then=("prots",))
+    assert work.entry.path.read_bytes() == data
+    await work.close()
+
+
+async def test_what_is_about_something_else_is_not_read_to_its_end(journal: Journal) -> None:
+    mine, other = await begin(journal), await begin(journal)
+    await mine.doing("claim")
+    with other.entry.path.open("ab") as file:
+        file.write(b"nonsense\n{}\n")
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def wanted(entry: JournalEntry) -> bool:
+        asked.append((entry.id, entry.started))
+        return entry.id == mine.entry.id
+
+    assert journal.read_unfinished(wanted) == (mine.entry,)
+    assert sorted(asked) == sorted((each.entry.id, ()) for each in (mine, other))
 
 
 async def test_recovery_goes_on_behind_a_torn_line(journal: Journal) -> None:

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from nexus.errors import CleanupError, InvalidArgument, NexusError, ProviderError
 from nexus.models.ids import WorkspaceId
 from nexus.models.instances import LABEL_SERVICE, LABEL_WORKSPACE, InstanceRef, InstanceSpec
+from nexus.providers.docker.ahead import Ahead
 from nexus.providers.docker.client import Answer, Engine, EngineInfo, parse
 from nexus.providers.docker.container_config import (
     Identity,
@@ -25,11 +26,11 @@ from nexus.providers.docker.container_config import (
     own_labels,
 )
 from nexus.providers.docker.facts import LABEL_COPYING, Container
-from nexus.providers.docker.failures import EngineRefused
+from nexus.providers.docker.failures import EngineRefused, network_missing
 from nexus.providers.docker.finding import find_container, list_containers, list_users
 from nexus.providers.docker.images import check_reference, missing
 from nexus.providers.docker.named_user import ensure_named
-from nexus.providers.docker.networks import ensure_network, remove_network, remove_networks
+from nexus.providers.docker.networks import Chosen, ensure_network, remove_network, remove_networks
 from nexus.providers.docker.options import DockerOptions
 from nexus.providers.docker.setup_archive import setup_archive
 from nexus.providers.docker.shielding import finish, make_or_unmake
@@ -60,7 +61,15 @@ def identity_of(options: DockerOptions, info: EngineInfo) -> Identity:
     return choose_identity(options.user, rootless=info.rootless, uid=os.getuid(), gid=os.getgid())
 
 
-async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions, *, set_up_for: str | None = None) -> str:
+async def make(
+    engine: Engine,
+    spec: InstanceSpec,
+    options: DockerOptions,
+    *,
+    set_up_for: str | None = None,
+    ahead: Ahead | None = None,
+    image: str | None = None,
+) -> str:
     """Make a workspace's network and container, stopped, and return the container's id.
 
     One that is there already is returned. Failed or cancelled: what this call made is removed again.
@@ -70,6 +79,8 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions, *, se
         spec: The workspace.
         options: The backend's settings.
         set_up_for: The user for whom home folder, links and volumes are in the image or come later; they are not made for that one.
+        ahead: Its network, when that is somebody else's to make. It need not be there before the container is started.
+        image: The image in which the user has the ids, when that is known to be there.
 
     Raises:
         ImageNotFound: When the image is not on the engine.
@@ -82,20 +93,20 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions, *, se
     info = await engine.info()
     identity = choose_user(identity_of(options, info), spec.remote_user)
     ref = InstanceRef(id=spec.id, name=spec.name)
-    found = await find_container(engine, ref)
+    # Of one whose network is only just being made there is no container yet, or its name tells.
+    found = await find_container(engine, ref) if ahead is None else None
     if found is not None:
         return await _complete(engine, found, spec, identity)
     await asyncio.to_thread(_refuse_links, spec)
-    image = spec.image
-    if spec.remote_user is not None and identity.user is not None:
-        image = await ensure_named(engine, image, spec.remote_user, identity)
+    if image is None and spec.remote_user is not None and identity.user is not None:
+        image = await ensure_named(engine, spec.image, spec.remote_user, identity)
     made = _Made()
     try:
-        chosen = await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
+        chosen = await _network(engine, spec, options, ahead)
         made = _Made(network=chosen.made)
         body = container_body(spec, options, info, identity, network=chosen.name, image=image)
         try:
-            number = await _create(engine, spec, body)
+            number = await _create_ahead(engine, spec, body, ahead)
         except EngineRefused as exc:
             other = await find_container(engine, ref) if exc.status == 409 else None
             if other is None:
@@ -116,6 +127,23 @@ async def make(engine: Engine, spec: InstanceSpec, options: DockerOptions, *, se
         await finish(_undo(engine, spec, made), limit=_UNDO_LIMIT)
         raise
     return number
+
+
+async def _network(engine: Engine, spec: InstanceSpec, options: DockerOptions, ahead: Ahead | None) -> Chosen:
+    if ahead is not None:
+        return Chosen(ahead.network)
+    return await ensure_network(engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
+
+
+async def _create_ahead(engine: Engine, spec: InstanceSpec, body: dict[str, JsonValue], ahead: Ahead | None) -> str:
+    """Create the container, if the engine lets us before it has the network: Docker looks for that when the container starts."""
+    try:
+        return await _create(engine, spec, body)
+    except EngineRefused as exc:
+        if ahead is None or not network_missing(exc):
+            raise
+        await ahead.settled.wait()
+        return await _create(engine, spec, body)
 
 
 def _refuse_links(spec: InstanceSpec) -> None:

@@ -73,6 +73,7 @@ class Config(Answer):
 class Image(Answer):
     """An image, as ``GET /images/{name}/json`` describes it."""
 
+    id: str = ""
     config: Config | None = None
 
 

@@ -18,7 +18,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from nexus.abc import ProgressCallback
 from nexus.errors import BuildFailed, ImageNotFound, InvalidArgument, ProviderError, ProviderUnavailable
 from nexus.providers.docker.build_context import BuildSource, open_source, pack
-from nexus.providers.docker.client import Answer, Engine
+from nexus.providers.docker.client import Answer, Engine, parse
+from nexus.providers.docker.facts import Image
 from nexus.providers.docker.failures import EngineRefused, pull_failure
 
 BUILD_REPOSITORY: Final = "nexus-build"
@@ -61,15 +62,20 @@ def check_reference(image: str) -> str:
     return image
 
 
-async def has_image(engine: Engine, image: str) -> bool:
-    """Return whether the engine has the image."""
+async def find_image(engine: Engine, image: str) -> Image | None:
+    """Return the image; ``None`` when the engine does not have it."""
     try:
-        async with engine.stream("look for an image", "GET", f"images/{check_reference(image)}/json"):
-            return True
+        async with engine.stream("look at an image", "GET", f"images/{check_reference(image)}/json") as reply:
+            return parse(Image, await reply.json(content_type=None))
     except EngineRefused as exc:
         if exc.status == 404:
-            return False
+            return None
         raise
+
+
+async def has_image(engine: Engine, image: str) -> bool:
+    """Return whether the engine has the image."""
+    return await find_image(engine, image) is not None
 
 
 @dataclass(slots=True)
@@ -85,16 +91,17 @@ class PullProgress:
         return sum(done for done, _ in self.layers.values()), sum(total for _, total in self.layers.values())
 
 
-async def ensure_image(engine: Engine, image: str, *, deadline: float, progress: ProgressCallback | None) -> None:
-    """Have the image on the engine; pull it when it is not.
+async def ensure_image(engine: Engine, image: str, *, deadline: float, progress: ProgressCallback | None) -> Image:
+    """Have the image on the engine, pulled when it is not, and return it.
 
     Raises:
         InvalidArgument: When the name is none.
         ImageNotFound: When it is neither here nor in its registry.
         ImagePullFailed: When it could not be fetched within ``deadline`` seconds.
     """
-    if await has_image(engine, image):
-        return
+    there = await find_image(engine, image)
+    if there is not None:
+        return there
     tell = progress if progress is not None else _nobody
     tell("image", f"pulling {image}")
     name, tag = _split(image)
@@ -114,9 +121,11 @@ async def ensure_image(engine: Engine, image: str, *, deadline: float, progress:
     except ProviderUnavailable as exc:
         raise pull_failure(image, exc.message) from exc
     # A connection that broke ends the report like a finished pull does.
-    if not await has_image(engine, image):
+    there = await find_image(engine, image)
+    if there is None:
         raise pull_failure(image, "the pull ended early")
     tell("image", f"pulled {image}")
+    return there
 
 
 def _split(image: str) -> tuple[str, str]:

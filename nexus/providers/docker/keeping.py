@@ -33,6 +33,7 @@ from nexus.models.instances import (
     InstanceSpec,
 )
 from nexus.models.mounts import VolumeMount
+from nexus.providers.docker.ahead import Ahead
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.container_config import own_labels
 from nexus.providers.docker.creation import make, remove_container, unmake
@@ -203,7 +204,13 @@ async def _image(engine: Engine, image: str) -> _Image:
 
 
 async def make_from(
-    engine: Engine, spec: InstanceSpec, place: KeptPlace, volumes: Mapping[str, str], options: DockerOptions
+    engine: Engine,
+    spec: InstanceSpec,
+    place: KeptPlace,
+    volumes: Mapping[str, str],
+    options: DockerOptions,
+    *,
+    ahead: Ahead | None = None,
 ) -> str:
     """Make a workspace's container from what was kept, stopped, and return its id. What it had before is removed first.
 
@@ -230,7 +237,8 @@ async def make_from(
         if not each.declared and each.service is None
     )
     spec = spec.model_copy(update={"image": image, "mounts": (*spec.mounts, *extra)})
-    container = await make(engine, spec, options, set_up_for=_set_up_for(kept, spec, set(named.values())))
+    set_up_for = _set_up_for(kept, spec, set(named.values()))
+    container = await make(engine, spec, options, set_up_for=set_up_for, ahead=ahead)
     copies = [Copy(each.copy_name, named[each.source], _labels(spec, each)) for each in place.volumes]
     # After the container: making it gives empty volumes to its user, and these have owners already.
     await copy_volumes(engine, copies, image=place.image or "", key=place.key)

@@ -23,6 +23,7 @@ from nexus.providers.docker.exec_script import passes_shell
 from nexus.providers.docker.facts import (
     LABEL_NAMED,
     LABEL_SHELL,
+    Container,
     Image,
     described,
     status_of,
@@ -69,6 +70,7 @@ class LivingContainer:
         if found is None:
             self._place = None
             return InstanceStatus(ref=self._ref, state=InstanceState.GONE, detail="its container was removed")
+        self._learn(found)
         return status_of(found)
 
     async def describe(self) -> InstanceDescription:
@@ -92,6 +94,9 @@ class LivingContainer:
 
     async def _container(self) -> str:
         """Return the container's id, proved once to be this workspace's."""
+        if self._place is None and self._ref.handle in self._shared.made:
+            self._shared.made.discard(self._ref.handle)
+            return self._ref.handle
         return (await self._find_place()).container
 
     async def _find_place(self) -> Place:
@@ -99,6 +104,12 @@ class LivingContainer:
             found = await find_container(self._engine, self._ref)
             if found is None:
                 raise self._gone()
+            return self._learn(found)
+        return self._place
+
+    def _learn(self, found: Container) -> Place:
+        """Remember where it is: what a container is made from never changes."""
+        if self._place is None or self._place.container != found.id:
             shell = found.labels.get(LABEL_SHELL) != "none" and passes_shell(found.env_names)
             self._place = Place(found.id, found.config.working_dir or "/", shell)
             self._ref = self._ref.model_copy(update={"handle": found.id})

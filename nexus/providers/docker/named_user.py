@@ -23,11 +23,10 @@ from pydantic import Field, ValidationError
 
 from nexus.abc import ProgressCallback
 from nexus.errors import BuildFailed
-from nexus.providers.docker.client import Answer, Engine, parse
+from nexus.providers.docker.client import Answer, Engine
 from nexus.providers.docker.container_config import Identity
-from nexus.providers.docker.facts import LABEL_NAMED, Config
-from nexus.providers.docker.failures import EngineRefused
-from nexus.providers.docker.images import check_reference, has_image, missing, send_build
+from nexus.providers.docker.facts import LABEL_NAMED, Config, Image
+from nexus.providers.docker.images import find_image, has_image, missing, send_build
 
 REPOSITORY: Final = "nexus-user"
 USER_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
@@ -61,11 +60,6 @@ first /etc/group "$user:x:$3:"
 [ -d "$home" ] || mkdir -p "$home"
 chown -hR "$2:$3" "$home"
 """
-
-
-class _Image(Answer):
-    id: str
-    config: Config | None = None
 
 
 class _Says(Answer):
@@ -107,24 +101,32 @@ def named_label(name: str, identity: Identity) -> str:
     return f"{name}:{identity.uid}:{identity.gid}"
 
 
-async def find_own_user(engine: Engine, image: str) -> str | None:
-    """Return the user of an image on the engine; see :func:`own_user`."""
-    found = await _describe(engine, image)
-    return own_user(found.config) if found is not None else None
-
-
 async def ensure_named(
-    engine: Engine, image: str, name: str, identity: Identity, *, progress: ProgressCallback | None = None
+    engine: Engine,
+    image: str,
+    name: str,
+    identity: Identity,
+    *,
+    found: Image | None = None,
+    progress: ProgressCallback | None = None,
 ) -> str:
     """Have the image in which the name has the ids, and return its name. Made once for an image, a name and ids.
 
     An image that holds a container's files has that behind it, and is returned itself.
 
+    Args:
+        engine: The engine.
+        image: The image that is asked for.
+        name: The user.
+        identity: The ids.
+        found: The image as the engine has just described it; asked for when absent.
+        progress: Told when one has to be made.
+
     Raises:
         ImageNotFound: When the image is not on the engine.
         BuildFailed: When the image has no such user, or no shell and ``chown`` to give it the ids with.
     """
-    found = await _describe(engine, image)
+    found = found or await find_image(engine, image)
     if found is None:
         raise missing(image)
     wanted = named_label(name, identity)
@@ -165,16 +167,6 @@ def _explained(error: BuildFailed, image: str, name: str) -> BuildFailed:
         hint="the image needs /bin/sh, chown and mkdir for that; without 'backend.docker.remote_user' nothing of the kind is needed",
         details={**error.details, "image": image, "user": name},
     )
-
-
-async def _describe(engine: Engine, image: str) -> _Image | None:
-    try:
-        async with engine.stream("look at an image", "GET", f"images/{check_reference(image)}/json") as reply:
-            return parse(_Image, await reply.json(content_type=None))
-    except EngineRefused as exc:
-        if exc.status == 404:
-            return None
-        raise
 
 
 def _dockerfile(image: str, name: str, identity: Identity, config: Config | None) -> str:

@@ -121,6 +121,17 @@ async def ensure_network(
     found = await find_networks(engine, number)
     if found:
         return Chosen(found[0].name)
+    return await make_network(engine, options, name=name, number=number, labels=labels)
+
+
+async def make_network(
+    engine: Engine, options: DockerOptions, *, name: str, number: str, labels: Mapping[str, str]
+) -> Chosen:
+    """Make a workspace's network, and return it. One of its name that is the workspace's is as good.
+
+    Raises:
+        ProviderError: When the pool has no free subnet, or somebody else's network has its name.
+    """
     title = network_name(options, name, number)
     # Routes of this host say nothing about an engine elsewhere.
     taken = await anyio.to_thread.run_sync(_read_routes) if engine.endpoint.kind == "unix" else ()

@@ -16,7 +16,7 @@ from nexus.models.prebuilds import LABEL_PREBUILD, Prebuild
 from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.finding import find_container
-from nexus.providers.docker.images import check_reference
+from nexus.providers.docker.images import find_image
 
 REPOSITORY: Final = "nexus-prebuild"
 LABEL_FACTS: Final = "dev.nexus.prebuild.facts"
@@ -32,19 +32,10 @@ class _Listed(Answer):
     repo_tags: list[str] | None = None
 
 
-class _Image(Answer):
-    id: str
-
-
 async def image_id(engine: Engine, image: str) -> str | None:
     """Return the id of an image by its name; ``None`` when it is not on the engine."""
-    try:
-        async with engine.stream("look for an image", "GET", f"images/{check_reference(image)}/json") as reply:
-            return parse(_Image, await reply.json(content_type=None)).id
-    except EngineRefused as exc:
-        if exc.status == 404:
-            return None
-        raise
+    found = await find_image(engine, image)
+    return None if found is None else found.id
 
 
 async def listed(engine: Engine, labels: Mapping[str, str]) -> tuple[Prebuild, ...]:

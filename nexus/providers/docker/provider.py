@@ -12,7 +12,7 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from nexus.abc import Instance, ProgressCallback
-from nexus.errors import BuildFailed, ConfigError, NexusError, WrongLoop
+from nexus.errors import BuildFailed, ConfigError, ImageNotFound, NexusError, WrongLoop
 from nexus.models.built_images import BuiltImage
 from nexus.models.checkpoints import KeptPlace
 from nexus.models.ids import CheckpointId
@@ -27,15 +27,17 @@ from nexus.models.instances import (
 from nexus.models.prebuilds import Prebuild
 from nexus.models.services import KeptVolume
 from nexus.providers.docker import built, keeping, prebuilt
+from nexus.providers.docker.ahead import Named
 from nexus.providers.docker.client import Engine, EngineInfo, agree
 from nexus.providers.docker.container_config import own_labels, shortfall
 from nexus.providers.docker.creation import identity_of, make, unmake
 from nexus.providers.docker.endpoint import look_around, resolve_endpoint
+from nexus.providers.docker.facts import Image
 from nexus.providers.docker.finding import list_containers
 from nexus.providers.docker.hibernation import HibernatingInstance
-from nexus.providers.docker.images import ensure_build, ensure_image
-from nexus.providers.docker.named_user import ensure_named, find_own_user
-from nexus.providers.docker.networks import ensure_network, list_networks
+from nexus.providers.docker.images import ensure_build, ensure_image, find_image
+from nexus.providers.docker.named_user import ensure_named, own_user
+from nexus.providers.docker.networks import list_networks, make_network, network_name
 from nexus.providers.docker.options import DockerOptions, parse_options, stores_as
 from nexus.providers.docker.service_config import statuses_of
 from nexus.providers.docker.shared import Shared
@@ -176,44 +178,39 @@ class DockerProvider:
                 target=spec.build_target,
                 withheld=spec.withheld,
             )
-            return await self._with_user(spec.model_copy(update={"image": image}), options, progress)
-        if spec.image is not None:
-            await ensure_image(engine, spec.image, deadline=options.pull_timeout.total_seconds(), progress=progress)
-        return await self._with_user(spec, options, progress)
+            found = await find_image(engine, image)
+            return await self._with_user(spec.model_copy(update={"image": image}), found, options, progress)
+        if spec.image is None:
+            return spec
+        found = await ensure_image(engine, spec.image, deadline=options.pull_timeout.total_seconds(), progress=progress)
+        return await self._with_user(spec, found, options, progress)
 
     async def _with_user(
-        self, spec: InstanceSpec, options: DockerOptions, progress: ProgressCallback | None
+        self, spec: InstanceSpec, image: Image | None, options: DockerOptions, progress: ProgressCallback | None
     ) -> InstanceSpec:
         """Say which user of the image runs inside, and have the image in which that one has our ids."""
-        engine = self._open().engine
-        identity = identity_of(options, await engine.info())
-        if spec.image is None or identity.user is None:
-            return spec
-        name = spec.remote_user or await find_own_user(engine, spec.image)
-        if name is None:
+        shared = self._open()
+        identity = identity_of(options, await shared.engine.info())
+        name = spec.remote_user or own_user(None if image is None else image.config)
+        if spec.image is None or image is None or identity.user is None or name is None:
             return spec
         try:
-            await ensure_named(engine, spec.image, name, identity, progress=progress)
+            made = await ensure_named(shared.engine, spec.image, name, identity, found=image, progress=progress)
         except BuildFailed:
             if spec.remote_user is not None:
                 raise
             return spec  # nobody asked for that user: its ids alone run inside
+        shared.ahead.named(spec.id, Named(spec.image, name, made))
         return spec.model_copy(update={"remote_user": name})
 
     async def make_ahead(self, spec: InstanceSpec) -> None:
-        """Make the workspace's network: it takes the engine as long as a small tree takes us.
+        """Make the workspace's network: it takes the engine as long as tree and container take us.
 
         Cancelled or failed: it is removed again, or carries our labels.
         """
-        shared = self._open()
-        async with shared.turn_of(spec.id):
-            await ensure_network(
-                shared.engine,
-                self._options_for(spec),
-                name=spec.name,
-                number=spec.id,
-                labels=own_labels(spec),
-            )
+        shared, options = self._open(), self._options_for(spec)
+        with shared.ahead.making(spec.id, network_name(options, spec.name, spec.id)):
+            await make_network(shared.engine, options, name=spec.name, number=spec.id, labels=own_labels(spec))
 
     async def create(self, spec: InstanceSpec, *, progress: ProgressCallback | None = None) -> Instance:
         """Make the workspace's network and container, stopped. The same ``spec.id`` twice: the first one's.
@@ -230,8 +227,17 @@ class DockerProvider:
             lacking = shortfall(spec.resources, await shared.engine.info())
             if lacking is not None:
                 progress("create", lacking)
+        options, ahead = self._options_for(spec), shared.ahead.of(spec.id)
+        image = shared.ahead.image(spec.id, spec.image, spec.remote_user)
         async with shared.turn_of(spec.id):
-            number = await make(shared.engine, spec, self._options_for(spec))
+            try:
+                number = await make(shared.engine, spec, options, ahead=ahead, image=image)
+            except ImageNotFound:
+                if image is None:
+                    raise
+                number = await make(shared.engine, spec, options, ahead=ahead)  # it was removed since it was prepared
+        shared.ahead.forget(spec.id)
+        shared.made.add(number)
         return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def keep_place(
@@ -265,10 +271,14 @@ class DockerProvider:
         shared = self._open()
         if progress is not None:
             progress("create", f"creating the container of {spec.name} from a checkpoint")
+        ahead = shared.ahead.of(spec.id)
         async with shared.turn_of(spec.id):
             for listed in await list_containers(shared.engine, {LABEL_WORKSPACE: spec.id}):
                 await shared.drop_pool(listed.id)
-            number = await single(keeping.make_from(shared.engine, spec, place, volumes, self._options_for(spec)))
+            number = await single(
+                keeping.make_from(shared.engine, spec, place, volumes, self._options_for(spec), ahead=ahead)
+            )
+        shared.ahead.forget(spec.id)
         return HibernatingInstance(shared, InstanceRef(id=spec.id, name=spec.name, handle=number))
 
     async def drop_place(self, key: CheckpointId) -> None:
@@ -316,8 +326,10 @@ class DockerProvider:
 
     async def _remove(self, ref: InstanceRef, *, keep_volumes: bool = False) -> None:
         shared = self._open()
+        shared.ahead.forget(ref.id)
         for container in await unmake(shared.engine, ref.id, keep_volumes=keep_volumes):
             shared.readings.pop(container, None)
+            shared.made.discard(container)
             await shared.drop_pool(container)
         await remove_states(shared.engine, ref.id)
 

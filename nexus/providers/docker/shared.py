@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 from weakref import WeakValueDictionary
 
+from nexus.providers.docker.ahead import UnderWay
 from nexus.providers.docker.client import Engine
 from nexus.providers.docker.freezing import StartGate
 from nexus.providers.docker.options import DockerOptions
@@ -36,6 +37,9 @@ class Shared:
         self.untested: set[str] = set()
         """Containers whose health the engine never tests."""
         self.proof = Proof()
+        self.ahead = UnderWay()
+        self.made: set[str] = set()
+        """Containers that were made here and not asked about since: nobody has to prove whose they are."""
         self._gates: dict[str, StartGate] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

@@ -7,6 +7,7 @@ import os
 import socket
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from nexus.models.instances import (
 )
 from nexus.models.mounts import VolumeMount
 from nexus.models.ports import PortMapping
+from nexus.providers.docker import creation, networks
+from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.instance import DockerInstance
 from nexus.providers.docker.provider import DockerProvider
 from tests.engine.driving import command, drain, read_until, run, sh
@@ -102,6 +105,60 @@ async def test_a_network_in_the_way_is_walked_around(
     found = raw.labelled(f"{LABEL_NODE}={node}")["networks"]
 
     assert len({raw.get(f"/networks/{number}")["IPAM"]["Config"][0]["Subnet"] for number in found}) == 2
+
+
+class Slow:
+    """An engine that makes a network only when it is let."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self._make = networks._create
+        patch.setattr(networks, "_create", self)
+
+    async def __call__(self, *given: Any) -> str:
+        self.asked.set()
+        await self.let.wait()
+        return await self._make(*given)
+
+
+async def test_a_container_is_made_while_its_network_is(
+    provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, spec = Slow(monkeypatch), make_spec()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(provider.make_ahead(spec))
+        await slow.asked.wait()
+        instance = await provider.create(spec)  # nobody would ever let the network be made, were it waited for
+        slow.let.set()
+    await instance.start()
+    assert (await sh(instance, "echo here")).out == b"here\n"
+    assert len(raw.labelled(f"{LABEL_WORKSPACE}={spec.id}")["networks"]) == 1
+    again = await provider.create(spec)
+    assert again.ref.handle == instance.ref.handle
+
+
+async def test_an_engine_that_wants_the_network_first_is_given_it(
+    provider: DockerProvider, make_spec: MakeSpec, raw: RawEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, spec, refused = Slow(monkeypatch), make_spec(), 0
+    post = creation._post
+
+    async def strict(*given: Any) -> str:
+        nonlocal refused
+        if not raw.labelled(f"{LABEL_WORKSPACE}={spec.id}")["networks"]:
+            refused += 1
+            slow.let.set()
+            text = "unable to find network with name or ID nexus-x: network not found"
+            raise EngineRefused("create the container", status=404, text=text)
+        return await post(*given)
+
+    monkeypatch.setattr(creation, "_post", strict)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(provider.make_ahead(spec))
+        await slow.asked.wait()
+        instance = await provider.create(spec)
+    assert refused == 1
+    await instance.start()
 
 
 async def test_files_made_inside_belong_to_the_user_outside(

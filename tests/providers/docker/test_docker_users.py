@@ -115,6 +115,7 @@ async def test_the_images_own_user_counts_when_nobody_names_one(
     own = user_image(raw, image, 'LABEL devcontainer.metadata=\'[{"remoteUser":"dev"}]\'', name="labelled")
     spec = await mine.prepare(make_spec(image=own))
     assert spec.remote_user == DEVELOPER
+    remove_derived(raw, REPOSITORY)  # as a prune in between would: it is made again
     instance = await mine.create(spec)
     await instance.start()
     assert (await run(instance, "id", "-un")).out == b"dev\n"
