@@ -35,6 +35,7 @@ from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation
 from nexus.workspace.records import reference
+from nexus.workspace.reporting import reporter
 from nexus.workspace.settling import let_go_on, record_of
 from nexus.workspace.underway import underway
 
@@ -111,7 +112,7 @@ async def create(
     Cancellation: nothing is left, and the workspace goes on as it was.
     """
     await _refuse_name(context, record, name)
-    report = context.reporter(record, progress)
+    report = reporter(context.bus, record, progress)
     keeper = await keeper_of(context, record)
     if processes and keeper is None:
         raise Unsupported(
@@ -164,16 +165,16 @@ async def keeper_of(context: Context, record: WorkspaceRecord) -> SupportsCheckp
     Raises:
         ProviderUnavailable: When it does not say. A checkpoint without the place must not come of a slow answer.
     """
-    provider: Provider = await context.provider(record.backend)
+    provider: Provider = await context.backends.provider(record.backend)
     if not isinstance(provider, SupportsCheckpoints):
         return None
-    able = context.known_capabilities(record.backend)
+    able = context.backends.known_capabilities(record.backend)
     return provider if Capability.CHECKPOINTS in (able or await _asked(context, record.backend)) else None
 
 
 async def _asked(context: Context, backend: str) -> frozenset[Capability]:
     asked = 1
-    while not (info := await context.probe(backend)).available:
+    while not (info := await context.backends.probe(backend)).available:
         if asked == _PROBES:
             raise ProviderUnavailable(
                 f"the {backend} backend does not say what it can do: {info.detail}",
@@ -206,7 +207,7 @@ async def _take(
 
     async with AsyncExitStack() as held:
         if record.isolation == "clone":
-            await held.enter_async_context(context.repository_lock(f"taking a checkpoint of {record.name}"))
+            await held.enter_async_context(context.locks.repository(f"taking a checkpoint of {record.name}"))
         frozen = await held.enter_async_context(standing_still(context, record, place))
         if record.isolation == "clone":
             await context.worktrees.bring_back(record.name)
@@ -285,7 +286,7 @@ async def standing_still(context: Context, record: WorkspaceRecord, place: Place
         yield False
         return
     pausable: SupportsPause = instance
-    async with context.still(record.id):
+    async with context.in_use.still(record.id):
         try:
             with anyio.fail_after(FROZEN_LIMIT):
                 await services_life.beside(record, instance, pausable.pause, lambda served: served.pause_services())
@@ -323,7 +324,7 @@ async def remove(context: Context, entry: CheckpointEntry) -> None:
 
 async def discard(context: Context, backend: str, identifier: CheckpointId) -> None:
     """Remove what is kept under a checkpoint's id: the place's files, and the ref."""
-    provider = await context.provider(backend)
+    provider = await context.backends.provider(backend)
     if isinstance(provider, SupportsCheckpoints):
         await provider.drop_place(identifier)
     for ref, commit in (await context.trees.refs()).items():

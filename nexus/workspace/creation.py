@@ -33,7 +33,9 @@ from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.places import replace_ports
 from nexus.workspace.plan import CreateStep
 from nexus.workspace.records import touched, with_ports, with_user
+from nexus.workspace.reporting import reporter
 from nexus.workspace.services_plan import moved_ports, port_requests
+from nexus.workspace.specifying import specify
 from nexus.workspace.ssh_access import look_up
 from nexus.workspace.visibility import bound
 
@@ -132,7 +134,7 @@ class Creation:
     async def _check_out(self, request: CreateRequest) -> None:
         record, worktrees = self.record, self._context.worktrees
         self._report("worktree", f"checking out {record.branch}")
-        async with self._context.repository_lock(f"creating workspace {record.name}"):
+        async with self._context.locks.repository(f"creating workspace {record.name}"):
             await worktrees.exclude()
             try:
                 tree = await self._make_tree(request, record)
@@ -180,9 +182,9 @@ class Creation:
     async def _prepare(self, request: CreateRequest) -> None:
         if request.fork is not None and (await fork_of(self._context, request.fork)).place is not None:
             return  # what it is made from is here
-        provider = await self._context.provider(self.record.backend)
+        provider = await self._context.backends.provider(self.record.backend)
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
-        spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
+        spec = specify(self._context, self.record).model_copy(update={"mounts": ()})
         spec = await provider.prepare(spec, progress=self._report)
         chosen = with_user(self.record.model_copy(update={"image": spec.image}), spec.remote_user)
         chosen = await prebuilt.choose(self._context, chosen, request, self._settings(request), provider)
@@ -197,7 +199,7 @@ class Creation:
 
     async def _prepare_place(self, request: CreateRequest) -> None:
         """Have the image ready, and begin with the place meanwhile: with what needs neither it nor the tree."""
-        provider = await self._context.provider(self.record.backend)
+        provider = await self._context.backends.provider(self.record.backend)
 
         async def prepare() -> None:
             await self._step(CreateStep.IMAGE, lambda: self._prepare(request))
@@ -210,16 +212,16 @@ class Creation:
     async def _make_ahead(self, provider: SupportsMakingAhead) -> None:
         async with self._writing:
             await self.journal.doing(CreateStep.INSTANCE)
-        await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
+        await provider.make_ahead(specify(self._context, self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
         return self._settings(request).ssh if any(key.startswith("secrets.ssh") for key in request.settings) else None
 
     async def _make(self, request: CreateRequest) -> None:
-        provider = await self._context.provider(self.record.backend)
+        provider = await self._context.backends.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = self._context.specification(self.record)
+        spec = specify(self._context, self.record)
         self._report("create", f"making the {self.record.backend} instance")
         place = None if request.fork is None else (await fork_of(self._context, request.fork)).place
         if place is not None and isinstance(provider, SupportsCheckpoints):
@@ -244,7 +246,7 @@ class Creation:
         A workspace whose ``pre-start`` fails is kept, stopped, so that it can be looked at; and so is one whose scripts are, by the
         time that recovery comes here, not approved any more.
         """
-        instance = await self._context.instance(self.record)
+        instance = await self._context.backends.instance(self.record)
         try:
             self.record = await self._bring_up(instance)
         except (HookFailed, NotTrusted) as error:
@@ -288,4 +290,4 @@ async def resume(context: Context, entry: JournalEntry) -> Creation:
     """Take up a creation that a crash cut short, with the record as the journal last saw it."""
     journal = await context.journal.reopen(entry)
     record = WorkspaceRecord.model_validate(entry.facts["record"])
-    return Creation(context, record, journal, context.reporter(record, None))
+    return Creation(context, record, journal, reporter(context.bus, record, None))

@@ -37,7 +37,7 @@ async def revive(context: Context, record: WorkspaceRecord) -> bool:
     """Make the branch again that somebody deleted under the worktree: what it led to is work, and would be seen as none."""
     if record.name not in await context.worktrees.lost_branches():
         return False
-    async with context.repository_lock(f"reviving {record.branch}"):
+    async with context.locks.repository(f"reviving {record.branch}"):
         return await context.worktrees.revive_branch(record.name) is not None
 
 
@@ -137,9 +137,9 @@ async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJour
 
 async def _stop(context: Context, record: WorkspaceRecord) -> None:
     """End its processes. A provider that cannot be asked stops the whole destruction: never remove a tree in use."""
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     try:
-        await bring_down(context, record, instance, grace=context.stop_grace(record.backend))
+        await bring_down(context, record, instance, grace=context.backends.stop_grace(record.backend))
     except (WorkspaceGone, WorkspaceStopped):
         return
 
@@ -174,7 +174,7 @@ async def _bring_back(context: Context, record: WorkspaceRecord) -> None:
     """Fetch a clone's branch while it is there. What cannot be brought shows in the report, which decides."""
     if record.isolation == "clone":
         with suppress(GitError):
-            async with context.repository_lock(f"bringing back {record.branch}"):
+            async with context.locks.repository(f"bringing back {record.branch}"):
                 await context.worktrees.bring_back(record.name)
 
 
@@ -186,7 +186,7 @@ async def _give_up(context: Context, record: WorkspaceRecord, journal: OpenJourn
 
 
 async def _remove_instance(context: Context, record: WorkspaceRecord, *, keep_volumes: bool) -> tuple[str, ...]:
-    provider = await context.provider(record.backend)
+    provider = await context.backends.provider(record.backend)
     try:
         if keep_volumes and isinstance(provider, SupportsVolumes):
             return await provider.destroy_but_volumes(reference(record))
@@ -202,7 +202,7 @@ async def _remove_worktree(
     context: Context, record: WorkspaceRecord, tip: str | None, *, ours: bool, rescued: str | None
 ) -> bool:
     """Remove the tree and, when we made it and nobody has moved it since we looked, the branch."""
-    async with context.repository_lock(f"destroying workspace {record.name}"):
+    async with context.locks.repository(f"destroying workspace {record.name}"):
         deleted = await context.worktrees.remove(
             record.name,
             expected_tip=tip,
@@ -217,7 +217,7 @@ async def _remove_worktree(
 async def _forget(context: Context, record: WorkspaceRecord) -> None:
     if await context.store.current() == record.name:
         await context.store.set_current(None)
-    await context.forget_activity(record.id)
+    await context.in_use.remove(record.id)
     await context.hook_logs.remove(record.name)
     await context.holds.clear(record.id)
     await references.forget(context, record)

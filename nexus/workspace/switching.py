@@ -23,9 +23,10 @@ from nexus.models.workspace import SwitchStrategy, WorkspaceRecord, WorkspaceSta
 from nexus.state import JournalEntry
 from nexus.workspace import leaving, running
 from nexus.workspace.at_once import both
-from nexus.workspace.context import ID, Context, Glance
+from nexus.workspace.context import Context
 from nexus.workspace.hibernating import Processes
 from nexus.workspace.left_running import left_running
+from nexus.workspace.own_records import ID, Glance
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import WITH, Operation, StartStep, switch_verdict
 from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down, wanted
@@ -64,7 +65,7 @@ async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome
     """
     begun = time.monotonic()
     if ID.fullmatch(name):
-        name = (await context.record(name)).name
+        name = (await context.records.load(name)).name
     outcome: SwitchOutcome | None = None
     while outcome is None:
         outcome = await _switch_from_current(context, name, holding)
@@ -83,7 +84,7 @@ async def _switch_from_current(context: Context, name: str, holding: Holding) ->
         return () if current is None else (current,)
 
     def look() -> None:
-        under[:] = [context.glance(name)]
+        under[:] = [context.records.glance(name)]
 
     async with holding(context, name, purpose=f"switching to {name}", besides=besides, first=look):
         # Another switch may have come first, or one that was cut short has just been completed.
@@ -95,7 +96,7 @@ async def _switch_from_current(context: Context, name: str, holding: Holding) ->
             if under[0].record.status is not WorkspaceStatus.PAUSED:
                 raise
         # It was not paused as its record says, and nothing has changed: ask what it is, which says what it takes to wake it.
-        return await _switch(context, await anyio.to_thread.run_sync(context.glance, name), ask=True)
+        return await _switch(context, await anyio.to_thread.run_sync(context.records.glance, name), ask=True)
 
 
 async def _switch(context: Context, glance: Glance, *, ask: bool) -> SwitchOutcome:
@@ -173,7 +174,7 @@ async def _place(context: Context, record: WorkspaceRecord, state: InstanceState
     """
     if ask or record.status != state.value:
         return await look(context, record)
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     return Place(instance, InstanceStatus(ref=instance.ref, state=state))
 
 
