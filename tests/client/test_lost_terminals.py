@@ -340,7 +340,7 @@ async def test_a_viewer_that_does_not_read_holds_nobody_up(bench: Bench) -> None
             count += len(event.data) if isinstance(event, TerminalOutput) else 0
         assert await client.list()  # nor does it hold up other calls of its connection
         assert isinstance(viewer, RemoteTerminalSession)
-        held = sum(len(event.data) for event in viewer._events if isinstance(event, TerminalOutput))
+        held = sum(len(event.data) for event in viewer._arrived.waiting if isinstance(event, TerminalOutput))
         assert held <= daemon._limits.stream_window
         tail, gaps = b"", 0
         while not tail.endswith(b"end"):
