@@ -389,6 +389,6 @@ async def test_nothing_is_kept_of_terminals_that_have_ended(bench: Bench) -> Non
             session = await terminals.attach(terminal, AttachRequest(replay="all"))
         await session.detach()
         (connection,) = daemon._open.connections
-        await eventually(lambda: not (connection.looks or connection._outlets or connection.wire.streams))
+        await eventually(lambda: not (connection.looks or connection.streams.outlets or connection.wire.streams))
         assert client._line.current is not None
         assert not client._line.current.sinks
