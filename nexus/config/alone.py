@@ -10,8 +10,8 @@ from nexus.config import checks
 from nexus.config.builtin import built_in
 from nexus.config.layers import Branch, Layer, Leaf, child, with_child, without
 from nexus.config.merge import merge_layers
+from nexus.config.merged_settings import build_settings
 from nexus.config.problems import Problem, Problems
-from nexus.config.settings import build_settings
 
 _BACKEND = ("defaults", "backend")
 

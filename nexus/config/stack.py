@@ -22,12 +22,13 @@ from nexus.config.explain import Explanation, explain
 from nexus.config.files import Files, load_files
 from nexus.config.layers import Branch, KeyPath, Layer, LayerKind, child, join_key, placed, plain, split_key
 from nexus.config.merge import merge_branches, merge_layers
+from nexus.config.merged_settings import build_settings
 from nexus.config.neighbours import shared_ports
 from nexus.config.problems import Problem, Problems, perhaps, quoted
 from nexus.config.redact import redacted, reference_name
 from nexus.config.schema import Effective, Level
 from nexus.config.secret_settings import check_secrets, secret_warnings, whole_entries
-from nexus.config.settings import Settings, build_settings
+from nexus.config.settings import Settings
 from nexus.errors import ConfigError
 
 if TYPE_CHECKING:
