@@ -21,14 +21,7 @@ from nexus.daemon.principal import Principal
 from nexus.daemon.session import Session
 from nexus.daemon.streams import Streams
 from nexus.daemon.writing import Writer
-from nexus.errors import (
-    AuthError,
-    ConnectionLost,
-    NexusError,
-    ProtocolError,
-    SlowConsumer,
-    VersionMismatch,
-)
+from nexus.errors import AuthError, ConnectionLost, NexusError, ProtocolError, SlowConsumer, VersionMismatch
 from nexus.wire.connection import (
     Cancelled,
     Connection,

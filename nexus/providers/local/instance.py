@@ -13,22 +13,11 @@ from anyio import to_thread
 from anyio.abc import ByteStream
 from pydantic import SecretStr
 
-from nexus.errors import (
-    InvalidArgument,
-    RecordDamaged,
-    StateConflict,
-    WorkspaceGone,
-)
+from nexus.errors import InvalidArgument, RecordDamaged, StateConflict, WorkspaceGone
 from nexus.models.activity import Listener, RunningCommand
 from nexus.models.execution import SpawnRequest
 from nexus.models.ids import ExecId, WorkspaceId
-from nexus.models.instances import (
-    InstanceDescription,
-    InstanceRef,
-    InstanceState,
-    InstanceStatus,
-    ResourceStats,
-)
+from nexus.models.instances import InstanceDescription, InstanceRef, InstanceState, InstanceStatus, ResourceStats
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
 from nexus.providers.local import cgroups, commands, environment, lifecycle, secret_files
