@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -23,7 +21,7 @@ from nexus.errors import (
     Unsupported,
 )
 from nexus.git import KeptTree
-from nexus.models.checkpoints import NAME_PATTERN, Checkpoint, CheckpointEntry, KeptPlace
+from nexus.models.checkpoints import NAME_PATTERN, CheckpointEntry, KeptPlace
 from nexus.models.events import CheckpointDeleted, CheckpointTaken
 from nexus.models.ids import CheckpointId, new_checkpoint_id
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, Capability, InstanceState
@@ -31,6 +29,7 @@ from nexus.models.workspace import WorkspaceRecord
 from nexus.state import JournalEntry
 from nexus.workspace import services_life
 from nexus.workspace.at_once import both
+from nexus.workspace.checkpoint_entry import entry_of
 from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation
@@ -215,49 +214,7 @@ async def _take(
             await keep_tree()
         else:
             await both(keep_tree, lambda: keep_place(keeper))
-    kept = places[0] if places else None
-    checkpoint = Checkpoint(
-        id=identifier,
-        workspace=record.id,
-        workspace_name=record.name,
-        created_at=datetime.now(UTC),
-        ref=trees[0].ref,
-        commit=trees[0].commit,
-        tip=trees[0].tip,
-        backend=record.backend,
-        image=kept.image if kept else None,
-        volumes=tuple(volume.source for volume in kept.volumes) if kept else (),
-        services=tuple(sorted(kept.services)) if kept else (),
-        ports=record.port_mappings,
-        files=trees[0].files,
-        tree_size=trees[0].size,
-        place_size=kept.size if kept else 0,
-        processes=kept.processes if kept else False,
-        frozen=frozen,
-        notes=tuple(_notes(record, trees[0], kept, able=keeper is not None, frozen=frozen)),
-    )
-    return CheckpointEntry(checkpoint=checkpoint, record=record, place=kept)
-
-
-def _notes(record: WorkspaceRecord, tree: KeptTree, place: KeptPlace | None, *, able: bool, frozen: bool) -> list[str]:
-    """Say what is not in a checkpoint, and would be missed."""
-    notes = [f"not in it, because git has no such thing: {', '.join(tree.left)}"] if tree.left else []
-    if not able:
-        notes.append(
-            f"only tree, configuration and ports are in it: the {record.backend} backend keeps nothing that programs "
-            "wrote elsewhere"
-        )
-    elif place is None:
-        notes.append("only tree, configuration and ports are in it: its place was missing")
-    if not frozen:
-        notes.append(f"the {record.backend} backend cannot pause, so programs may have written while it was taken")
-    shared = [
-        mount
-        for mount in record.declared_volumes
-        if mount.kind == "bind" and not Path(mount.source).is_relative_to(record.worktree_path)
-    ]
-    told = [f"{mount.target} is a folder of this host ({mount.source}), which is not in it" for mount in shared]
-    return [*notes, *told, *(place.notes if place else ())]
+    return entry_of(record, identifier, trees[0], places[0] if places else None, able=keeper is not None, frozen=frozen)
 
 
 def labels_of(context: Context, record: WorkspaceRecord) -> Mapping[str, str]:
