@@ -184,17 +184,7 @@ async def _make(
 ) -> tuple[Prebuild, str]:
     """Run the scripts in a workspace for nobody, and keep what they came to. Whatever happens, that workspace is destroyed."""
     name = f"{NAME_PREFIX}{key[:8]}"
-    without = {} if "post-create" in made.names else {"scripts.post-create": None}
-    request = CreateRequest.model_validate(
-        {
-            "name": name,
-            "start_point": commit,
-            "settings": {**_SETTINGS, **without},
-            "labels": {LABEL_PREBUILD: key},
-            "ttl": _TTL,
-            "start": False,
-        }
-    )
+    request = _request(name, key, commit, made)
     async with holding(context, name, purpose=f"prebuilding {name}"):
         record = await (await creation_begin.begin(context, request, progress)).run(request)
         try:
@@ -225,6 +215,21 @@ async def _make(
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP):
                 await _destroy_held(context, name)
+
+
+def _request(name: str, key: str, commit: str, made: Recipe) -> CreateRequest:
+    """Return what is asked for: a workspace for nobody, in which only those scripts run whose result is kept."""
+    without = {} if "post-create" in made.names else {"scripts.post-create": None}
+    return CreateRequest.model_validate(
+        {
+            "name": name,
+            "start_point": commit,
+            "settings": {**_SETTINGS, **without},
+            "labels": {LABEL_PREBUILD: key},
+            "ttl": _TTL,
+            "start": False,
+        }
+    )
 
 
 def _tell(progress: ProgressCallback | None, message: str) -> None:
