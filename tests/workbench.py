@@ -75,7 +75,10 @@ async def leftovers(bench: Bench) -> list[str]:
         found += [f"claim: {claim.name}" for claim in await context.registry.claims(repository=context.repository.root)]
         found += [f"lease: {row.port}" for row in await context.registry.leases()]
         found += [f"journal: {entry.name}" for entry in await context.journal.unfinished()]
-        provider, ours = await context.provider(bench.backend), {LABEL_REPOSITORY: str(context.repository.root)}
+        provider, ours = (
+            await context.backends.provider(bench.backend),
+            {LABEL_REPOSITORY: str(context.repository.root)},
+        )
         instances = await provider.list(ours)
         while any(status.state is InstanceState.GONE for status in instances):
             # An engine goes on with what a killed process had asked for, also when recovery has looked meanwhile: gc finds it.

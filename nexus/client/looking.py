@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import anyio
 
+from nexus.client.arrivals import Arrivals
 from nexus.client.line import Line
 from nexus.client.link import Link
 from nexus.client.streams import error_in
@@ -18,10 +18,8 @@ from nexus.errors import Busy, ConnectionLost, NexusError, NotController, NotFou
 from nexus.models.execution import Pty
 from nexus.models.ids import TerminalId
 from nexus.models.terminals import (
-    SOFT_RESET,
     AttachPoint,
     AttachRequest,
-    ResizeMark,
     Role,
     TerminalChanged,
     TerminalEvent,
@@ -66,13 +64,8 @@ class RemoteTerminalSession:
         self._found: methods.Attached | None = None
         self._role: Role = request.role
         self._info: TerminalInfo | None = None
-        self._received = 0
         self._offset = 0
-        self._events: deque[TerminalEvent] = deque()
-        self._later: deque[TerminalResized] = deque()
-        self._size = (0, 0)
-        """Rows and columns that hold where ``_received`` is."""
-        self._prefixes: dict[int, bytes] = {}
+        self._arrived = Arrivals()
         self._exit_told = False
         self._over = False
         self._detached = False
@@ -114,10 +107,10 @@ class RemoteTerminalSession:
             return
         if self._found is None:
             self._found, self._offset, self._info = found, found.start, found.info
-            self._size = (found.resizes[0].rows, found.resizes[0].cols)
+            self._arrived.begin(found)
         else:
-            self._begun_again(found)
-        self._received, self._role = found.start, found.role
+            self._arrived.begin_again(found)
+        self._role = found.role
         self._link, self._id, self._stream = link, found.session, found.stream
         link.wire.open_receiving(found.stream, found.start)
         link.sinks[found.stream] = self
@@ -126,17 +119,6 @@ class RemoteTerminalSession:
             self._line.listen(method, self._id, listener)
         self._line.listen(STREAM_FAILED.name, str(found.stream), self._failed)
         self._news()
-
-    def _begun_again(self, found: methods.Attached) -> None:
-        """Tell what happened while nobody looked. What comes after ``found.start``, the daemon tells again."""
-        self._later.clear()
-        self._prefixes.clear()
-        if found.start > self._received:
-            self._put(TerminalGap(start=self._received, end=found.start, prefix=base64.b64decode(found.prefix)))
-        size = found.resizes[0]
-        if (size.rows, size.cols) != self._size:
-            self._resized_to(size)
-        self._put(TerminalChanged(info=found.info))
 
     def _listeners(self) -> tuple[tuple[str, Listener], ...]:
         return (
@@ -189,14 +171,14 @@ class RemoteTerminalSession:
             anyio.EndOfStream: After ``TerminalExited`` was returned, and after :meth:`detach`.
             TransportError: When the connection is lost for good; the terminal goes on.
         """
-        while self._detached or not self._events:
+        while self._detached or not self._arrived:
             if self._detached or self._over:
                 raise anyio.EndOfStream
             if self._error is not None:
                 raise self._error
             self._something = anyio.Event()
             await self._something.wait()
-        event = self._events.popleft()
+        event = self._arrived.take()
         match event:
             case TerminalOutput(offset=offset, data=data):
                 self._advance(offset + len(data))
@@ -217,29 +199,17 @@ class RemoteTerminalSession:
             link.wire.taken(self._stream, offset)
             link.flush()
 
-    def _put(self, event: TerminalEvent) -> None:
-        self._events.append(event)
-        self._something.set()
-
     def data(self, stream: int, offset: int, data: bytes) -> None:
-        """Bytes came; a size that begins among them is told at its place."""
-        if stream != self._stream:
-            return
-        self._received = offset + len(data)
-        while self._later and self._later[0].mark.at_offset < self._received:
-            change = self._later.popleft()
-            before = data[: max(0, change.mark.at_offset - offset)]
-            if before:
-                self._put(TerminalOutput(offset=offset, data=before))
-                offset, data = offset + len(before), data[len(before) :]
-            self._resized_to(change.mark)
-        self._put(TerminalOutput(offset=offset, data=data))
+        """Bytes came."""
+        if stream == self._stream:
+            self._arrived.data(offset, data)
+            self._something.set()
 
     def gap(self, stream: int, start: int, end: int) -> None:
         """Bytes are not given."""
         if stream == self._stream:
-            self._received = end
-            self._put(TerminalGap(start=start, end=end, prefix=self._prefixes.pop(end, SOFT_RESET)))
+            self._arrived.gap(start, end)
+            self._something.set()
 
     def end(self, stream: int, *, failed: bool) -> None:
         """Everything was given."""
@@ -252,29 +222,22 @@ class RemoteTerminalSession:
         """Nothing is sent on it."""
 
     def _resized(self, params: Mapping[str, object]) -> None:
-        change = TerminalResized(mark=read_result(methods.DidResize, params).mark)
-        if change.mark.at_offset <= self._received:
-            self._resized_to(change.mark)
-        else:
-            self._later.append(change)
-
-    def _resized_to(self, mark: ResizeMark) -> None:
-        self._size = (mark.rows, mark.cols)
-        self._put(TerminalResized(mark=mark))
+        self._arrived.resize(read_result(methods.DidResize, params).mark)
+        self._something.set()
 
     def _changed(self, params: Mapping[str, object]) -> None:
         told = read_result(methods.DidChange, params)
         self._role = told.role
-        self._put(TerminalChanged(info=told.info))
+        self._arrived.change(told.info)
+        self._something.set()
 
     def _skipped(self, params: Mapping[str, object]) -> None:
         told = read_result(methods.DidSkip, params)
-        self._prefixes[told.end] = base64.b64decode(told.prefix)
+        self._arrived.skip(told.end, base64.b64decode(told.prefix))
 
     def _exited(self, params: Mapping[str, object]) -> None:
-        while self._later:
-            self._put(self._later.popleft())
-        self._put(TerminalExited(exit=read_result(methods.DidExit, params).exit))
+        self._arrived.exit(read_result(methods.DidExit, params).exit)
+        self._something.set()
         self._exit_told = True
         self._forget()
 
@@ -393,7 +356,7 @@ class RemoteTerminalSession:
             await self._again(link, "controller" if mine else "viewer", takeover=mine)
 
     async def _again(self, link: Link, role: Role, *, takeover: bool) -> None:
-        request = AttachRequest(since=self._received, role=role, takeover=takeover, client=self._request.client)
+        request = AttachRequest(since=self._arrived.received, role=role, takeover=takeover, client=self._request.client)
         await link.call(methods.ATTACH, self._params(request), on_result=self._begun)
 
     def give_up(self, error: NexusError) -> None:

@@ -1,4 +1,4 @@
-"""One layer by itself: what is wrong with it whatever the others say, and would not show where another layer overrides it."""
+"""Each layer by itself: what is wrong with it whatever the others say, and would not show where another layer overrides it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ from pathlib import Path
 
 from nexus.config import checks
 from nexus.config.builtin import built_in
-from nexus.config.layers import Branch, Layer, Leaf, child, with_child, without
+from nexus.config.files import Files
+from nexus.config.layers import Branch, Layer, LayerKind, Leaf, child, with_child, without
 from nexus.config.merge import merge_layers
+from nexus.config.merged_settings import build_settings
 from nexus.config.problems import Problem, Problems
-from nexus.config.settings import build_settings
+from nexus.config.schema import Level
 
 _BACKEND = ("defaults", "backend")
 
 
-def check_alone(
+def check_each_alone(files: Files, *, level: Level | None, env: Mapping[str, str]) -> Iterator[Problem]:
+    """Give what is wrong with each file's own layer, whatever the other files say.
+
+    Args:
+        files: What was read.
+        level: The one file that is meant; all when absent.
+        env: The environment.
+    """
+    sources = files.sources
+    layers = [(layer, layer.kind) for layer in files.layers if layer.kind in sources]
+    layers += [(layer, LayerKind.USER) for layer in files.overrides]
+    for layer, kind in layers:
+        if level is None or kind.value == level:
+            for source in sources[kind]:
+                yield from _check_alone(layer, source, root=files.root, env=env, home=files.home)
+
+
+def _check_alone(
     layer: Layer, source: str, *, root: Path, env: Mapping[str, str], home: Path | None
 ) -> Iterator[Problem]:
     """Give what is wrong with one layer on top of the built-in defaults.

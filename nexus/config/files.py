@@ -38,6 +38,14 @@ class Files:
     overrides: tuple[Layer, ...] = ()
     """What the user's file says for single projects, whether or not this is one of them."""
 
+    @property
+    def sources(self) -> Mapping[LayerKind, tuple[str, ...]]:
+        """The files that each layer is read from, as problems name them."""
+        found: dict[LayerKind, tuple[str, ...]] = {kind: (str(path),) for kind, path in self.paths}
+        if self.adopted is not None:
+            found[LayerKind.PROJECT] = tuple(str(path) for path in self.adopted.sources)
+        return found
+
 
 _FOR_ONE_FOLDER: Final = {
     "env": "would be given these variables",

@@ -139,6 +139,12 @@ def child(node: Node | None, *path: str) -> Node | None:
     return node
 
 
+def value_at(node: Node | None, *path: str) -> JsonValue:
+    """Return the value of the leaf that stands there; ``None`` where there is none."""
+    leaf = child(node, *path)
+    return leaf.value if isinstance(leaf, Leaf) else None
+
+
 def key_place(branch: Branch, name: str) -> Place:
     """Return where the name stands; the branch's own place when that is not known."""
     return branch.keys.get(name, branch.place)

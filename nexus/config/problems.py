@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -69,7 +69,10 @@ class Problems:
     def include(self, problems: Iterable[Problem]) -> None:
         """Remember problems that were found elsewhere; those that are known already count once."""
         known = set(self._found)
-        self._found.extend(problem for problem in problems if problem not in known)
+        for problem in problems:
+            if problem not in known:
+                known.add(problem)
+                self._found.append(problem)
 
     def leave_out(self, number: int) -> None:
         """Count problems that are not worth working out: there are more than anybody reads."""
@@ -97,6 +100,17 @@ class Problems:
         if self._found:
             first = self.ordered()[0]
             raise ConfigError(str(first), problems=self.lines(), hint=first.hint)
+
+
+def by_file(problems: Iterable[Problem], files: Sequence[str]) -> list[Problem]:
+    """Return errors before warnings, each file from top to bottom, the files in this order before whatever else there is."""
+    ranks = {path: rank for rank, path in enumerate(files)}
+
+    def where(problem: Problem) -> tuple[bool, int, int, int]:
+        place = problem.place
+        return problem.severity != "error", ranks.get(place.source, len(ranks)), place.line or 0, place.column or 0
+
+    return sorted(problems, key=where)
 
 
 def quoted(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from nexus.config.catalogue import TEXT_OR_MAP
-from nexus.config.layers import Branch, Leaf, child
+from nexus.config.layers import Branch, value_at
 from nexus.config.values import PositiveDuration, short_form
 from nexus.models.described import Described
 from nexus.models.hooks import Hook, HookName
@@ -92,13 +92,8 @@ def configured(merged: Branch) -> tuple[Hook, ...]:
     """Return the scripts and hooks that the merged layers come to."""
     found: list[Hook] = []
     for name, section in SECTIONS.items():
-        run = _value(merged, section, name, "run")
+        run = value_at(merged, section, name, "run")
         if isinstance(run, str):
-            limit = _value(merged, section, name, "timeout") or _value(merged, section, "timeout")
+            limit = value_at(merged, section, name, "timeout") or value_at(merged, section, "timeout")
             found.append(Hook(name=name, run=run, timeout=None if limit is None else parse_duration(limit)))
     return tuple(found)
-
-
-def _value(merged: Branch, *path: str) -> object:
-    node = child(merged, *path)
-    return node.value if isinstance(node, Leaf) else None

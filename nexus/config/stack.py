@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import JsonValue
 
 from nexus.config import checks
-from nexus.config.alone import check_alone
+from nexus.config.alone import check_each_alone
 from nexus.config.assignments import SHORT_NAMES, environment_layer, flag_layer
 from nexus.config.builtin import built_in
 from nexus.config.capping import capped
@@ -22,12 +22,13 @@ from nexus.config.explain import Explanation, explain
 from nexus.config.files import Files, load_files
 from nexus.config.layers import Branch, KeyPath, Layer, LayerKind, child, join_key, placed, plain, split_key
 from nexus.config.merge import merge_branches, merge_layers
+from nexus.config.merged_settings import build_settings
 from nexus.config.neighbours import shared_ports
-from nexus.config.problems import Problem, Problems, perhaps, quoted
+from nexus.config.problems import Problem, Problems, by_file, perhaps, quoted
 from nexus.config.redact import redacted, reference_name
 from nexus.config.schema import Effective, Level
 from nexus.config.secret_settings import check_secrets, secret_warnings, whole_entries
-from nexus.config.settings import Settings, build_settings
+from nexus.config.settings import Settings
 from nexus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,32 +125,14 @@ class ConfigStack:
         variables = dict(os.environ if env is None else env)
         flagged = flag_layer(flags or {}, problems)
         warnings = [Problem.warning(line) for line in files.warnings]
-        paths = {kind: str(path) for kind, path in files.paths}
         if level is None:
             merged = cls._assemble(files, flagged, variables, problems)
             if merged is not None:
                 warnings = [Problem.warning(line) for line in merged.warnings]
                 warnings += merged.shared_ports()
-        alone = [(layer, layer.kind) for layer in files.layers if layer.kind in paths]
-        alone += [(layer, LayerKind.USER) for layer in files.overrides]
-        read = {kind: [str(path)] for kind, path in files.paths}
-        if files.adopted is not None:
-            read[LayerKind.PROJECT] = [str(path) for path in files.adopted.sources]
-        for layer, kind in alone:
-            for source in read[kind] if level is None or kind.value == level else ():
-                problems.include(check_alone(layer, source, root=files.root, env=variables, home=files.home))
-        ranks = {path: rank for rank, path in enumerate(paths.values())}
-        told = [*problems.ordered(), *warnings]
-        found = sorted(
-            told,
-            key=lambda item: (
-                item.severity != "error",
-                ranks.get(item.place.source, len(ranks)),
-                item.place.line or 0,
-                item.place.column or 0,
-            ),
-        )
-        own = read.get(LayerKind(level), []) if level is not None else []
+        problems.include(check_each_alone(files, level=level, env=variables))
+        found = by_file([*problems.ordered(), *warnings], [str(path) for _, path in files.paths])
+        own = files.sources.get(LayerKind(level), ()) if level is not None else ()
         return tuple(problem for problem in found if level is None or problem.place.source in own)
 
     @classmethod

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from nexus.abc.transport import PromptTransport, Transport
-from nexus.daemon.call import Pages, Routes
+from nexus.daemon.call import Routes
 from nexus.daemon.dispatch import Requests
 from nexus.daemon.event_log import EventOutlet
-from nexus.daemon.feeds import Feed
 from nexus.daemon.greeting import greet
 from nexus.daemon.hub import Hub
-from nexus.daemon.inlets import Inlet
-from nexus.daemon.outlets import FeedOutlet, Outlet
+from nexus.daemon.listings import Listings
+from nexus.daemon.outlets import Outlet
 from nexus.daemon.principal import Principal
 from nexus.daemon.session import Session
+from nexus.daemon.streams import Streams
 from nexus.daemon.writing import Writer
-from nexus.errors import (
-    AuthError,
-    ConnectionLost,
-    NexusError,
-    NotFound,
-    ProtocolError,
-    QuotaExceeded,
-    SlowConsumer,
-    VersionMismatch,
-)
+from nexus.errors import AuthError, ConnectionLost, NexusError, ProtocolError, SlowConsumer, VersionMismatch
 from nexus.wire.connection import (
     Cancelled,
     Connection,
@@ -49,8 +40,6 @@ if TYPE_CHECKING:
     from nexus.daemon.handlers.files_live import Upload
     from nexus.daemon.handlers.terminals import Look
 
-T = TypeVar("T")
-
 PATIENCE: Final = 10.0
 """Seconds that a client has for saying who it is."""
 _CODES: Final[Mapping[type[NexusError], int]] = {
@@ -61,7 +50,6 @@ _CODES: Final[Mapping[type[NexusError], int]] = {
 }
 _REPLACED: Final = 4003
 _DRAINING: Final = 4005
-_MOST_PAGES: Final = 32
 _CLOSING: Final = 2.0
 _IN_A_ROW: Final = 64
 """Messages of one client that are taken without waiting for anything before others have their turn: two milliseconds of small files."""
@@ -94,10 +82,9 @@ class ServedConnection:
         """Who looks at which terminal, by id."""
         self._requests = Requests(self, routes)
         self._writer = Writer(transport, hub.limits.pending, hub.patience.send)
+        self.streams = Streams(self.wire, hub.limits.streams, ready=self._writer.ready, flush=self.flush)
+        self.listings = Listings()
         self._group: TaskGroup | None = None
-        self._outlets: dict[int, FeedOutlet] = {}
-        self._inlets: dict[int, Inlet] = {}
-        self._pages: dict[str, Pages[object]] = {}
         self._close: tuple[int, str] | None = None
         self._in_a_row = 0
         self._reading = anyio.CancelScope()
@@ -119,7 +106,7 @@ class ServedConnection:
             self.hub.connections -= 1
             self._leave()
             with anyio.move_on_after(_CLOSING, shield=True):
-                await self._close_pages()
+                await self.listings.aclose()
                 await self.transport.aclose(*(self._close or (1000, "")))
 
     # Out ------------------------------------------------------------------------------------------------------------
@@ -176,103 +163,6 @@ class ServedConnection:
             self._close = (code, reason)
         if self._group is not None:
             self._group.cancel_scope.cancel()
-
-    # Streams --------------------------------------------------------------------------------------------------------
-
-    def attach(self, feed: Feed, offsets: Mapping[str, int], *, owner: bool) -> FeedOutlet:
-        """Begin to send a feed on streams of its own.
-
-        Raises:
-            QuotaExceeded: When this connection has too many streams.
-        """
-        self._room_for_streams()
-        outlet: FeedOutlet
-
-        def ready() -> None:
-            self._writer.ready(outlet)
-
-        def over() -> None:
-            for stream in outlet.streams.values():
-                self._outlets.pop(stream, None)
-
-        outlet = FeedOutlet(self.wire, feed, offsets, owner=owner, ready=ready, over=over)
-        self._outlets.update(dict.fromkeys(outlet.streams.values(), outlet))
-        return outlet
-
-    def detach(self, feed: Feed) -> None:
-        """Send nothing of a feed any more."""
-        for stream, outlet in list(self._outlets.items()):
-            if outlet.feed is feed:
-                self._close_outlet(stream)
-
-    def receive_into(self, inlet: Inlet, *, stream: int | None = None) -> int:
-        """Let what comes on a stream go into an inlet, and return the stream's id: a new one unless it is given.
-
-        Raises:
-            QuotaExceeded: When this connection has too many streams.
-        """
-        self._room_for_streams()
-        id = self.wire.new_stream() if stream is None else stream  # noqa: A001
-        self.wire.open_receiving(id, inlet.received)
-        self._inlets[id] = inlet
-
-        def taken(offset: int) -> None:
-            if self._inlets.get(id) is not inlet:
-                return
-            if inlet.broken:
-                self.refuse(id, "EXEC_STDIN_CLOSED")
-                return
-            self.wire.taken(id, offset, at_once=True)
-            self.flush()
-
-        inlet.on_taken = taken
-        return id
-
-    def refuse(self, stream: int, code: str) -> None:
-        """Take nothing more on a stream, and say why."""
-        self._inlets.pop(stream, None)
-        self.wire.reset(stream, code)
-        self.flush()
-
-    def _room_for_streams(self) -> None:
-        if self.wire.streams >= self.hub.limits.streams:
-            raise QuotaExceeded(
-                f"this connection has {self.wire.streams} streams open",
-                hint="close some, or connect once more",
-                details={"limit": self.hub.limits.streams},
-            )
-
-    def _close_outlet(self, stream: int) -> None:
-        outlet = self._outlets.pop(stream, None)
-        if outlet is not None:
-            outlet.close()
-            for other in outlet.streams.values():
-                self._outlets.pop(other, None)
-
-    # Listings -------------------------------------------------------------------------------------------------------
-
-    async def keep_pages(self, id: str, pages: Pages[T]) -> None:  # noqa: A002
-        """Keep a listing until its next page is asked for; where there are too many, the oldest is dropped."""
-        while len(self._pages) >= _MOST_PAGES:
-            oldest = next(iter(self._pages))
-            await self._pages.pop(oldest).items.aclose()
-        self._pages[id] = pages  # type: ignore[assignment] # read back by those who know its type
-
-    def take_pages(self, id: str) -> Pages[T]:  # noqa: A002
-        """Return a listing that was kept.
-
-        Raises:
-            NotFound: When there is none.
-        """
-        pages = self._pages.pop(id, None)
-        if pages is None:
-            raise NotFound("this listing is not kept any more", hint="begin it again")
-        return pages  # type: ignore[return-value] # kept by those who know its type
-
-    async def _close_pages(self) -> None:
-        for pages in self._pages.values():
-            await pages.items.aclose()
-        self._pages.clear()
 
     # In -------------------------------------------------------------------------------------------------------------
 
@@ -348,40 +238,15 @@ class ServedConnection:
         match event:
             case Cancelled(id=id):
                 self._requests.cancel(id)
-            case StreamData(stream=stream, data=data) if stream in self._inlets:
-                self._inlets[stream].push(data)
-            case StreamGap(stream=stream) if stream in self._inlets:
-                raise ProtocolError("a client cannot leave out what it sends")
-            case StreamEnded(stream=stream) if stream in self._inlets:
-                self._inlets.pop(stream).end()
-            case RoomGranted(stream=stream, taken=taken):
-                self._granted(stream, taken)
-            case StreamReset(stream=stream):
-                self._reset(stream)
+            case StreamData() | StreamGap() | StreamEnded() | StreamReset() | RoomGranted():
+                self.streams.take(event)
             case Notification(method=methods.INITIALIZED) if self.session is not None:
                 self.session.confirm()
             case Notification() | _:
                 pass  # unknown ones mean nothing, so that newer clients can be talked to
 
-    def _granted(self, stream: int, taken: int) -> None:
-        for id, outlet in tuple(self._outlets.items()) if stream == 0 else ((stream, self._outlets.get(stream)),):  # noqa: A001
-            if outlet is not None:
-                if stream:
-                    outlet.taken(id, taken)
-                self._writer.ready(outlet)
-
-    def _reset(self, stream: int) -> None:
-        outlet = self._outlets.get(stream)
-        self._close_outlet(stream)
-        if outlet is not None:
-            outlet.feed.refused()
-        inlet = self._inlets.pop(stream, None)
-        if inlet is not None:
-            inlet.break_off()
-
     def _leave(self) -> None:
-        for stream in tuple(self._outlets):
-            self._close_outlet(stream)
+        self.streams.close()
         if self.events is not None:
             self.events.close()
         if self.session is not None:

@@ -72,7 +72,7 @@ def _advance(
             # Its work has come back all the same, which is what most people sync a clone for.
             return back.model_copy(update={"message": f"{back.message}; not fast-forwarded: {conflict.message}"})
     if done.fast_forwarded:
-        _note(repository, name, done.after)
+        note_moved(repository, name, done.after)
     return done.model_copy(
         update={
             "before": back.before or done.before,
@@ -103,7 +103,8 @@ def move_in(clone: Clone, ref: str, before: bytes | None, after: bytes) -> bool:
         os.close(root)
 
 
-def _note(repository: Repository, name: str, after: str) -> None:
+def note_moved(repository: Repository, name: str, after: str) -> None:
+    """Note where a clone's branch was moved to, here and in the clone, and keep what the clone needs by now."""
     marker = read_marker(repository, name)
     if marker is not None:
         write_marker(repository, name, marker.model_copy(update={"returned": after}))

@@ -1,40 +1,35 @@
 """Bringing a private clone's work back into the main repository.
 
 The clone is hostile. Its refs are read as plain files, its configuration, hooks and alternates not at all, no program runs, and each
-object that its work needs is verified before it is written: content against id, kind against use, form against git's rules. What
-it needs is written before it is, so that what the main repository has it has whole, and never needs the clone again.
+object that its work needs is verified before it is written; see :mod:`nexus.git.bringing`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from dulwich.errors import ObjectFormatException
-from dulwich.objects import Commit, ObjectID, ShaFile, Tag, Tree, parse_tree
+from dulwich.objects import Commit, ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from nexus.errors import GitError, SyncConflict
 from nexus.git import beneath, layout, reflog
+from nexus.git.bringing import Bringing, raw_id
 from nexus.git.clone_marker import CloneMarker, write_marker
-from nexus.git.foreign import BLOB, COMMIT, KIND_NAMES, TAG, TREE, ForeignObjects
+from nexus.git.foreign import BLOB, COMMIT, ForeignObjects
 from nexus.git.index_file import SUBMODULE, read_index
 from nexus.git.refs import Refs, checked_out, require_real_path
 from nexus.git.repository import opened, sheltered
 from nexus.git.rescue_state import admin_state, named_in
 from nexus.git.threads import Stop
-from nexus.git.trees import is_hostile_name, shown
+from nexus.git.trees import shown
 from nexus.models.workspace import Repository
 
-_MAX_OBJECTS: Final = 2_000_000
-_MAX_BYTES: Final = 8 << 30
 _MAX_REFS: Final = 10_000
 _ID: Final = re.compile(rb"[0-9a-f]{40}")
 _STASH_LOG_LIMIT: Final = 16 << 20
@@ -121,7 +116,7 @@ def bring_work(repository: Repository, name: str, stop: Stop, until: ExitStack |
             raise GitError(f"the clone {name!r} has {len(found)} refs; more than {_MAX_REFS} are not read")
         stashed = _stashes(clone)
         with ForeignObjects(clone.objects) as foreign:
-            bringing = _Bringing(
+            bringing = Bringing(
                 repo, foreign, _known(repository), stop, None if shelter is None else _led_to(repo, repository, name)
             )
             tips = dict.fromkeys(bringing.commit(sha, shown(ref)) for ref, sha in sorted(found.items()))
@@ -153,7 +148,7 @@ def return_branch(repository: Repository, name: str, marker: CloneMarker, stop: 
         if theirs is None:
             return Returned(before, None)
         with ForeignObjects(clone.objects) as foreign:
-            bringing = _Bringing(repo, foreign, _known(repository), stop, _led_to(repo, repository, name))
+            bringing = Bringing(repo, foreign, _known(repository), stop, _led_to(repo, repository, name))
             bringing.bring(bytes.fromhex(theirs.decode()), COMMIT)
         shelter.seal()
         after = theirs.decode()
@@ -234,171 +229,9 @@ def _known(repository: Repository) -> dict[bytes, int]:
 def _led_to(repo: Repo, repository: Repository, name: str) -> set[bytes]:
     """Return commits that refs of the main repository lead to: where they are, and what was lent to the clone."""
     refs = Refs(repository.common_dir)
-    found = {_raw(sha) for sha in refs.commits().values()}
+    found = {raw_id(sha) for sha in refs.commits().values()}
     lent = refs.get(os.fsencode(layout.LENT_PREFIX + name))
     with suppress(KeyError, GitError):
         commit = None if lent is None else repo.object_store[ObjectID(lent)]
-        found |= {_raw(sha) for sha in commit.parents} if isinstance(commit, Commit) else set()
+        found |= {raw_id(sha) for sha in commit.parents} if isinstance(commit, Commit) else set()
     return found
-
-
-class _Frame(NamedTuple):
-    sha: bytes
-    kind: int
-    content: bytes
-    needs: Iterator[tuple[bytes, int]]
-
-
-class _Bringing:
-    """Walks from a root down, and writes on the way back up.
-
-    With ``led_to``, commits that refs lead to, only what they, a pack or ``known`` hold counts as there.
-    """
-
-    def __init__(
-        self,
-        repo: Repo,
-        foreign: ForeignObjects,
-        known: Mapping[bytes, int],
-        stop: Stop,
-        led_to: AbstractSet[bytes] | None = None,
-    ) -> None:
-        self._store = repo.object_store
-        self._led_to = led_to
-        self._foreign = foreign
-        self._known = dict(known)
-        self._stop = stop
-        self._objects = 0
-        self._bytes = 0
-
-    def commit(self, sha: bytes, what: str) -> bytes:
-        """Bring what a ref leads to, and return the commit that it stands for.
-
-        Raises:
-            GitError: When it stands for none.
-        """
-        while True:
-            raw = _raw(sha)
-            kind = self.bring(raw, None)
-            if kind == COMMIT:
-                return sha
-            found = self._store[ObjectID(sha)] if kind == TAG else None
-            if not isinstance(found, Tag):
-                raise GitError(f"in the clone {what} leads to a {KIND_NAMES[kind].decode()}, not to a commit")
-            sha = bytes(found.object[1])
-
-    def commit_if_there(self, sha: bytes) -> None:
-        """Bring a commit if the clone has it: what merely looks like an id is no commit."""
-        raw = _raw(sha)
-        if self._there(raw, None) is None:
-            found = self._foreign.read(raw) or self._stored(raw)
-            if found is not None and found[0] == COMMIT:
-                self.bring(raw, COMMIT)
-
-    def bring(self, sha: bytes, expected: int | None) -> int:
-        """Bring an object with everything it needs, and return its kind."""
-        kind = self._there(sha, expected)
-        if kind is not None:
-            return kind
-        frames = [self._enter(sha, expected)]
-        kind = frames[0].kind
-        while frames:
-            self._stop.check()
-            frame = frames[-1]
-            for needed, needed_kind in frame.needs:
-                if self._there(needed, needed_kind) is None:
-                    frames.append(self._enter(needed, needed_kind))
-                    break
-            else:
-                self._write(frames.pop())
-        return kind
-
-    def _there(self, sha: bytes, expected: int | None) -> int | None:
-        kind = self._known.get(sha)
-        if kind is None:
-            found = None if self._may_go(sha) else self._stored(sha)
-            if found is None:
-                return None
-            kind, _ = found
-            self._known[sha] = kind
-        _require(sha, kind, expected)
-        return kind
-
-    def _may_go(self, sha: bytes) -> bool:
-        """Return whether an object has to be written again: nothing may lead to it, left by somebody who only looked."""
-        name = ObjectID(sha.hex().encode())
-        return (
-            self._led_to is not None
-            and sha not in self._led_to
-            and self._store.contains_loose(name)
-            and not self._store.contains_packed(name)
-        )
-
-    def _stored(self, sha: bytes) -> tuple[int, bytes] | None:
-        try:
-            return self._store.get_raw(ObjectID(sha.hex().encode()))
-        except KeyError:
-            return None
-
-    def _enter(self, sha: bytes, expected: int | None) -> _Frame:
-        found = self._foreign.read(sha) or self._stored(sha)
-        if found is None:
-            raise GitError(
-                f"the clone lacks the object {sha.hex()}, which its work needs", details={"object": sha.hex()}
-            )
-        kind, content = found
-        _require(sha, kind, expected)
-        self._objects += 1
-        self._bytes += len(content)
-        if self._objects > _MAX_OBJECTS or self._bytes > _MAX_BYTES:
-            raise GitError(
-                f"the clone's work is more than {_MAX_OBJECTS:,} objects or {_MAX_BYTES >> 30} GiB; it is not taken back",
-                hint="push it to a remote from inside the workspace",
-            )
-        return _Frame(sha, kind, content, iter(_needs(sha, kind, content)))
-
-    def _write(self, frame: _Frame) -> None:
-        self._store.add_object(ShaFile.from_raw_string(frame.kind, frame.content))
-        self._known[frame.sha] = frame.kind
-
-
-def _raw(sha: bytes) -> bytes:
-    return bytes.fromhex(sha.decode())
-
-
-def _require(sha: bytes, kind: int, expected: int | None) -> None:
-    if expected is not None and kind != expected:
-        raise GitError(
-            f"the object {sha.hex()} is a {KIND_NAMES[kind].decode()} where a {KIND_NAMES[expected].decode()} is needed",
-            details={"object": sha.hex()},
-        )
-
-
-def _needs(sha: bytes, kind: int, content: bytes) -> list[tuple[bytes, int]]:
-    """Return what an object needs, after making sure that it has the form of its kind."""
-    if kind == BLOB:
-        return []
-    try:
-        made = ShaFile.from_raw_string(kind, content)
-        made.check()
-        if isinstance(made, Commit):
-            return [(_raw(made.tree), TREE), *((_raw(parent), COMMIT) for parent in made.parents)]
-        if isinstance(made, Tree):
-            return list(_in_tree(content))
-        if isinstance(made, Tag):
-            target, named = made.object
-            return [(_raw(named), target.type_num)]
-    except (ObjectFormatException, ValueError, KeyError, IndexError, TypeError, AssertionError) as error:
-        raise GitError(
-            f"the clone's {KIND_NAMES[kind].decode()} {sha.hex()} is not well formed: {error}",
-            details={"object": sha.hex()},
-        ) from error
-    raise GitError(f"the clone's object {sha.hex()} is of no kind that is known")
-
-
-def _in_tree(content: bytes) -> Iterator[tuple[bytes, int]]:
-    for name, mode, child in parse_tree(content, 20, strict=True):
-        if is_hostile_name(name):
-            raise ValueError(f"it holds the name {shown(name)!r}")
-        if mode & 0o170000 != SUBMODULE:
-            yield _raw(child), TREE if stat.S_ISDIR(mode) else BLOB

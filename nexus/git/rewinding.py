@@ -20,11 +20,9 @@ from dulwich.repo import Repo
 from nexus.errors import GitError
 from nexus.git import beneath, layout, reflog
 from nexus.git.advancing import IndexLock, Step, Tree, drop_our_lock
-from nexus.git.clone_marker import read_marker, write_marker
-from nexus.git.clone_sync import move_in
+from nexus.git.clone_sync import move_in, note_moved
 from nexus.git.index_file import IndexEntry, entry_for, read_index
 from nexus.git.layout import Worktree
-from nexus.git.lending import lend
 from nexus.git.listing import get_worktree
 from nexus.git.refs import Refs, require_real_path
 from nexus.git.repository import opened, read_config
@@ -69,7 +67,7 @@ def rewind(repository: Repository, name: str, *, now: str, then: str, stop: Stop
     if wanted.state is not None and place.worktree.isolation != "clone":
         notes += put_stashes_back(repository, wanted.state)
     if place.worktree.isolation == "clone":
-        _note_clone(repository, name, wanted.tip)
+        note_moved(repository, name, wanted.tip)
     return tuple(notes)
 
 
@@ -281,11 +279,3 @@ def _drop_lock_of_ours(clone: Clone, ref: str, after: bytes) -> None:
                 os.unlink(lock, dir_fd=at)
     finally:
         os.close(root)
-
-
-def _note_clone(repository: Repository, name: str, tip: str) -> None:
-    marker = read_marker(repository, name)
-    if marker is not None:
-        write_marker(repository, name, marker.model_copy(update={"returned": tip}))
-    with opened(repository) as repo:
-        lend(repo, repository, name, get_worktree(repository, name))

@@ -1,4 +1,4 @@
-"""Serving terminals: their programs are started, read, joined, started again, and let go of in the end."""
+"""Serving terminals: each is read, looked after, opened again when its program is gone, and let go of in the end."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ import anyio
 from anyio.abc import TaskGroup
 
 from nexus.abc import Clock, KeptProcess, ProcessHandle
-from nexus.errors import ExecStartError, NexusError, NotFound, WorkspaceStopped
-from nexus.models.execution import Exited, SpawnRequest
+from nexus.errors import NexusError, WorkspaceStopped
+from nexus.models.execution import Exited
 from nexus.models.ids import TerminalId, WorkspaceId
 from nexus.models.terminals import TerminalExit, TerminalState
 from nexus.state import SavedTerminal
+from nexus.terminals import programs
 from nexus.terminals.archive import TerminalArchive
 from nexus.terminals.host import TerminalHost
 from nexus.terminals.reopening import again, banner, farewell
 from nexus.terminals.saving import revived
-from nexus.terminals.terminal import Plan, Terminal
+from nexus.terminals.terminal import Terminal
 
 _log = logging.getLogger(__name__)
 
-VARIABLE: Final = "NEXUS_TERMINAL"
-"""Variable that holds a terminal's id in its programs."""
-GRACE: Final = 1.0
-"""Seconds between TERM and KILL for what a hang-up did not end."""
 CLOSING: Final = 15.0
 """Seconds that the end of one program may take."""
-_NOT_THERE: Final = 127
 _STOPPED: Final = "the workspace was stopped; this terminal comes back when it starts"
 _LOST: Final = "the connection to this terminal's program was lost; it comes back when somebody attaches"
 _LEFT: Final = "the program that served this terminal has ended; it comes back when somebody attaches"
@@ -94,7 +90,7 @@ class TerminalServer:
         Cancellation: the program is ended, and nothing is left of the terminal.
         """
         host = await self._host(terminal.plan.workspace)
-        handle = await _spawn(terminal, terminal.plan.argv, terminal.plan.opened_in, host)
+        handle = await programs.start(terminal, terminal.plan.argv, terminal.plan.opened_in, host)
         terminal.expect()
         try:
             await self._serve(terminal, handle, host)
@@ -115,7 +111,7 @@ class TerminalServer:
                 await host.end_leftover(terminal.id)
             chosen = again(terminal.plan.argv, rerun=terminal.plan.rerun)
             why = "whoever served it died" if terminal.leftover else "its last one was ended"
-            handle, folder = await self._start_again(terminal, chosen.argv, host)
+            handle, folder = await programs.start_again(terminal, chosen.argv, host)
             terminal.restored, terminal.cwd = f"{chosen.note}; {why}", folder
             terminal.show(banner(terminal.restored, folder))
             await self._serve(terminal, handle, host)
@@ -318,7 +314,7 @@ class TerminalServer:
 
     async def _take_over(self, known: SavedTerminal, shown: bytes) -> Terminal:
         group = await self._tasks()
-        handle = await self._join(known, await self._host(known.workspace))
+        handle = await programs.join(known, await self._host(known.workspace))
         terminal = revived(known, shown, self._clock, joined=handle is not None)
         if handle is not None:
             terminal.begin(handle, survives=True, base=known.base)
@@ -330,28 +326,6 @@ class TerminalServer:
             group.start_soon(self._follow, terminal, handle)
         await self._archive.save(terminal)
         return terminal
-
-    async def _join(self, known: SavedTerminal, host: TerminalHost) -> KeptProcess | None:
-        if known.exec_id is None or known.state is not TerminalState.RUNNING or not host.survives:
-            return None
-        request = SpawnRequest(
-            argv=known.argv or host.shells[:1], stdin=True, pty=known.size, grace=GRACE, keep=known.scrollback
-        )
-        offset = known.newest - known.base if known.exact else 0
-        try:
-            return await host.rejoin(known.exec_id, request, offset=max(0, offset))
-        except (NotFound, WorkspaceStopped):
-            return None
-
-    async def _start_again(
-        self, terminal: Terminal, argv: tuple[str, ...], host: TerminalHost
-    ) -> tuple[ProcessHandle, str | None]:
-        """Start where the terminal was last; a folder that is gone gives way to the one it was opened in, and that to the tree's root."""
-        for folder in dict.fromkeys((terminal.cwd, terminal.plan.opened_in)):
-            if folder is not None:
-                with contextlib.suppress(ExecStartError):
-                    return await _spawn(terminal, argv, folder, host), folder
-        return await _spawn(terminal, argv, None, host), None
 
     async def _part(self, terminal: Terminal) -> None:
         """Let go of a terminal for good: leave its program running where it can, end it elsewhere."""
@@ -381,29 +355,3 @@ class TerminalServer:
 
     def _turn(self, terminal: TerminalId) -> anyio.Lock:
         return self._turns.setdefault(terminal, anyio.Lock())
-
-
-async def _spawn(terminal: Terminal, argv: tuple[str, ...], cwd: str | None, host: TerminalHost) -> ProcessHandle:
-    """Start a program; where none is named, the best shell there is."""
-    if not argv:
-        for shell in host.shells[:-1]:
-            try:
-                return await host.spawn(_command(terminal, (shell,), cwd, host))
-            except ExecStartError as error:
-                if error.exit_code != _NOT_THERE:
-                    raise
-    return await host.spawn(_command(terminal, argv or host.shells[-1:], cwd, host))
-
-
-def _command(terminal: Terminal, argv: tuple[str, ...], cwd: str | None, host: TerminalHost) -> SpawnRequest:
-    plan: Plan = terminal.plan
-    return SpawnRequest(
-        argv=argv,
-        cwd=cwd,
-        env={**plan.env, VARIABLE: plan.id},
-        user=plan.user,
-        stdin=True,
-        pty=terminal.size,
-        grace=GRACE,
-        keep=plan.scrollback if host.survives else 0,
-    )

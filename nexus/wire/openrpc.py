@@ -13,7 +13,7 @@ from nexus.wire.docstrings import DescribedSchema
 from nexus.wire.failures import NUMBERS
 from nexus.wire.methods import METHODS, NOTICES
 from nexus.wire.methods.session import Document
-from nexus.wire.methods.table import AnyMethod
+from nexus.wire.methods.table import AnyMethod, Notice, Params
 from nexus.wire.shapes import REF, as_sent, draft7, name_in, reached
 
 OPENRPC: Final = "1.3.2"
@@ -52,29 +52,8 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
         openrpc=OPENRPC,
         info={"title": "Nexus", "version": version, "description": "Development workspaces over a WebSocket."},
         methods=(
-            *(
-                {
-                    "name": method.name,
-                    "summary": method.summary,
-                    "paramStructure": "by-name",
-                    "params": asked[method.name],
-                    "result": {"name": "result", "schema": answered[method.name]},
-                    "x-scope": method.scope,
-                    "x-effect": str(method.effect),
-                    "x-progress": method.progress,
-                }
-                for method in known
-            ),
-            *(
-                {
-                    "name": name,
-                    "summary": notice.summary,
-                    "paramStructure": "by-name",
-                    "params": noticed[name],
-                    "x-notification": "from-daemon",
-                }
-                for name, notice in sorted(NOTICES.items())
-            ),
+            *(_told_of_method(method, asked[method.name], answered[method.name]) for method in known),
+            *(_told_of_notice(notice, noticed[name]) for name, notice in sorted(NOTICES.items())),
         ),
         components={
             "schemas": {
@@ -83,6 +62,29 @@ def document(methods: Iterable[AnyMethod] | None = None, *, version: str) -> Doc
             "errors": _errors(),
         },
     )
+
+
+def _told_of_method(method: AnyMethod, params: list[JsonValue], result: JsonValue) -> dict[str, JsonValue]:
+    return {
+        "name": method.name,
+        "summary": method.summary,
+        "paramStructure": "by-name",
+        "params": params,
+        "result": {"name": "result", "schema": result},
+        "x-scope": method.scope,
+        "x-effect": str(method.effect),
+        "x-progress": method.progress,
+    }
+
+
+def _told_of_notice(notice: Notice[Params], params: list[JsonValue]) -> dict[str, JsonValue]:
+    return {
+        "name": notice.name,
+        "summary": notice.summary,
+        "paramStructure": "by-name",
+        "params": params,
+        "x-notification": "from-daemon",
+    }
 
 
 def _name(method: AnyMethod) -> str:

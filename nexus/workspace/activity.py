@@ -67,7 +67,7 @@ async def glance(context: Context, record: WorkspaceRecord, *, pressed: bool = F
 
 def _last_active(context: Context, record: WorkspaceRecord) -> datetime:
     """Return when it was last in use. A time of before the clock was set back is not believed where there is another."""
-    known = [moment for moment in (record.last_active, context.last_active(record.id)) if moment is not None]
+    known = [moment for moment in (record.last_active, context.in_use.last(record.id)) if moment is not None]
     latest = context.clock.now() + FROM_THE_FUTURE
     return max((moment for moment in known if moment <= latest), default=max(known))
 
@@ -78,11 +78,11 @@ async def examine(context: Context, record: WorkspaceRecord, *, pressed: bool = 
     Raises:
         NexusError: When the backend cannot be had at all; what it does not answer counts as a reason to stay awake.
     """
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     status, _, missing = observed(record.status, record.status_message, await instance.status())
     seen = await glance(context, record, pressed=pressed)
     running = status is WorkspaceStatus.RUNNING and not missing
-    info = await context.probe(record.backend)
+    info = await context.backends.probe(record.backend)
     commands = await running_commands(context, record) if running else ()
     return Signals(
         status=status if not missing else WorkspaceStatus.STOPPED,
@@ -100,12 +100,12 @@ async def examine(context: Context, record: WorkspaceRecord, *, pressed: bool = 
 async def running_commands(context: Context, record: WorkspaceRecord) -> tuple[RunningCommand, ...] | None:
     """Return what runs, by the backend's own knowledge, else by that of this process; ``None`` when it does not answer."""
     try:
-        instance = await context.instance(record)
+        instance = await context.backends.instance(record)
         if isinstance(instance, SupportsActivity):
             return await instance.commands()
     except NexusError:
         return None
-    return context.attended(record.id)
+    return context.in_use.attended(record.id)
 
 
 async def told(context: Context, record: WorkspaceRecord, info: WorkspaceInfo) -> WorkspaceInfo:

@@ -35,14 +35,14 @@ async def spawn(context: Context, record: WorkspaceRecord, request: SpawnRequest
     except WorkspaceStopped:
         if not request.wake or not await wake(context, record.name):
             raise
-        handle = await _start(context, await context.record(record.id), request)
+        handle = await _start(context, await context.records.load(record.id), request)
     return Attended(context, record.id, handle, request) if request.keeps_awake else handle
 
 
 async def _start(context: Context, record: WorkspaceRecord, request: SpawnRequest) -> ProcessHandle:
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     # Noted before it starts: whoever is about to put the workspace to sleep looks at this note last.
-    async with context.starting(record.id, active=request.keeps_awake):
+    async with context.in_use.starting(record.id, active=request.keeps_awake):
         return await instance.spawn(request)
 
 
@@ -52,11 +52,11 @@ async def wake(context: Context, name: str) -> bool:
     Raises:
         NexusError: When it cannot be started.
     """
-    async with context.workspace_lock(name, f"waking workspace {name}"):
-        record = await context.record(name)
+    async with context.locks.workspace(name, f"waking workspace {name}"):
+        record = await context.records.load(name)
         if record.asleep_since is None:
             # Somebody else may have woken it while we waited for the lock.
-            return (await context.seen(record)).state is InstanceState.RUNNING
+            return (await context.backends.seen(record)).state is InstanceState.RUNNING
         await running.start(context, record)
         return True
 
@@ -77,7 +77,9 @@ class Attended:
         self._handle = handle
         self._noted = context.clock.now()
         program = PurePosixPath(request.argv[0]).name
-        context.attend(workspace, handle.exec_id, RunningCommand(program=program, interactive=request.pty is not None))
+        context.in_use.attend(
+            workspace, handle.exec_id, RunningCommand(program=program, interactive=request.pty is not None)
+        )
 
     @property
     def exec_id(self) -> ExecId:
@@ -92,7 +94,7 @@ class Attended:
         """
         event = await self._handle.receive()
         if isinstance(event, Exited):
-            self._context.attend(self._workspace, self.exec_id, None)
+            self._context.in_use.attend(self._workspace, self.exec_id, None)
             with anyio.CancelScope(shield=True):  # the last event must not be lost for the sake of a note
                 await self._note()
         return event
@@ -119,17 +121,17 @@ class Attended:
         try:
             await (self._handle.leave() if isinstance(self._handle, KeptProcess) else self._handle.aclose())
         finally:
-            self._context.attend(self._workspace, self.exec_id, None)
+            self._context.in_use.attend(self._workspace, self.exec_id, None)
 
     async def aclose(self) -> None:
         """Let go of the command."""
         try:
             await self._handle.aclose()
         finally:
-            self._context.attend(self._workspace, self.exec_id, None)
+            self._context.in_use.attend(self._workspace, self.exec_id, None)
 
     async def _note(self) -> None:
         now = self._context.clock.now()
         if abs(now - self._noted) >= _BETWEEN_MARKS:
             self._noted = now
-            await self._context.mark_active(self._workspace)
+            await self._context.in_use.mark(self._workspace)

@@ -71,7 +71,7 @@ async def freeze(context: Context, record: WorkspaceRecord, instance: Instance) 
     pausable = _pausable(record, instance)
     record = await hooks.before_freeze(context, record, instance)
     # Frozen while the engine starts a command in it, a container can neither be resumed nor removed any more.
-    async with context.still(record.id):
+    async with context.in_use.still(record.id):
         await services_life.freeze(record, pausable)
     return record
 

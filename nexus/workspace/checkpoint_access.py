@@ -32,7 +32,7 @@ class Checkpoints:
 
     async def list(self) -> tuple[Checkpoint, ...]:
         """Return them, the newest first."""
-        record = await self._context.record(self._workspace)
+        record = await self._context.records.load(self._workspace)
         return tuple(entry.checkpoint for entry in await checkpointing.of_workspace(self._context, record))
 
     async def restore(self, which: str | Checkpoint, *, progress: ProgressCallback | None = None) -> CheckpointRestored:
@@ -53,7 +53,7 @@ class Checkpoints:
     async def diff(self, before: str | Checkpoint, after: str | Checkpoint | None = None) -> CheckpointDiff:
         """Return which files of the tree differ."""
         context = self._context
-        record = await context.record(self._workspace)
+        record = await context.records.load(self._workspace)
         old = (await checkpointing.find(context, record, _named(before))).checkpoint
         new = None if after is None else (await checkpointing.find(context, record, _named(after))).checkpoint
         commit = await context.trees.look(record.name) if new is None else new.commit
@@ -67,9 +67,9 @@ class Checkpoints:
     @asynccontextmanager
     async def _locked(self, doing: str) -> AsyncGenerator[WorkspaceRecord, None]:
         context = self._context
-        known = await context.record(self._workspace)
+        known = await context.records.load(self._workspace)
         async with recovery.holding(context, known.name, purpose=f"{doing} workspace {known.name}"):
-            yield await context.record(self._workspace)
+            yield await context.records.load(self._workspace)
 
 
 def _named(which: str | Checkpoint) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -23,7 +21,7 @@ from nexus.errors import (
     Unsupported,
 )
 from nexus.git import KeptTree
-from nexus.models.checkpoints import NAME_PATTERN, Checkpoint, CheckpointEntry, KeptPlace
+from nexus.models.checkpoints import NAME_PATTERN, CheckpointEntry, KeptPlace
 from nexus.models.events import CheckpointDeleted, CheckpointTaken
 from nexus.models.ids import CheckpointId, new_checkpoint_id
 from nexus.models.instances import LABEL_NAME, LABEL_NODE, LABEL_REPOSITORY, Capability, InstanceState
@@ -31,10 +29,12 @@ from nexus.models.workspace import WorkspaceRecord
 from nexus.state import JournalEntry
 from nexus.workspace import services_life
 from nexus.workspace.at_once import both
+from nexus.workspace.checkpoint_entry import entry_of
 from nexus.workspace.context import Context
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation
 from nexus.workspace.records import reference
+from nexus.workspace.reporting import reporter
 from nexus.workspace.settling import let_go_on, record_of
 from nexus.workspace.underway import underway
 
@@ -111,7 +111,7 @@ async def create(
     Cancellation: nothing is left, and the workspace goes on as it was.
     """
     await _refuse_name(context, record, name)
-    report = context.reporter(record, progress)
+    report = reporter(context.bus, record, progress)
     keeper = await keeper_of(context, record)
     if processes and keeper is None:
         raise Unsupported(
@@ -164,16 +164,16 @@ async def keeper_of(context: Context, record: WorkspaceRecord) -> SupportsCheckp
     Raises:
         ProviderUnavailable: When it does not say. A checkpoint without the place must not come of a slow answer.
     """
-    provider: Provider = await context.provider(record.backend)
+    provider: Provider = await context.backends.provider(record.backend)
     if not isinstance(provider, SupportsCheckpoints):
         return None
-    able = context.known_capabilities(record.backend)
+    able = context.backends.known_capabilities(record.backend)
     return provider if Capability.CHECKPOINTS in (able or await _asked(context, record.backend)) else None
 
 
 async def _asked(context: Context, backend: str) -> frozenset[Capability]:
     asked = 1
-    while not (info := await context.probe(backend)).available:
+    while not (info := await context.backends.probe(backend)).available:
         if asked == _PROBES:
             raise ProviderUnavailable(
                 f"the {backend} backend does not say what it can do: {info.detail}",
@@ -206,7 +206,7 @@ async def _take(
 
     async with AsyncExitStack() as held:
         if record.isolation == "clone":
-            await held.enter_async_context(context.repository_lock(f"taking a checkpoint of {record.name}"))
+            await held.enter_async_context(context.locks.repository(f"taking a checkpoint of {record.name}"))
         frozen = await held.enter_async_context(standing_still(context, record, place))
         if record.isolation == "clone":
             await context.worktrees.bring_back(record.name)
@@ -214,49 +214,7 @@ async def _take(
             await keep_tree()
         else:
             await both(keep_tree, lambda: keep_place(keeper))
-    kept = places[0] if places else None
-    checkpoint = Checkpoint(
-        id=identifier,
-        workspace=record.id,
-        workspace_name=record.name,
-        created_at=datetime.now(UTC),
-        ref=trees[0].ref,
-        commit=trees[0].commit,
-        tip=trees[0].tip,
-        backend=record.backend,
-        image=kept.image if kept else None,
-        volumes=tuple(volume.source for volume in kept.volumes) if kept else (),
-        services=tuple(sorted(kept.services)) if kept else (),
-        ports=record.port_mappings,
-        files=trees[0].files,
-        tree_size=trees[0].size,
-        place_size=kept.size if kept else 0,
-        processes=kept.processes if kept else False,
-        frozen=frozen,
-        notes=tuple(_notes(record, trees[0], kept, able=keeper is not None, frozen=frozen)),
-    )
-    return CheckpointEntry(checkpoint=checkpoint, record=record, place=kept)
-
-
-def _notes(record: WorkspaceRecord, tree: KeptTree, place: KeptPlace | None, *, able: bool, frozen: bool) -> list[str]:
-    """Say what is not in a checkpoint, and would be missed."""
-    notes = [f"not in it, because git has no such thing: {', '.join(tree.left)}"] if tree.left else []
-    if not able:
-        notes.append(
-            f"only tree, configuration and ports are in it: the {record.backend} backend keeps nothing that programs "
-            "wrote elsewhere"
-        )
-    elif place is None:
-        notes.append("only tree, configuration and ports are in it: its place was missing")
-    if not frozen:
-        notes.append(f"the {record.backend} backend cannot pause, so programs may have written while it was taken")
-    shared = [
-        mount
-        for mount in record.declared_volumes
-        if mount.kind == "bind" and not Path(mount.source).is_relative_to(record.worktree_path)
-    ]
-    told = [f"{mount.target} is a folder of this host ({mount.source}), which is not in it" for mount in shared]
-    return [*notes, *told, *(place.notes if place else ())]
+    return entry_of(record, identifier, trees[0], places[0] if places else None, able=keeper is not None, frozen=frozen)
 
 
 def labels_of(context: Context, record: WorkspaceRecord) -> Mapping[str, str]:
@@ -285,7 +243,7 @@ async def standing_still(context: Context, record: WorkspaceRecord, place: Place
         yield False
         return
     pausable: SupportsPause = instance
-    async with context.still(record.id):
+    async with context.in_use.still(record.id):
         try:
             with anyio.fail_after(FROZEN_LIMIT):
                 await services_life.freeze(record, pausable)
@@ -323,7 +281,7 @@ async def remove(context: Context, entry: CheckpointEntry) -> None:
 
 async def discard(context: Context, backend: str, identifier: CheckpointId) -> None:
     """Remove what is kept under a checkpoint's id: the place's files, and the ref."""
-    provider = await context.provider(backend)
+    provider = await context.backends.provider(backend)
     if isinstance(provider, SupportsCheckpoints):
         await provider.drop_place(identifier)
     for ref, commit in (await context.trees.refs()).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from nexus.workspace.beneath import GIT_POINTER
 from nexus.workspace.command_place import Entry
 from nexus.workspace.path_errors import told
 from nexus.workspace.replacing import is_temporary
+from nexus.workspace.transfer_count import TransferCount
 
 if TYPE_CHECKING:
     from nexus.workspace.files_by_command import FilesByCommand
@@ -25,28 +25,10 @@ if TYPE_CHECKING:
 _PIECE: Final = 256 * 1024
 
 
-@dataclass
-class _Count:
-    files: int = 0
-    directories: int = 0
-    symlinks: int = 0
-    size: int = 0
-    skipped: list[str] = field(default_factory=list)
-
-    def result(self) -> TransferResult:
-        return TransferResult(
-            files=self.files,
-            directories=self.directories,
-            symlinks=self.symlinks,
-            size=self.size,
-            skipped=tuple(self.skipped),
-        )
-
-
 async def copy(files: FilesByCommand, source: str, target: str, *, replace: bool) -> TransferResult:
     """Copy within the tree; see :meth:`nexus.FileSystem.copy`."""
     info = await files.stat(source, follow=False)
-    count = _Count()
+    count = TransferCount()
     if not replace and await _there(files, target):
         raise PathExists(f"there is already a {target}", path=target)
     if info.kind is not FileKind.DIRECTORY:
@@ -78,7 +60,7 @@ async def _there(files: FilesByCommand, path: str) -> bool:
     return True
 
 
-async def _copy_one(files: FilesByCommand, info: FileInfo, source: str, target: str, count: _Count) -> None:
+async def _copy_one(files: FilesByCommand, info: FileInfo, source: str, target: str, count: TransferCount) -> None:
     if info.kind is FileKind.SYMLINK:
         await files.make_link(target, info.target or "", replace=True)
         count.symlinks += 1
@@ -97,7 +79,7 @@ async def _copy_one(files: FilesByCommand, info: FileInfo, source: str, target: 
 
 async def upload(files: FilesByCommand, local: Path, remote: str, excluded: Exclusion) -> TransferResult:
     """Copy from this host; see :meth:`nexus.FileSystem.upload`."""
-    count = _Count()
+    count = TransferCount()
     with told(str(local)):
         status = await anyio.to_thread.run_sync(os.stat, local)
     if not stat.S_ISDIR(status.st_mode):
@@ -130,7 +112,7 @@ async def upload(files: FilesByCommand, local: Path, remote: str, excluded: Excl
     return count.result()
 
 
-async def _send(files: FilesByCommand, local: Path, status: os.stat_result, remote: str, count: _Count) -> None:
+async def _send(files: FilesByCommand, local: Path, status: os.stat_result, remote: str, count: TransferCount) -> None:
     if stat.S_ISLNK(status.st_mode):
         await files.make_link(remote, str(await anyio.to_thread.run_sync(os.readlink, local)), replace=True)
         count.symlinks += 1
@@ -149,7 +131,7 @@ async def _send(files: FilesByCommand, local: Path, status: os.stat_result, remo
 
 async def download(files: FilesByCommand, remote: str, local: Path, excluded: Exclusion) -> TransferResult:
     """Copy to this host; see :meth:`nexus.FileSystem.download`. Nothing is written through a link that was there."""
-    count = _Count()
+    count = TransferCount()
     if not local.name:
         raise InvalidArgument(f"{local} names no file or folder to download to")
     info = await files.stat(remote)
@@ -181,7 +163,7 @@ async def download(files: FilesByCommand, remote: str, local: Path, excluded: Ex
     return count.result()
 
 
-async def _link(below: tuple[bytes, ...], info: FileInfo, target: Path, count: _Count) -> None:
+async def _link(below: tuple[bytes, ...], info: FileInfo, target: Path, count: TransferCount) -> None:
     """Make a link that stays inside of what is copied; others are left out, as they would lead anywhere on this host."""
     parts = (info.target or "").split("/")
     ups = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
@@ -194,7 +176,7 @@ async def _link(below: tuple[bytes, ...], info: FileInfo, target: Path, count: _
     count.symlinks += 1
 
 
-async def _fetch(files: FilesByCommand, info: FileInfo, remote: str, local: Path, count: _Count) -> None:
+async def _fetch(files: FilesByCommand, info: FileInfo, remote: str, local: Path, count: TransferCount) -> None:
     if info.kind is not FileKind.FILE:
         count.skipped.append(f"{info.path}: a FIFO, socket or device")
         return

@@ -124,13 +124,13 @@ async def connect(context: Context, record: WorkspaceRecord, port: int, connecti
         Unsupported: When the backend has no way to it.
     """
     require_port(port)
-    await context.mark_active(record.id)
+    await context.in_use.mark(record.id)
     try:
         stream = await _connect(context, record, port)
     except WorkspaceStopped:
         if not await attending.wake(context, record.name):
             raise
-        record = await context.record(record.id)
+        record = await context.records.load(record.id)
         stream = await _connect(context, record, port)
     try:
         return await connections.opened(record, stream)
@@ -141,7 +141,7 @@ async def connect(context: Context, record: WorkspaceRecord, port: int, connecti
 
 
 async def _connect(context: Context, record: WorkspaceRecord, port: int) -> ByteStream:
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     inside = await number_inside(context, record, port)
     if isinstance(instance, SupportsConnect):
         return await instance.connect(inside)
@@ -152,7 +152,7 @@ async def _connect(context: Context, record: WorkspaceRecord, port: int) -> Byte
 
 async def number_inside(context: Context, record: WorkspaceRecord, port: int) -> int:
     """Return the number that a program really listens on: where a backend does not translate, the leased host port itself."""
-    info = await context.probe(record.backend)
+    info = await context.backends.probe(record.backend)
     if Capability.PORTS in info.capabilities:
         return port
     declared = {mapping.container_port: mapping for mapping in record.port_mappings if mapping.protocol == "tcp"}
@@ -173,7 +173,7 @@ async def wait_open(context: Context, record: WorkspaceRecord, port: int, timeou
         while not await _is_open(context, record, port):
             await anyio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_WAIT)
-            record = await context.record(record.id)
+            record = await context.records.load(record.id)
         return
     raise OperationTimeout(
         f"nothing in workspace {record.name!r} listened on port {port} within {limit:g} s",
@@ -183,7 +183,7 @@ async def wait_open(context: Context, record: WorkspaceRecord, port: int, timeou
 
 
 async def _is_open(context: Context, record: WorkspaceRecord, port: int) -> bool:
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     try:
         listeners = await instance.listeners() if isinstance(instance, SupportsListening) else None
         if listeners is not None:

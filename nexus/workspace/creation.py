@@ -34,7 +34,9 @@ from nexus.workspace.lifecycle import Event, after
 from nexus.workspace.places import replace_ports
 from nexus.workspace.plan import CreateStep
 from nexus.workspace.records import touched, with_ports, with_user
+from nexus.workspace.reporting import reporter
 from nexus.workspace.services_plan import moved_ports, port_requests
+from nexus.workspace.specifying import specify
 from nexus.workspace.ssh_access import look_up
 from nexus.workspace.visibility import bound
 
@@ -86,7 +88,7 @@ class Creation:
         status = after(WorkspaceStatus.PENDING, event, name=self.record.name)
         self.record = touched(self.record, status, None if self.failure is None else self.failure.message)
         await self.journal.close(partial(self._context.store.write, self.record))
-        self._context.remember(self.record)
+        self._context.records.remember(self.record)
         self._context.bus.publish(
             StatusChanged(
                 workspace=self.record.id,
@@ -112,7 +114,7 @@ class Creation:
 
     async def _make_all(self, request: CreateRequest) -> None:
         """Make tree, image and place. What the place needs that depends on neither is made beside all of it: the start alone waits."""
-        provider = await self._context.provider(self.record.backend)
+        provider = await self._context.backends.provider(self.record.backend)
 
         async def make() -> None:
             await both(
@@ -153,7 +155,7 @@ class Creation:
     async def _check_out(self, request: CreateRequest) -> None:
         record, worktrees = self.record, self._context.worktrees
         self._report("worktree", f"checking out {record.branch}")
-        async with self._context.repository_lock(f"creating workspace {record.name}"):
+        async with self._context.locks.repository(f"creating workspace {record.name}"):
             await worktrees.exclude()
             try:
                 tree = await self._make_tree(request, record)
@@ -201,9 +203,9 @@ class Creation:
     async def _prepare(self, request: CreateRequest) -> None:
         if request.fork is not None and (await fork_of(self._context, request.fork)).place is not None:
             return  # what it is made from is here
-        provider = await self._context.provider(self.record.backend)
+        provider = await self._context.backends.provider(self.record.backend)
         # Without its mounts: the worktree is being written meanwhile, and an image does not depend on it.
-        spec = self._context.specification(self.record).model_copy(update={"mounts": ()})
+        spec = specify(self._context, self.record).model_copy(update={"mounts": ()})
         spec = await provider.prepare(spec, progress=self._report)
         chosen = with_user(self.record.model_copy(update={"image": spec.image}), spec.remote_user)
         chosen = await prebuilt.choose(self._context, chosen, request, self._settings(request), provider)
@@ -217,16 +219,16 @@ class Creation:
         )
 
     async def _make_ahead(self, provider: SupportsMakingAhead) -> None:
-        await provider.make_ahead(self._context.specification(self.record).model_copy(update={"mounts": ()}))
+        await provider.make_ahead(specify(self._context, self.record).model_copy(update={"mounts": ()}))
 
     def _own_ssh(self, request: CreateRequest) -> SshAccess | None:
         """Return what is asked for this workspace alone: it holds at each start, whatever the configuration says then."""
         return self._settings(request).ssh if any(key.startswith("secrets.ssh") for key in request.settings) else None
 
     async def _make(self, request: CreateRequest) -> None:
-        provider = await self._context.provider(self.record.backend)
+        provider = await self._context.backends.provider(self.record.backend)
         self.record = await look_up(self._context, self.record, self._report, self._own_ssh(request))
-        spec = self._context.specification(self.record)
+        spec = specify(self._context, self.record)
         self._report("create", f"making the {self.record.backend} instance")
         place = None if request.fork is None else (await fork_of(self._context, request.fork)).place
         if place is not None and isinstance(provider, SupportsCheckpoints):
@@ -251,7 +253,7 @@ class Creation:
         A workspace whose ``pre-start`` fails is kept, stopped, so that it can be looked at; and so is one whose scripts are, by the
         time that recovery comes here, not approved any more.
         """
-        instance = await self._context.instance(self.record)
+        instance = await self._context.backends.instance(self.record)
         try:
             self.record = await self._bring_up(instance)
         except (HookFailed, NotTrusted) as error:
@@ -295,4 +297,4 @@ async def resume(context: Context, entry: JournalEntry) -> Creation:
     """Take up a creation that a crash cut short, with the record as the journal last saw it."""
     journal = await context.journal.reopen(entry)
     record = WorkspaceRecord.model_validate(entry.facts["record"])
-    return Creation(context, record, journal, context.reporter(record, None))
+    return Creation(context, record, journal, reporter(context.bus, record, None))

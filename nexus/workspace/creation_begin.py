@@ -27,6 +27,7 @@ from nexus.workspace.plan import CreateStep, Operation, create_steps
 from nexus.workspace.privacy import close_folders
 from nexus.workspace.records import draft
 from nexus.workspace.refilling import refill
+from nexus.workspace.reporting import reporter
 from nexus.workspace.resizing import chosen_resources
 
 
@@ -68,7 +69,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
         facts={"record": record.model_dump(mode="json"), "request": request.model_dump(mode="json")},
         doing=(CreateStep.CLAIM,),
     )
-    report = context.reporter(record, progress)
+    report = reporter(context.bus, record, progress)
     if stack.adopted is not None:
         report("settings", stack.adopted.summary)
     return Creation(context, record, journal, report)
@@ -76,7 +77,7 @@ async def begin(context: Context, request: CreateRequest, progress: ProgressCall
 
 async def _new(context: Context, request: CreateRequest, stack: ConfigStack) -> tuple[WorkspaceRecord, str]:
     """Return the record of a workspace as it is configured, and the commit that it starts from."""
-    await context.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
+    await context.backends.provider(stack.settings.backend)  # one without a driver is told of before anything is begun
     worktrees = context.worktrees
     base, identity = await both(
         lambda: (
@@ -97,7 +98,7 @@ async def _new(context: Context, request: CreateRequest, stack: ConfigStack) -> 
         chosen={**chosen_patience(stack), **chosen_resources(stack)},
     ).model_copy(update={"node": context.node})
     if record.services:
-        services_life.refuse(record, await context.probe(record.backend))
+        services_life.refuse(record, await context.backends.probe(record.backend))
     return record, base
 
 
@@ -115,7 +116,7 @@ async def _forked(context: Context, request: CreateRequest, stack: ConfigStack) 
 
 async def told_identity(context: Context, backend: str, *, told: bool) -> GitIdentity | None:
     """Return whom git inside commits for; ``None`` where it runs on this host and knows by itself."""
-    info = await context.probe(backend)
+    info = await context.backends.probe(backend)
     if info.available and Capability.ISOLATION not in info.capabilities:
         return None
     return await read_identity(context.repository) if told else GitIdentity()
@@ -145,7 +146,7 @@ async def drop_stale_claim(context: Context, name: str) -> None:
 
 async def _refuse_existing(context: Context, name: str) -> None:
     try:
-        existing = await context.record(name)
+        existing = await context.records.load(name)
     except WorkspaceNotFound:
         return
     except RecordDamaged as damaged:

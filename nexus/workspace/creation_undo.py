@@ -48,7 +48,7 @@ async def undo(context: Context, journal: OpenJournal, entry: JournalEntry, reco
 async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> None:
     match taken.step:
         case CreateStep.INSTANCE:
-            provider = await context.provider(record.backend)
+            provider = await context.backends.provider(record.backend)
             await provider.destroy(reference(record))
         case CreateStep.WORKTREE:
             await _undo_worktree(context, record, finished=taken.finished)
@@ -58,7 +58,7 @@ async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> 
             await context.registry.unclaim(record.id)
         case CreateStep.RECORD:
             await context.store.delete(record.name)
-            await context.forget_activity(record.id)
+            await context.in_use.remove(record.id)
             await context.hook_logs.remove(record.name)
         case CreateStep.START | CreateStep.IMAGE:
             pass  # removing the instance ends what was started; an image is a cache
@@ -66,7 +66,7 @@ async def _undo_step(context: Context, taken: Undo, record: WorkspaceRecord) -> 
 
 async def _undo_worktree(context: Context, record: WorkspaceRecord, *, finished: bool) -> None:
     """Remove the tree and the branch that was made for it; whatever somebody wrote there meanwhile is kept under a rescue ref."""
-    async with context.repository_lock(f"undoing workspace {record.name}"):
+    async with context.locks.repository(f"undoing workspace {record.name}"):
         aside = None
         if finished and not await _holds_nothing_new(context, record):
             aside = tree_to_keep(await keep_work(context, record))

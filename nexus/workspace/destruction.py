@@ -5,8 +5,9 @@ Every step may be taken twice, so a destruction that a crash cut short is simply
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+
+from pydantic import JsonValue
 
 from nexus.abc import SupportsVolumes
 from nexus.errors import GitError, ProviderUnavailable, UnsavedWork, WorkspaceGone, WorkspaceStopped
@@ -37,7 +38,7 @@ async def revive(context: Context, record: WorkspaceRecord) -> bool:
     """Make the branch again that somebody deleted under the worktree: what it led to is work, and would be seen as none."""
     if record.name not in await context.worktrees.lost_branches():
         return False
-    async with context.repository_lock(f"reviving {record.branch}"):
+    async with context.locks.repository(f"reviving {record.branch}"):
         return await context.worktrees.revive_branch(record.name) is not None
 
 
@@ -67,79 +68,110 @@ async def destroy(
     record = touched(record, status)
     await context.store.save(record)
     _announce(context, record, previous, "destroy was asked for")
-    return await carry_out(context, record, journal, force=force)
+    return await _Destruction(context, record, journal, force=force).run()
 
 
 async def resume(context: Context, entry: JournalEntry) -> DestroyOutcome:
     """Carry on a destruction that a crash cut short. Work that appeared since is kept or refused as in the first try."""
     journal = await context.journal.reopen(entry)
     record = WorkspaceRecord.model_validate(entry.facts["record"])
-    return await carry_out(context, record, journal, force=bool(entry.facts.get("force")))
+    return await _Destruction(context, record, journal, force=bool(entry.facts.get("force"))).run()
 
 
-async def carry_out(context: Context, record: WorkspaceRecord, journal: OpenJournal, *, force: bool) -> DestroyOutcome:
-    """Take the steps that are left. Each is skipped when the journal says that it was done."""
-    facts = journal.entry.facts
-    outcome = DestroyOutcome(
-        name=record.name,
-        rescued=_text(facts.get("rescued")),
-        restore=_text(facts.get("restore")),
-        kept_volumes=_texts(facts.get("kept_volumes")),
-    )
-    done = frozenset(journal.entry.finished)
+class _Destruction:
+    """What is left of one workspace's destruction. Its steps find out what later ones and the outcome need; the journal keeps that.
 
-    async def step(which: DestroyStep, act: Callable[[], Awaitable[None]]) -> None:
-        if which not in done:
-            await journal.doing(which)
-            await act()
-            await journal.done(which)
+    Args:
+        context: The parts.
+        record: The workspace.
+        journal: Its journal, begun just now or left by a crash.
+        force: Whether work that would be lost is kept elsewhere, instead of ending the destruction.
+    """
 
-    await step(DestroyStep.STOP, lambda: _stop(context, record))
-    if DestroyStep.RESCUE not in done:
-        await journal.doing(DestroyStep.RESCUE)
+    def __init__(self, context: Context, record: WorkspaceRecord, journal: OpenJournal, *, force: bool) -> None:
+        self._context = context
+        self._record = record
+        self._journal = journal
+        self._force = force
+        self._facts = dict(journal.entry.facts)
+        self._branch_deleted = False
+
+    async def run(self) -> DestroyOutcome:
+        """Take the steps that are left. Each is skipped when the journal says that it was done."""
+        done = frozenset(self._journal.entry.finished)
+        for step in DestroyStep:
+            if step not in done:
+                await self._journal.doing(step)
+                found = await self._take(step)
+                await self._journal.done(step, found)
+                self._facts |= found
+        await self._journal.close()
+        record = self._record
+        _announce(self._context, touched(record, WorkspaceStatus.DESTROYED), record.status, "destroyed")
+        return DestroyOutcome(
+            name=record.name,
+            rescued=self._rescued,
+            restore=_text(self._facts.get("restore")),
+            kept_volumes=_texts(self._facts.get("kept_volumes")),
+            branch_deleted=self._branch_deleted,
+        )
+
+    @property
+    def _rescued(self) -> str | None:
+        return _text(self._facts.get("rescued"))
+
+    @property
+    def _tip(self) -> str | None:
+        return _text(self._facts.get("tip"))
+
+    async def _take(self, step: DestroyStep) -> dict[str, JsonValue]:
+        """Take one step, and return what it found out."""
+        context, record, facts = self._context, self._record, self._facts
+        match step:
+            case DestroyStep.STOP:
+                await _stop(context, record)
+            case DestroyStep.RESCUE:
+                return await self._look_a_last_time()
+            case DestroyStep.INSTANCE:
+                kept = await _remove_instance(context, record, keep_volumes=bool(facts.get("keep_volumes")))
+                return {"kept_volumes": list(kept)}
+            case DestroyStep.CHECKPOINTS:
+                await kept_checkpoints.end_all(context, record)
+            case DestroyStep.REMEMBER:
+                entry = await remember(context, record, tip=self._tip, rescued=self._rescued)
+                return {"restore": entry.restore}
+            case DestroyStep.WORKTREE:
+                ours = facts.get("ours") is not False
+                self._branch_deleted = await _remove_worktree(
+                    context, record, self._tip, ours=ours, rescued=self._rescued
+                )
+            case DestroyStep.PORTS:
+                await context.allocator.release(record.id)
+            case DestroyStep.CLAIM:
+                await context.registry.unclaim(record.id)
+            case DestroyStep.RECORD:
+                await _forget(context, record)
+        return {}
+
+    async def _look_a_last_time(self) -> dict[str, JsonValue]:
+        context, record = self._context, self._record
         await _bring_back(context, record)
         # Before looking: a commit that comes in later leaves the branch elsewhere, and it is not deleted.
         tip = await branch_tip(context, record)
         ours = await _is_ours(context, record, tip)
         try:
-            rescued = await _rescue(context, record, force=force)
+            rescued = await _rescue(context, record, force=self._force)
         except UnsavedWork:
-            await _give_up(context, record, journal)
+            await _give_up(context, record, self._journal)
             raise
-        await journal.done(DestroyStep.RESCUE, {"rescued": rescued, "tip": tip, "ours": ours})
-        outcome = outcome.model_copy(update={"rescued": rescued})
-    else:
-        tip = _text(facts.get("tip"))
-        ours = facts.get("ours") is not False
-    if DestroyStep.INSTANCE not in done:
-        await journal.doing(DestroyStep.INSTANCE)
-        kept = await _remove_instance(context, record, keep_volumes=bool(facts.get("keep_volumes")))
-        await journal.done(DestroyStep.INSTANCE, {"kept_volumes": list(kept)})
-        outcome = outcome.model_copy(update={"kept_volumes": kept})
-    await step(DestroyStep.CHECKPOINTS, lambda: kept_checkpoints.end_all(context, record))
-    if DestroyStep.REMEMBER not in done:
-        await journal.doing(DestroyStep.REMEMBER)
-        entry = await remember(context, record, tip=tip, rescued=outcome.rescued)
-        await journal.done(DestroyStep.REMEMBER, {"restore": entry.restore})
-        outcome = outcome.model_copy(update={"restore": entry.restore})
-    if DestroyStep.WORKTREE not in done:
-        await journal.doing(DestroyStep.WORKTREE)
-        deleted = await _remove_worktree(context, record, tip, ours=ours, rescued=outcome.rescued)
-        await journal.done(DestroyStep.WORKTREE)
-        outcome = outcome.model_copy(update={"branch_deleted": deleted})
-    await step(DestroyStep.PORTS, lambda: context.allocator.release(record.id))
-    await step(DestroyStep.CLAIM, lambda: context.registry.unclaim(record.id))
-    await step(DestroyStep.RECORD, lambda: _forget(context, record))
-    await journal.close()
-    _announce(context, touched(record, WorkspaceStatus.DESTROYED), record.status, "destroyed")
-    return outcome
+        return {"rescued": rescued, "tip": tip, "ours": ours}
 
 
 async def _stop(context: Context, record: WorkspaceRecord) -> None:
     """End its processes. A provider that cannot be asked stops the whole destruction: never remove a tree in use."""
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     try:
-        await bring_down(context, record, instance, grace=context.stop_grace(record.backend))
+        await bring_down(context, record, instance, grace=context.backends.stop_grace(record.backend))
     except (WorkspaceGone, WorkspaceStopped):
         return
 
@@ -174,7 +206,7 @@ async def _bring_back(context: Context, record: WorkspaceRecord) -> None:
     """Fetch a clone's branch while it is there. What cannot be brought shows in the report, which decides."""
     if record.isolation == "clone":
         with suppress(GitError):
-            async with context.repository_lock(f"bringing back {record.branch}"):
+            async with context.locks.repository(f"bringing back {record.branch}"):
                 await context.worktrees.bring_back(record.name)
 
 
@@ -186,7 +218,7 @@ async def _give_up(context: Context, record: WorkspaceRecord, journal: OpenJourn
 
 
 async def _remove_instance(context: Context, record: WorkspaceRecord, *, keep_volumes: bool) -> tuple[str, ...]:
-    provider = await context.provider(record.backend)
+    provider = await context.backends.provider(record.backend)
     try:
         if keep_volumes and isinstance(provider, SupportsVolumes):
             return await provider.destroy_but_volumes(reference(record))
@@ -202,7 +234,7 @@ async def _remove_worktree(
     context: Context, record: WorkspaceRecord, tip: str | None, *, ours: bool, rescued: str | None
 ) -> bool:
     """Remove the tree and, when we made it and nobody has moved it since we looked, the branch."""
-    async with context.repository_lock(f"destroying workspace {record.name}"):
+    async with context.locks.repository(f"destroying workspace {record.name}"):
         deleted = await context.worktrees.remove(
             record.name,
             expected_tip=tip,
@@ -217,7 +249,7 @@ async def _remove_worktree(
 async def _forget(context: Context, record: WorkspaceRecord) -> None:
     if await context.store.current() == record.name:
         await context.store.set_current(None)
-    await context.forget_activity(record.id)
+    await context.in_use.remove(record.id)
     await context.hook_logs.remove(record.name)
     await context.holds.clear(record.id)
     await references.forget(context, record)

@@ -88,14 +88,14 @@ async def probe_all(context: Context) -> tuple[ProviderInfo, ...]:
     async def probe(name: str) -> None:
         try:
             with anyio.fail_after(PROBE_TIMEOUT):
-                found[name] = await context.probe(name)
+                found[name] = await context.backends.probe(name)
         except NexusError as error:
             found[name] = ProviderInfo(name=name, available=False, detail=error.message, hint=error.hint)
         except TimeoutError:
             found[name] = ProviderInfo(name=name, available=False, detail=f"no answer within {PROBE_TIMEOUT:.0f} s")
 
     async with anyio.create_task_group() as group:
-        for name in context.providers.names():
+        for name in context.backends.names():
             group.start_soon(probe, name)
     return tuple(found[name] for name in sorted(found))
 
@@ -107,7 +107,7 @@ async def _registry(about: Round) -> AsyncGenerator[Finding, None]:
 
 async def _backends(about: Round) -> AsyncGenerator[Finding, None]:
     """One that is not available is wrong only where somebody uses it."""
-    records, _ = await about.context.records()
+    records, _ = await about.context.records.all()
     used = Counter(record.backend for record in records)
     for info in about.backends:
         check, chosen = f"backend {info.name}", info.name == about.context.settings.backend
@@ -167,7 +167,7 @@ async def _tampering(about: Round) -> AsyncGenerator[Finding, None]:
 
 
 async def _records(about: Round) -> AsyncGenerator[Finding, None]:
-    _, damaged = await about.context.records()
+    _, damaged = await about.context.records.all()
     if not damaged:
         yield Finding(check="records", level="ok", message="every record can be read")
     for record in damaged:
@@ -244,7 +244,7 @@ async def _current(about: Round) -> AsyncGenerator[Finding, None]:
 async def _branches(about: Round) -> AsyncGenerator[Finding, None]:
     """Branches that somebody deleted while they were checked out; their commits are safe until git collects its garbage."""
     context = about.context
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     lost_ones = await context.worktrees.lost_branches()
     for record in records:
         if record.name not in lost_ones:
@@ -292,7 +292,7 @@ async def _workspaces(about: Round) -> AsyncGenerator[Finding, None]:
 
 async def _ports(about: Round) -> AsyncGenerator[Finding, None]:
     """The overlap is no fault: a lease is probed before it is used, and replaced when it is taken. Only a fixed port cannot be."""
-    records, _ = await about.context.records()
+    records, _ = await about.context.records.all()
     for record in records:
         for mapping in record.port_mappings:
             alone = PortRange(start=mapping.host_port, end=mapping.host_port)

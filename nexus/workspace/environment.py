@@ -54,7 +54,7 @@ async def secret_environment(context: Context, record: WorkspaceRecord) -> dict[
     values |= await _secrets(context, "env")
     variables = {name: value.get_secret_value() for name, value in values.items()}
     if any(reference.delivery == "file" for reference in settings.secrets):
-        variables |= _paths(context, await context.instance(record))
+        variables |= _paths(context, await context.backends.instance(record))
     return {**ssh_environment(record), **variables}
 
 

@@ -14,7 +14,7 @@ from nexus.workspace.inotify import Inotify
 def features_of(context: Context) -> Features:
     """Return it. Blocks for as long as looking at what is installed takes, once in a process."""
     return Features(
-        backends={name: context.known_capabilities(name) for name in context.providers.names()},
+        backends={name: context.backends.known_capabilities(name) for name in context.backends.names()},
         search=_search(),
         watch=_watch(),
     )

@@ -15,10 +15,10 @@ from nexus.workspace.records import WORKSPACE_LINK
 def files_of(context: Context, info: WorkspaceInfo) -> FileAccess:
     """Return access to a workspace's files. Where that takes commands, the workspace has to run, or is woken."""
     root = str(info.worktree_path)
-    if context.has_tree_here(info.backend):
+    if context.backends.has_tree_here(info.backend):
         return FileSystem(info.worktree_path, aliases=(WORKSPACE_LINK, root))
 
     async def spawn(request: SpawnRequest) -> ProcessHandle:
-        return await attending.spawn(context, await context.record(info.id), request)
+        return await attending.spawn(context, await context.records.load(info.id), request)
 
     return FilesByCommand(spawn, root, aliases=(WORKSPACE_LINK,))

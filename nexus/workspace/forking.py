@@ -121,7 +121,7 @@ def _announce(context: Context, entry: CheckpointEntry, made: WorkspaceRecord) -
 async def _made(context: Context, name: str, entry: CheckpointEntry) -> WorkspaceInfo | None:
     """Return a fork that was made and does not run: one whose scripts fail stays, to be looked at."""
     try:
-        record = await context.record(name)
+        record = await context.records.load(name)
     except NexusError:
         return None
     ours = (

@@ -54,7 +54,7 @@ class LocalGit(GitAccess):
         self, message: str, *, paths: Sequence[str] | None = None, author: GitAuthor | None = None
     ) -> GitCommit:
         user = await read_identity(self._context.repository)
-        record = await self._context.record(self._id)
+        record = await self._context.records.load(self._id)
         async with holding(self._context, record.name, purpose=f"committing in workspace {record.name}"):
             return await self._git.commit(message, user=user, paths=paths, author=author)
 
@@ -74,6 +74,6 @@ class LocalGit(GitAccess):
 
     @override
     async def sync(self) -> SyncOutcome:
-        record = await self._context.record(self._id)
+        record = await self._context.records.load(self._id)
         async with holding(self._context, record.name, purpose=f"syncing workspace {record.name}"):
-            return await syncing.sync(self._context, await self._context.record(record.name))
+            return await syncing.sync(self._context, await self._context.records.load(record.name))

@@ -12,8 +12,9 @@ from nexus.models.instances import InstanceState, InstanceStatus
 from nexus.models.workspace import SwitchStrategy, WorkspaceRecord, WorkspaceStatus
 from nexus.state import OpenJournal
 from nexus.workspace.at_once import both
-from nexus.workspace.context import Context, Glance
+from nexus.workspace.context import Context
 from nexus.workspace.hibernating import Processes
+from nexus.workspace.own_records import Glance
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import WITH, Operation, StartStep
 
@@ -71,7 +72,7 @@ def believed(context: Context, glance: Glance) -> Going | None:
     target, old = glance.record, glance.other
     if old is None or (target.status, old.status) != (WorkspaceStatus.PAUSED, WorkspaceStatus.RUNNING):
         return None
-    awake, asleep = context.known_instance(old), context.known_instance(target)
+    awake, asleep = context.backends.known_instance(old), context.backends.known_instance(target)
     if context.settings.switch != "pause" or awake is None or asleep is None:
         return None
     place, other = _assumed(asleep, InstanceState.PAUSED), _assumed(awake, InstanceState.RUNNING)
@@ -95,7 +96,7 @@ async def _place(context: Context, record: WorkspaceRecord, state: InstanceState
     """Return where a workspace runs and what it does: ``state`` without asking, where its record says so and may be believed."""
     if ask or record.status != state.value:
         return await look(context, record)
-    return _assumed(await context.instance(record), state)
+    return _assumed(await context.backends.instance(record), state)
 
 
 async def _look_into(context: Context, old: WorkspaceRecord | None, *, ask: bool) -> Sleeper | NexusError | None:

@@ -43,7 +43,7 @@ def without(left: LeftRunning | None) -> LeftRunning | None:
 
 async def can(context: Context, record: WorkspaceRecord) -> bool:
     """Return whether it is worth trying: the backend says so, as far as it knows."""
-    provider: Provider = await context.provider(record.backend)
+    provider: Provider = await context.backends.provider(record.backend)
     return can_hibernate(await provider.probe()) and not _secret(context, record)
 
 
@@ -74,7 +74,7 @@ async def hibernate(context: Context, record: WorkspaceRecord, instance: Instanc
             details={"capability": str(Capability.HIBERNATION), "provider": record.backend},
         )
     record = await hooks.before_freeze(context, record, instance)
-    async with context.still(record.id):
+    async with context.in_use.still(record.id):
         await instance.hibernate()
     return record
 

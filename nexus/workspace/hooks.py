@@ -23,6 +23,7 @@ from nexus.workspace.context import Context
 from nexus.workspace.hook_host import run_on_host
 from nexus.workspace.hook_plan import KEPT, admit, planned
 from nexus.workspace.hook_run import GRACE, run_hook
+from nexus.workspace.reporting import reporter
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ async def after_thaw(context: Context, record: WorkspaceRecord, instance: Instan
     if not hooks:
         return record
     still_due = [name for name in record.hooks_due if name != HookName.ON_WAKE]
-    after = await _run_up(context, record, instance, hooks, context.reporter(record, None))
+    after = await _run_up(context, record, instance, hooks, reporter(context.bus, record, None))
     if not still_due:
         return after
     return after.model_copy(
@@ -144,7 +145,7 @@ async def retry(context: Context, record: WorkspaceRecord, progress: ProgressCal
         StateConflict: When the workspace does not run.
         NotTrusted: When something of it is not approved.
     """
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     seen = await instance.status()
     if seen.state is not InstanceState.RUNNING:
         raise StateConflict(
@@ -154,7 +155,7 @@ async def retry(context: Context, record: WorkspaceRecord, progress: ProgressCal
         )
     names = tuple(name for name in HookName if name in record.hooks_due)
     hooks = await admit(context, record, names) if names else ()
-    record = await _run_up(context, record, instance, hooks, context.reporter(record, progress))
+    record = await _run_up(context, record, instance, hooks, reporter(context.bus, record, progress))
     await context.store.save(record)
     return record
 
@@ -199,7 +200,7 @@ async def _say_goodbye(
             await instance.start()  # of a paused one: it goes on
     elif seen.state is not InstanceState.RUNNING:
         return record
-    report = context.reporter(record, None)
+    report = reporter(context.bus, record, None)
     problems: list[str] = []
     for hook in await admit(context, record, configured, ask=False):
         limit = _LONGEST_FAREWELL if hook.timeout is None else hook.timeout.total_seconds()
@@ -213,7 +214,7 @@ async def _say_goodbye(
 
 
 async def _stop_again(context: Context, record: WorkspaceRecord, instance: Instance, failure: HookFailed) -> None:
-    grace = context.stop_grace(record.backend)
+    grace = context.backends.stop_grace(record.backend)
     with anyio.CancelScope(shield=True), anyio.move_on_after(grace + _MARGIN):
         try:
             await instance.stop(grace=grace)

@@ -27,9 +27,9 @@ async def prune(context: Context, *, dry_run: bool, now: datetime) -> tuple[Prun
     A backend that cannot be asked now is asked another time.
     """
     actions: list[PruneAction] = []
-    for backend in context.providers.names():
+    for backend in context.backends.names():
         try:
-            provider = await context.provider(backend)
+            provider = await context.backends.provider(backend)
             if isinstance(provider, SupportsBuiltImages):
                 for image in await provider.built_images():
                     reason = keeps(image, now=now, keep_for=context.settings.prebuild.keep_for)

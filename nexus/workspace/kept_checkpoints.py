@@ -76,7 +76,7 @@ async def _prune_one(
     if dry_run:
         return action.model_copy(update={"action": "would-remove", "reason": reason})
     try:
-        async with context.workspace_lock(
+        async with context.locks.workspace(
             checkpoint.workspace_name, f"pruning checkpoints of {checkpoint.workspace_name}"
         ):
             # What a fork is being made from is removed by it, and is not there any more when we get the lock.
@@ -93,7 +93,7 @@ async def _held(context: Context, name: str) -> AsyncGenerator[bool, None]:
     async with AsyncExitStack() as held:
         try:
             purpose = f"sweeping the checkpoints of {name}"
-            await held.enter_async_context(context.workspace_lock(name, purpose, timeout=_PATIENCE))
+            await held.enter_async_context(context.locks.workspace(name, purpose, timeout=_PATIENCE))
         except Busy:
             yield False
         else:
@@ -138,14 +138,14 @@ async def _refs(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
 
 
 async def _places(context: Context, dry_run: bool, without: Collection[str]) -> AsyncIterator[GcAction]:
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     nodes = {context.node, *(record.node for record in records if record.node is not None)}
-    for backend in context.providers.names():
+    for backend in context.backends.names():
         if backend in without:
             continue
         try:
             with anyio.fail_after(LIST_TIMEOUT):
-                provider = await context.provider(backend)
+                provider = await context.backends.provider(backend)
                 if not isinstance(provider, SupportsCheckpoints):
                     continue
                 found = await provider.kept_places({LABEL_REPOSITORY: str(context.repository.root)})
@@ -173,7 +173,7 @@ async def _noted(context: Context, key: CheckpointId) -> bool:
 
 async def _alive(context: Context, entry: CheckpointEntry) -> bool:
     try:
-        record = await context.record(entry.checkpoint.workspace_name)
+        record = await context.records.load(entry.checkpoint.workspace_name)
     except LookupError:
         return False
     except NexusError:

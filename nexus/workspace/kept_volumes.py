@@ -35,17 +35,17 @@ async def find(context: Context, *, without: Collection[str] = ()) -> tuple[Kept
         context: The repository.
         without: Backends that need not be asked: they do not answer.
     """
-    records, damaged = await context.records()
+    records, damaged = await context.records.all()
     alive = {str(record.id) for record in records}
     alive |= {str(claim.id) for claim in await context.registry.claims(repository=context.repository.root)}
     names = {entry.name for entry in damaged}
     ends = {str(entry.id): entry.destroyed_at for entry in await context.destroyed.load_all()}
     found: list[Kept] = []
-    for backend in context.providers.names():
+    for backend in context.backends.names():
         if backend in without:
             continue
         try:
-            provider = await context.provider(backend)
+            provider = await context.backends.provider(backend)
             if not isinstance(provider, SupportsVolumes):
                 continue
             labels = {LABEL_NODE: context.node, LABEL_REPOSITORY: str(context.repository.root)}
@@ -66,7 +66,7 @@ async def remove(context: Context, kept: Kept) -> None:
     Raises:
         StateConflict: When a container uses it.
     """
-    provider = await context.provider(kept.backend)
+    provider = await context.backends.provider(kept.backend)
     if not isinstance(provider, SupportsVolumes):
         raise Unsupported(f"the {kept.backend} backend has no volumes")
     await provider.remove_volume(kept.name)

@@ -90,7 +90,7 @@ async def list_ports(context: Context, record: WorkspaceRecord) -> tuple[PortVie
 
 async def _listeners(context: Context, record: WorkspaceRecord) -> tuple[Listener, ...] | None:
     try:
-        instance = await context.instance(record)
+        instance = await context.backends.instance(record)
         return await instance.listeners() if isinstance(instance, SupportsListening) else None
     except NexusError as error:
         _log.info("cannot see what listens in workspace %s: %s", record.name, error)
@@ -98,7 +98,7 @@ async def _listeners(context: Context, record: WorkspaceRecord) -> tuple[Listene
 
 
 async def _translates(context: Context, backend: str) -> bool:
-    info = await context.probe(backend)
+    info = await context.backends.probe(backend)
     if not info.available:
         raise ProviderUnavailable(f"the {backend} backend does not answer: {info.detail}", hint=info.hint)
     return Capability.PORTS in info.capabilities
@@ -110,7 +110,7 @@ async def watch_ports(context: Context, *, every: float) -> None:
     translated: dict[str, bool] = {}
     while True:
         try:
-            records, _ = await context.records()
+            records, _ = await context.records.all()
         except NexusError as error:
             _log.warning("the port watch cannot list the workspaces and tries again: %s", error)
             await context.clock.sleep(every)
@@ -133,7 +133,7 @@ async def _open_ports(context: Context, record: WorkspaceRecord, translated: dic
         record: The workspace.
         translated: What is known already of each backend.
     """
-    state = (await context.seen(record)).state
+    state = (await context.backends.seen(record)).state
     if state is not InstanceState.RUNNING:
         return None if state in {InstanceState.UNKNOWN, InstanceState.PAUSED} else {}
     try:

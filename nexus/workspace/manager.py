@@ -152,8 +152,8 @@ class WorkspaceManager(Workspaces):
     @override
     async def get(self, name: str) -> WorkspaceInfo:
         context = self._open
-        record = await context.record(name)
-        await context.learn(record.backend)
+        record = await context.records.load(name)
+        await context.backends.learn(record.backend)
         return await operations.activity.told(context, record, await operations.observing.look(context, record))
 
     @override
@@ -173,7 +173,7 @@ class WorkspaceManager(Workspaces):
     async def stop(self, name: str, *, grace: float | None = None, keep_processes: bool = False) -> WorkspaceInfo:
         processes = operations.hibernating.Processes.KEEP if keep_processes else operations.hibernating.Processes.END
         async with self._locked(name, "stopping") as record:
-            limit = seconds(grace, name="grace") or self._open.stop_grace(record.backend)
+            limit = seconds(grace, name="grace") or self._open.backends.stop_grace(record.backend)
             return await self._after(
                 await operations.running.stop(self._open, record, grace=limit, processes=processes)
             )
@@ -241,9 +241,9 @@ class WorkspaceManager(Workspaces):
     @override
     async def spawn(self, name: str, request: SpawnRequest, *, service: str | None = None) -> ProcessHandle:
         context = self._open
-        record = await context.record(name)
+        record = await context.records.load(name)
         if service is not None:
-            instance = await context.instance(record)
+            instance = await context.backends.instance(record)
             return await operations.services_life.spawn(record, instance, service, request)
         return await operations.attending.spawn(
             context, record, await operations.environment.with_secrets(context, record, request)
@@ -251,16 +251,16 @@ class WorkspaceManager(Workspaces):
 
     @override
     async def hold(self, name: str, hold: str, *, ttl: float | timedelta, reason: str = "") -> Hold:
-        record = await self._open.record(name)
+        record = await self._open.records.load(name)
         return await operations.holding.take(self._open, record, hold, ttl=parse_duration(ttl), reason=reason)
 
     @override
     async def release(self, name: str, hold: str) -> None:
-        await operations.holding.release(self._open, await self._open.record(name), hold)
+        await operations.holding.release(self._open, await self._open.records.load(name), hold)
 
     @override
     async def holds(self, name: str) -> tuple[Hold, ...]:
-        return await operations.holding.active(self._open, await self._open.record(name))
+        return await operations.holding.active(self._open, await self._open.records.load(name))
 
     @override
     async def list_ports(self, name: str) -> tuple[PortView, ...]:
@@ -289,24 +289,26 @@ class WorkspaceManager(Workspaces):
         self, name: str, *, service: str | None = None, follow: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         context = self._open
-        log = operations.measuring.logs(context, await context.record(name), service=service, follow=follow, tail=tail)
+        log = operations.measuring.logs(
+            context, await context.records.load(name), service=service, follow=follow, tail=tail
+        )
         async with aclosing(log) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     @override
     async def stats(self, name: str) -> ResourceStats:
-        return await operations.measuring.stats(self._open, await self._open.record(name))
+        return await operations.measuring.stats(self._open, await self._open.records.load(name))
 
     @override
     async def fork(
         self, request: models.checkpoints.ForkRequest, *, progress: ProgressCallback | None = None
     ) -> tuple[models.checkpoints.ForkOutcome, ...]:
         context = self._open
-        parent = await context.record(request.workspace)
+        parent = await context.records.load(request.workspace)
         names = {parent.name, *operations.forking.valid_names(request)}
         async with operations.recovery.holding(context, *names, purpose=f"forking workspace {parent.name}"):
-            return await operations.forking.fork(context, await context.record(parent.id), request, progress)
+            return await operations.forking.fork(context, await context.records.load(parent.id), request, progress)
 
     @override
     def checkpoints(self, info: WorkspaceInfo) -> Checkpoints:
@@ -392,9 +394,9 @@ class WorkspaceManager(Workspaces):
     async def _locked(self, name: str, doing: str) -> AsyncGenerator[WorkspaceRecord, None]:
         """Hold a workspace and give its record as it is under the lock; what a crash left of it is settled first."""
         context = self._open
-        known = await context.record(name)
+        known = await context.records.load(name)
         async with operations.recovery.holding(context, known.name, purpose=f"{doing} workspace {known.name}"):
-            yield await context.record(known.name)
+            yield await context.records.load(known.name)
 
     async def _after(self, record: WorkspaceRecord) -> WorkspaceInfo:
         return await operations.observing.look(self._open, record)

@@ -22,7 +22,7 @@ async def logs(
         ServiceNotFound: When there is no such service.
         Unsupported: When the backend keeps no log.
     """
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     if service is not None:
         log = services_life.logs(record, instance, service, follow=follow, tail=tail)
     elif isinstance(instance, SupportsLogs):
@@ -40,7 +40,7 @@ async def stats(context: Context, record: WorkspaceRecord) -> ResourceStats:
     Raises:
         Unsupported: When the backend cannot tell.
     """
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     if not isinstance(instance, SupportsStats):
         raise _unsupported(record, Capability.STATS)
     return await instance.stats()

@@ -23,8 +23,8 @@ LIST_TIMEOUT = 10.0
 
 async def look(context: Context, record: WorkspaceRecord) -> WorkspaceInfo:
     """Return one workspace as it is now."""
-    seen = await services_life.look(context, record, await context.seen(record))
-    return view(record, seen, current=await context.store.current(), last_active=context.last_active(record.id))
+    seen = await services_life.look(context, record, await context.backends.seen(record))
+    return view(record, seen, current=await context.store.current(), last_active=context.in_use.last(record.id))
 
 
 async def list_all(
@@ -37,12 +37,12 @@ async def list_all(
         where: Which; all when absent.
         without: Backends that need not be asked: they do not answer.
     """
-    records, damaged = await context.records()
+    records, damaged = await context.records.all()
     current = await context.store.current()
     wanted = [record for record in records if where is None or _may_match(record, where)]
     seen = await _seen(context, wanted, without)
     infos = [
-        view(record, seen[record.id], current=current, last_active=context.last_active(record.id)) for record in wanted
+        view(record, seen[record.id], current=current, last_active=context.in_use.last(record.id)) for record in wanted
     ]
     if where is not None and where.statuses:
         infos = [info for info in infos if info.status in where.statuses]
@@ -99,7 +99,7 @@ async def _ask(
     labels = {LABEL_REPOSITORY: str(context.repository.root)}
     try:
         with anyio.fail_after(LIST_TIMEOUT):
-            provider = await context.provider(backend)
+            provider = await context.backends.provider(backend)
             found = {status.ref.id: status for status in await provider.list(labels)}
     except (NexusError, TimeoutError) as error:
         detail = error.message if isinstance(error, NexusError) else f"the {backend} backend did not answer in time"

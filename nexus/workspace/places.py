@@ -17,6 +17,7 @@ from nexus.workspace.context import Context
 from nexus.workspace.lifecycle import Event, after, observed
 from nexus.workspace.plan import StartStep
 from nexus.workspace.records import touched, with_ports, with_user
+from nexus.workspace.specifying import specify
 from nexus.workspace.visibility import bound
 
 
@@ -55,7 +56,7 @@ class Place(NamedTuple):
 
 async def look(context: Context, record: WorkspaceRecord) -> Place:
     """Return the instance and what it is doing now; a backend that cannot be asked is an error here, not a guess."""
-    instance = await context.instance(record)
+    instance = await context.backends.instance(record)
     seen = await instance.status()
     if seen.state is InstanceState.UNKNOWN:
         raise ProviderUnavailable(
@@ -79,10 +80,10 @@ async def make_again(
     mappings, changed = await _verified(context, record)
     if changed:
         record = with_ports(record, mappings)
-    provider = await context.provider(record.backend)
-    prepared = await provider.prepare(context.specification(with_user(record, None)), progress=report)
+    provider = await context.backends.provider(record.backend)
+    prepared = await provider.prepare(specify(context, with_user(record, None)), progress=report)
     record = with_user(record, prepared.remote_user)
-    instance = await provider.create(context.specification(record), progress=report)
+    instance = await provider.create(specify(context, record), progress=report)
     record = record.model_copy(update={"container_id": instance.ref.handle})
     await context.store.save(record)
     return record, instance
@@ -130,8 +131,8 @@ async def make_whole(context: Context, record: WorkspaceRecord, place: Place, *,
         return record.model_copy(update={"container_id": place.instance.ref.handle})
     if again:
         # One that is there is only set up to the end.
-        provider = await context.provider(record.backend)
-        instance = await provider.create(context.specification(record))
+        provider = await context.backends.provider(record.backend)
+        instance = await provider.create(specify(context, record))
         return record.model_copy(update={"container_id": instance.ref.handle})
     mappings, _ = await _verified(context, record)
     record, _ = await _change_ports(context, record, place.instance, mappings)
@@ -186,7 +187,7 @@ async def settled(
     previous = record.status
     record = changed(record, status, message=message, sleep=sleep)
     if status is WorkspaceStatus.RUNNING:
-        await both(lambda: context.store.save(record), lambda: context.mark_active(record.id))
+        await both(lambda: context.store.save(record), lambda: context.in_use.mark(record.id))
     else:
         await context.store.save(record)
     if status is not previous:

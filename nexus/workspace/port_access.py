@@ -34,16 +34,16 @@ class PortAccess:
 
     async def list(self, name: str) -> tuple[PortView, ...]:
         """Return a workspace's ports as they are now, those that were opened included."""
-        record = await self._context.record(name)
+        record = await self._context.records.load(name)
         return self._forwarder.shown(record.id, await listening.list_ports(self._context, record))
 
     async def connect(self, name: str, port: int) -> ByteStream:
         """Connect to a port inside."""
-        return await connections.connect(self._context, await self._context.record(name), port, self._connections)
+        return await connections.connect(self._context, await self._context.records.load(name), port, self._connections)
 
     async def open(self, name: str, port: int, *, host_port: int | None, visibility: Visibility) -> OpenedPort:
         """Have a host port lead to a port inside."""
-        record = await self._context.record(name)
+        record = await self._context.records.load(name)
 
         async def inside(number: int) -> ByteStream:
             return await self.connect(record.id, number)
@@ -52,11 +52,11 @@ class PortAccess:
 
     async def close(self, name: str, port: int) -> None:
         """End what :meth:`open` began."""
-        await self._forwarder.close(await self._context.record(name), port)
+        await self._forwarder.close(await self._context.records.load(name), port)
 
     async def wait(self, name: str, port: int, timeout: float | timedelta | None) -> None:
         """Return when something inside listens on a port."""
-        await connections.wait_open(self._context, await self._context.record(name), port, timeout)
+        await connections.wait_open(self._context, await self._context.records.load(name), port, timeout)
 
     async def forget(self, identifier: WorkspaceId) -> None:
         """Close what was opened for a workspace that is destroyed."""

@@ -47,9 +47,9 @@ def decide(prebuilds: tuple[Prebuild, ...], *, fits: str | None, now: datetime, 
 async def prune(context: Context, *, dry_run: bool, now: datetime) -> tuple[PruneAction, ...]:
     """Remove prebuilt images of this repository that may go. A backend that cannot be asked now is asked another time."""
     actions: list[PruneAction] = []
-    for backend in context.providers.names():
+    for backend in context.backends.names():
         try:
-            provider = await context.provider(backend)
+            provider = await context.backends.provider(backend)
             there = await provider.prebuilds(labels(context)) if isinstance(provider, SupportsPrebuilds) else ()
             if not (there and isinstance(provider, SupportsPrebuilds)):
                 continue

@@ -31,6 +31,7 @@ from nexus.workspace.prebuild_key import Recipe, key_of, recipe
 from nexus.workspace.prebuild_result import NAME_PREFIX, everything, is_being_made, keep_result, labels
 from nexus.workspace.records import draft, reference
 from nexus.workspace.recovery import holding
+from nexus.workspace.specifying import specify
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ async def turn(context: Context, *, timeout: float = _TURN) -> AsyncGenerator[No
 
 async def clear(context: Context) -> list[str]:
     """Destroy what a killed prebuild left, and return its names. The caller has the turn, so nobody is at it."""
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     gone = [record for record in records if is_being_made(record)]
     for record in gone:
         await _destroy(context, record)
@@ -116,8 +117,8 @@ async def key_for(
         base_commit="",
         worktree=context.worktrees.path(f"{NAME_PREFIX}key"),
     )
-    spec = context.specification(record).model_copy(update={"mounts": ()})
-    opened = await context.provider(settings.backend)
+    spec = specify(context, record).model_copy(update={"mounts": ()})
+    opened = await context.backends.provider(settings.backend)
     prepared = await opened.prepare(spec, progress=progress)
     image = prepared.image or ""
     identity = await provider.image_identity(image) or image
@@ -168,7 +169,7 @@ async def keep_fresh(context: Context, *, every: float = EVERY) -> None:
 
 
 async def _provider(context: Context) -> SupportsPrebuilds | None:
-    provider = await context.provider(context.settings.backend)
+    provider = await context.backends.provider(context.settings.backend)
     return provider if isinstance(provider, SupportsPrebuilds) else None
 
 
@@ -183,17 +184,7 @@ async def _make(
 ) -> tuple[Prebuild, str]:
     """Run the scripts in a workspace for nobody, and keep what they came to. Whatever happens, that workspace is destroyed."""
     name = f"{NAME_PREFIX}{key[:8]}"
-    without = {} if "post-create" in made.names else {"scripts.post-create": None}
-    request = CreateRequest.model_validate(
-        {
-            "name": name,
-            "start_point": commit,
-            "settings": {**_SETTINGS, **without},
-            "labels": {LABEL_PREBUILD: key},
-            "ttl": _TTL,
-            "start": False,
-        }
-    )
+    request = _request(name, key, commit, made)
     async with holding(context, name, purpose=f"prebuilding {name}"):
         record = await (await creation_begin.begin(context, request, progress)).run(request)
         try:
@@ -203,11 +194,11 @@ async def _make(
                 raise HookFailed(
                     f"nothing is prebuilt: {record.degraded}", hint="look at the log and correct the script"
                 )
-            instance = await context.instance(record)
+            instance = await context.backends.instance(record)
             reason = await keep_result(context, record, instance, before)
             if record.declared_volumes and not reason:
                 reason = "the scripts may have filled a volume, which no image holds"
-            record = await running.stop(context, record, grace=context.stop_grace(record.backend))
+            record = await running.stop(context, record, grace=context.backends.stop_grace(record.backend))
             _tell(progress, f"keeping the image {key}")
             prebuilt = Prebuild(
                 key=key,
@@ -226,6 +217,21 @@ async def _make(
                 await _destroy_held(context, name)
 
 
+def _request(name: str, key: str, commit: str, made: Recipe) -> CreateRequest:
+    """Return what is asked for: a workspace for nobody, in which only those scripts run whose result is kept."""
+    without = {} if "post-create" in made.names else {"scripts.post-create": None}
+    return CreateRequest.model_validate(
+        {
+            "name": name,
+            "start_point": commit,
+            "settings": {**_SETTINGS, **without},
+            "labels": {LABEL_PREBUILD: key},
+            "ttl": _TTL,
+            "start": False,
+        }
+    )
+
+
 def _tell(progress: ProgressCallback | None, message: str) -> None:
     if progress is not None:
         progress("prebuild", message)
@@ -239,7 +245,7 @@ async def _destroy(context: Context, record: WorkspaceRecord) -> None:
 async def _destroy_held(context: Context, name: str) -> None:
     """Destroy such a workspace, and what is remembered of it: there is no work in it. The caller holds its lock."""
     try:
-        record = await context.record(name)
+        record = await context.records.load(name)
         await destruction.destroy(context, record, force=True)
         for entry in await context.destroyed.load_all():
             if entry.id == record.id:

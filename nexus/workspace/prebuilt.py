@@ -15,6 +15,7 @@ from nexus.models.workspace import WorkspaceRecord
 from nexus.workspace.context import Context
 from nexus.workspace.prebuild_key import Recipe, key_of, recipe, scripts_of
 from nexus.workspace.prebuild_result import ANNOTATION, CONFIG, is_being_made, labels
+from nexus.workspace.specifying import specify
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ async def choose(
             settings,
             root=context.repository.root,
             image=image,
-            user=context.specification(record).remote_user,
+            user=specify(context, record).remote_user,
             options=record.backend_config,
         )
     except NexusError as error:

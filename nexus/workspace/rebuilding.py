@@ -23,8 +23,9 @@ from nexus.models.instances import (
 from nexus.models.ports import PortMapping
 from nexus.models.workspace import DamagedRecord, WorkspaceRecord, WorkspaceStatus
 from nexus.state import Claim
-from nexus.workspace.context import ID, Context
+from nexus.workspace.context import Context
 from nexus.workspace.creation_begin import told_identity
+from nexus.workspace.own_records import ID
 from nexus.workspace.records import provider_options, settings_of, users_labels
 from nexus.workspace.refilling import claim_of
 from nexus.workspace.services_plan import port_requests, resolve_mounts, resolve_services
@@ -66,7 +67,7 @@ async def rebuild(context: Context, damaged: DamagedRecord, *, without: Collecti
         StateError: When what is there is not enough to know the workspace's id.
     """
     name = parse_name(damaged.name)
-    async with context.workspace_lock(name, f"rebuilding {name}"):
+    async with context.locks.workspace(name, f"rebuilding {name}"):
         found = await remains(context, name, without=without)
         await _set_aside(damaged)
         if found.tree is None and found.claim is None and found.status is None:
@@ -85,7 +86,7 @@ async def adopt(context: Context, name: str, *, without: Collection[str] = ()) -
     Returns:
         Whether a record was written.
     """
-    async with context.workspace_lock(parse_name(name), f"rebuilding {name}"):
+    async with context.locks.workspace(parse_name(name), f"rebuilding {name}"):
         found = await remains(context, parse_name(name), without=without)
         if name in await context.store.names() or not await worth_keeping(context, found) or found.identity is None:
             return False
@@ -125,7 +126,7 @@ async def remains(context: Context, name: WorkspaceName, *, without: Collection[
     claim = next((each for each in claims if each.name == name), None)
     labels = {LABEL_REPOSITORY: str(context.repository.root), LABEL_NAME: name}
     promised = _promised(tree, claim)
-    for backend in [claim.backend] if claim else context.providers.names():
+    for backend in [claim.backend] if claim else context.backends.names():
         for status in await _listed(context, backend, labels) if backend not in without else ():
             # By its id where that is known: a registry that was lost may have another node's id since.
             if status.ref.id == promised or (promised is None and status.labels.get(LABEL_NODE) == context.node):
@@ -135,7 +136,7 @@ async def remains(context: Context, name: WorkspaceName, *, without: Collection[
 
 async def _listed(context: Context, backend: str, labels: Mapping[str, str]) -> tuple[InstanceStatus, ...]:
     try:
-        provider = await context.provider(backend)
+        provider = await context.backends.provider(backend)
         return await provider.list(labels)
     except NexusError:
         return ()
@@ -206,7 +207,7 @@ async def _described(context: Context, found: Remains) -> InstanceDescription:
     if found.status is None:
         return InstanceDescription()
     try:
-        provider = await context.provider(found.backend)
+        provider = await context.backends.provider(found.backend)
         instance = await provider.attach(found.status.ref)
         return await instance.describe() if isinstance(instance, SupportsDescription) else InstanceDescription()
     except NexusError:

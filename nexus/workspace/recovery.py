@@ -83,7 +83,7 @@ async def holding(
             first()
 
     while True:
-        async with context.workspace_locks(which, purpose, first=look, last=last) as let_go:
+        async with context.locks.workspaces(which, purpose, first=look, last=last) as let_go:
             wider = await _settle_held(context, held, found, tried)
             if wider is None:
                 if first is not None and found:
@@ -92,7 +92,7 @@ async def holding(
                 return
         # A switch that was cut short needs the other workspace's lock as well, and locks are taken in one order only.
         tried.add(wider.id)
-        async with context.workspace_locks(_names(wider), f"recovering {wider.name}"):
+        async with context.locks.workspaces(_names(wider), f"recovering {wider.name}"):
             if await anyio.Path(wider.path).exists():
                 await _try_to_settle(context, wider)
 
@@ -116,7 +116,7 @@ def _about(entry: JournalEntry) -> frozenset[str]:
 async def _given_up(context: Context, entry: JournalEntry) -> bool:
     """Whether nobody works on it any more. Whoever does holds the workspace's lock from before the journal's first line."""
     try:
-        async with context.workspace_lock(entry.name, f"looking after {entry.name}", timeout=_PEEK):
+        async with context.locks.workspace(entry.name, f"looking after {entry.name}", timeout=_PEEK):
             return await anyio.Path(entry.path).exists()
     except Busy:
         return False
@@ -146,7 +146,7 @@ async def _report(context: Context, entry: JournalEntry, *, dry_run: bool) -> Gc
     if entry.damaged:
         return await _report_damaged(context, entry)
     try:
-        async with context.workspace_locks(_names(entry), f"recovering {entry.name}"):
+        async with context.locks.workspaces(_names(entry), f"recovering {entry.name}"):
             if not await anyio.Path(entry.path).exists():
                 return _action(entry, "finished", "somebody else settled it")
             return _action(entry, await _settle(context, entry), what)
@@ -173,7 +173,7 @@ def _action(
 async def _settle(context: Context, entry: JournalEntry) -> Literal["finished", "undone"]:
     outcome: Literal["finished", "undone"] = "finished"
     if entry.operation in GIT_WORK:
-        async with context.repository_lock(f"recovering {entry.name}"):
+        async with context.locks.repository(f"recovering {entry.name}"):
             await context.worktrees.clear_after_crash(since=entry.begun_at)
     match entry.operation:
         case Operation.CREATE:

@@ -85,7 +85,7 @@ async def _settled(context: Context, names: Iterable[str]) -> tuple[WorkspaceRec
     """Return the records of these names, without those that an operation is under way with: it sees to its own rows."""
     busy = {entry.name for entry in await context.journal.unfinished()}
     wanted = set(names) - busy
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     return tuple(record for record in records if record.name in wanted)
 
 
@@ -103,7 +103,7 @@ async def _take_back_stale(context: Context, records: Sequence[WorkspaceRecord])
 
     One that is being destroyed now has a journal, and its own steps remove them.
     """
-    now, _ = await context.records()
+    now, _ = await context.records.all()
     there: set[WorkspaceId] = {record.id for record in now}
     for record in records:
         if record.id not in there:

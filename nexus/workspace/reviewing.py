@@ -25,7 +25,7 @@ class Trust:
         Raises:
             WorkspaceNotFound: When there is no such workspace.
         """
-        record = None if name is None else await self._context.record(name)
+        record = None if name is None else await self._context.records.load(name)
         scripts = (entry.item for entry in planned(self._context.stack, record) if entry.item is not None)
         items = (*scripts, *service_items(self._context.stack, record))
         left = await self._context.approvals.unapproved(self._context.repository.root, items)

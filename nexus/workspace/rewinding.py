@@ -23,7 +23,9 @@ from nexus.workspace.hibernating import are_kept, without
 from nexus.workspace.places import Place, look
 from nexus.workspace.plan import Operation, RewindStep, rewind_verdict
 from nexus.workspace.records import reference, touched
+from nexus.workspace.reporting import reporter
 from nexus.workspace.settling import record_of, settle_run
+from nexus.workspace.specifying import specify
 from nexus.workspace.underway import underway
 
 _log = logging.getLogger(__name__)
@@ -127,7 +129,7 @@ async def _complete(context: Context, record: WorkspaceRecord, identifier: str) 
     await context.trees.secure(target.checkpoint.ref, target.checkpoint.commit)
     place = await look(context, record)
     if not place.down:
-        record = await running.put_down(context, record, place, grace=context.stop_grace(record.backend))
+        record = await running.put_down(context, record, place, grace=context.backends.stop_grace(record.backend))
     # It may have been worked in since, and what it was before that is kept already.
     await checkpointing.create(context, record, reason=f"before restoring {target.checkpoint.label} was completed")
     record, _ = await _carry_out(context, record, target, None, None)
@@ -149,7 +151,7 @@ async def _stop(context: Context, record: WorkspaceRecord, place: Place, journal
     if place.down:
         return record
     await journal.doing(RewindStep.STOP)
-    record = await running.put_down(context, record, place, grace=context.stop_grace(record.backend))
+    record = await running.put_down(context, record, place, grace=context.backends.stop_grace(record.backend))
     await journal.done(RewindStep.STOP)
     return record
 
@@ -171,7 +173,7 @@ async def _carry_out(
     progress: ProgressCallback | None,
 ) -> tuple[WorkspaceRecord, tuple[str, ...]]:
     """Put tree, place and configuration back. The workspace is stopped; everything in it may be done twice."""
-    context.reporter(record, progress)("checkpoint", f"restoring {entry.checkpoint.label}")
+    reporter(context.bus, record, progress)("checkpoint", f"restoring {entry.checkpoint.label}")
     if journal is not None:
         await journal.doing(RewindStep.TREE)
         await journal.doing(RewindStep.PLACE)
@@ -201,7 +203,7 @@ def _mounts_of_tree(record: WorkspaceRecord) -> bool:
 
 
 async def _put_tree_back(context: Context, record: WorkspaceRecord, entry: CheckpointEntry) -> tuple[str, ...]:
-    async with context.repository_lock(f"restoring a checkpoint of {record.name}"):
+    async with context.locks.repository(f"restoring a checkpoint of {record.name}"):
         now = await context.trees.look(record.name)
         return await context.trees.rewind(record.name, now=now, then=entry.checkpoint.commit)
 
@@ -215,7 +217,7 @@ async def _make_place(
     context: Context, before: WorkspaceRecord, record: WorkspaceRecord, entry: CheckpointEntry
 ) -> tuple[WorkspaceRecord, tuple[str, ...]]:
     keeper = await checkpointing.keeper_of(context, record)
-    spec = context.specification(record)
+    spec = specify(context, record)
     forgotten = (_FORGOTTEN,) if are_kept(before) else ()
     if keeper is not None and entry.place is not None:
         # By its own id, whatever the note says: nothing but its own volumes is written.
@@ -223,10 +225,10 @@ async def _make_place(
         return _placed(record, await keeper.make_from(spec, entry.place, names)), forgotten
     if keeper is not None:
         return record, ("its place is left as it is: it was missing when the checkpoint was taken",)
-    if spec == context.specification(before):
+    if spec == specify(context, before):
         return record, ()
     # What such a backend makes has nothing of its own that would be lost.
-    provider = await context.provider(record.backend)
+    provider = await context.backends.provider(record.backend)
     await provider.destroy(reference(record))
     return _placed(record, await provider.create(spec)), forgotten
 

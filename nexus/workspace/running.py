@@ -19,6 +19,7 @@ from nexus.workspace.left_running import left_running
 from nexus.workspace.lifecycle import Event
 from nexus.workspace.places import Place, Sleep, expect, failed, look, make_again, secure_ports, settled
 from nexus.workspace.plan import Operation, StartStep
+from nexus.workspace.reporting import reporter
 from nexus.workspace.resizing import resized
 from nexus.workspace.settling import end, settle_run
 from nexus.workspace.ssh_access import hand_over, look_up
@@ -48,7 +49,7 @@ async def wake(
     progress: ProgressCallback | None = None,
 ) -> WorkspaceRecord:
     """Start or thaw, under a journal that is open already; without one only for a workspace that runs."""
-    report = context.reporter(record, progress)
+    report = reporter(context.bus, record, progress)
     status = expect(record, place.seen, Event.START)
     if place.waking == "none" or journal is None:
         await service_trust.check(context, record)

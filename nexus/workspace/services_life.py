@@ -93,8 +93,8 @@ async def up(context: Context, record: WorkspaceRecord, instance: Instance, repo
 
 async def _take_down(context: Context, record: WorkspaceRecord, instance: Instance, error: NexusError) -> None:
     try:
-        await down(context, record, instance, grace=context.stop_grace(record.backend))
-        await instance.stop(grace=context.stop_grace(record.backend))
+        await down(context, record, instance, grace=context.backends.stop_grace(record.backend))
+        await instance.stop(grace=context.backends.stop_grace(record.backend))
     except NexusError as left:
         error.add_note(f"and what had started could not be stopped: {left.message}")
 
@@ -158,7 +158,7 @@ async def look(context: Context, record: WorkspaceRecord, seen: InstanceStatus) 
     if not record.services or seen.services or seen.state in {InstanceState.UNKNOWN, InstanceState.GONE}:
         return seen
     try:
-        instance = await context.instance(record)
+        instance = await context.backends.instance(record)
         found = await instance.services() if isinstance(instance, SupportsServices) else ()
     except NexusError:
         return seen  # a backend that falls silent between two questions has said what it could

@@ -41,7 +41,7 @@ async def settle_run(context: Context, entry: JournalEntry) -> None:
 async def record_of(context: Context, entry: JournalEntry, name: str | None = None) -> WorkspaceRecord | None:
     """Return the record that a journal is about; ``None`` when it is gone, or another operation has it in hand."""
     try:
-        record = await context.record(name or entry.name)
+        record = await context.records.load(name or entry.name)
     except WorkspaceNotFound:
         return None
     if record.status in _OTHERS or (name is None and record.id != entry.workspace):
@@ -105,7 +105,7 @@ async def take_down(
     """Stop everything of a workspace, also what is up in part."""
     place, kept = await look(context, record), False
     if place.seen.state is not InstanceState.GONE:
-        limit = context.stop_grace(record.backend) if grace is None else grace
+        limit = context.backends.stop_grace(record.backend) if grace is None else grace
         # It may end by itself meanwhile.
         with suppress(WorkspaceGone, WorkspaceStopped):
             record, kept, _ = await end(context, record, place.instance, grace=limit, processes=processes)

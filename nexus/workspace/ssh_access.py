@@ -46,7 +46,7 @@ async def look_up(
 
 
 async def _is_elsewhere(context: Context, record: WorkspaceRecord) -> bool:
-    info = await context.probe(record.backend)
+    info = await context.backends.probe(record.backend)
     return not info.available or Capability.ISOLATION in info.capabilities
 
 

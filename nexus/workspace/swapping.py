@@ -77,7 +77,7 @@ async def _exchange(
             lambda: _result(lambda: freeze(context, old.record, old.place.instance)),
             lambda: both(
                 lambda: _result(lambda: thaw(context, target, going.place.instance)),
-                lambda: _attempt(lambda: draft.write(context.noting_active(target.id))),
+                lambda: _attempt(lambda: draft.write(context.in_use.marking(target.id))),
             ),
         )
         if slept is old.record and woken is target and problem is None:
@@ -121,7 +121,7 @@ async def _to_sleep(context: Context, old: Sleeper | None) -> WorkspaceRecord | 
     if old is None or (old.how == "none" and old.place.seen.state is not InstanceState.PAUSED):
         return old.record if old is not None else None
     if old.how == "stop":
-        grace = context.stop_grace(old.record.backend)
+        grace = context.backends.stop_grace(old.record.backend)
         return await _result(
             lambda: running.put_down(context, old.record, old.place, grace=grace, processes=old.processes)
         )

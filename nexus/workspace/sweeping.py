@@ -55,7 +55,7 @@ async def _claims(context: Context, dry_run: bool, kept: Collection[str]) -> Asy
     for claim in await context.registry.claims(repository=context.repository.root):
         if claim.name in kept or await _has_record(context, claim.name):
             continue
-        async with context.workspace_lock(claim.name, f"sweeping {claim.name}"):
+        async with context.locks.workspace(claim.name, f"sweeping {claim.name}"):
             # Asked again under the lock: a creation may have been between its claim and its record.
             if await _has_record(context, claim.name):
                 continue
@@ -73,15 +73,15 @@ async def _instances(
     Another repository's are not ours to judge: its folder may just not be mounted.
     """
     claimed = {claim.id for claim in await context.registry.claims()}
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     # A registry that was lost and could not be filled again may have another id since; what was made before says the old one.
     nodes = {context.node, *(record.node for record in records if record.node is not None)}
-    for name in context.providers.names():
+    for name in context.backends.names():
         if name in without:
             continue
         try:
             with anyio.fail_after(LIST_TIMEOUT):
-                provider = await context.provider(name)
+                provider = await context.backends.provider(name)
                 found = await provider.list({LABEL_REPOSITORY: str(context.repository.root)})
         except (NexusError, TimeoutError):
             continue  # a backend that cannot be asked now has orphans another time
@@ -101,7 +101,7 @@ async def _worktrees(context: Context, dry_run: bool) -> AsyncIterator[GcAction]
     for tree in await context.worktrees.list():
         if await _has_record(context, tree.name):
             continue
-        async with context.workspace_lock(tree.name, f"sweeping {tree.name}"):
+        async with context.locks.workspace(tree.name, f"sweeping {tree.name}"):
             if await _has_record(context, tree.name):
                 continue
             report = await context.worktrees.report(tree.name)
@@ -110,7 +110,7 @@ async def _worktrees(context: Context, dry_run: bool) -> AsyncIterator[GcAction]
                 yield GcAction(kind="orphan", name=tree.name, action="kept", reason=reason)
                 continue
             if not dry_run:
-                async with context.repository_lock(f"sweeping {tree.name}"):
+                async with context.locks.repository(f"sweeping {tree.name}"):
                     await context.worktrees.remove(tree.name, expected_tip=tree.head, delete_branch=True)
         yield _action("orphan", tree.name, dry_run, "worktree without a workspace")
 
@@ -131,7 +131,7 @@ async def _leases(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
 async def _prebuilds(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
     """Workspaces that a killed prebuild left; there is no work in them."""
     reason = "a prebuild that was killed left it"
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     if not any(is_being_made(record) for record in records):
         return
     try:
@@ -148,7 +148,7 @@ async def _prebuilds(context: Context, dry_run: bool) -> AsyncIterator[GcAction]
 
 
 async def _expired(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
-    records, _ = await context.records()
+    records, _ = await context.records.all()
     now = context.clock.now()
     for record in records:
         if record.expires_at is not None and record.expires_at <= now:
@@ -166,7 +166,7 @@ async def expire(context: Context, record: WorkspaceRecord, *, dry_run: bool = F
         return _action("expired", record.name, dry_run, reason)
     try:
         async with holding(context, record.name, purpose=f"expiring {record.name}"):
-            await destruction.destroy(context, await context.record(record.name), force=False)
+            await destruction.destroy(context, await context.records.load(record.name), force=False)
     except UnsavedWork as error:
         return GcAction(kind="expired", name=record.name, action="kept", reason=f"{reason}, but {error.message}")
     except NexusError as error:
@@ -187,7 +187,7 @@ async def _trash(context: Context, dry_run: bool) -> AsyncIterator[GcAction]:
 async def _has_record(context: Context, name: str, identifier: WorkspaceId | None = None) -> bool:
     """Whether there is a record of this name (and id), readable or not: a damaged one still owns what it names."""
     try:
-        record = await context.record(name)
+        record = await context.records.load(name)
     except WorkspaceNotFound:
         return False
     except NexusError:

@@ -19,10 +19,11 @@ from nexus.models.requests import SwitchOutcome
 from nexus.models.workspace import WorkspaceRecord, WorkspaceStatus
 from nexus.state import JournalEntry, OpenJournal
 from nexus.workspace import leaving, running
-from nexus.workspace.context import ID, Context, Glance
+from nexus.workspace.context import Context
 from nexus.workspace.going import Going, believed, found_out
 from nexus.workspace.hibernating import Processes
 from nexus.workspace.left_running import left_running
+from nexus.workspace.own_records import ID, Glance
 from nexus.workspace.plan import WITH, switch_verdict
 from nexus.workspace.settling import let_go_on, put_back_to_sleep, record_of, settle_start, take_down, wanted
 from nexus.workspace.swapping import swap, warning
@@ -68,7 +69,7 @@ class _Sight:
 
     def look(self) -> None:
         """Look at both, which are held."""
-        self._glance = self._context.glance(self._name)
+        self._glance = self._context.records.glance(self._name)
         self._going = believed(self._context, self._glance) if self.same is not None else None
         if self._going is not None:
             journal = self._going.journal(self._context)
@@ -106,7 +107,7 @@ async def switch(context: Context, name: str, holding: Holding) -> SwitchOutcome
     """
     since = time.monotonic()
     if ID.fullmatch(name):
-        name = (await context.record(name)).name
+        name = (await context.records.load(name)).name
     outcome: SwitchOutcome | None = None
     while outcome is None:
         outcome = await _switch_from_current(context, name, holding)
@@ -131,7 +132,7 @@ async def _switch_from_current(context: Context, name: str, holding: Holding) ->
             if glance.record.status is not WorkspaceStatus.PAUSED:
                 raise
         # It was not paused as its record says, and nothing has changed: ask what it is, which says what it takes to wake it.
-        glance = await anyio.to_thread.run_sync(context.glance, name)
+        glance = await anyio.to_thread.run_sync(context.records.glance, name)
         return await _go(context, glance, await found_out(context, glance, ask=True), None, let_go)
 
 

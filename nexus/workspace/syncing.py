@@ -14,7 +14,7 @@ async def sync(context: Context, record: WorkspaceRecord) -> SyncOutcome:
     """Fetch and fast-forward, or bring a private clone's branch back. The caller holds the workspace's lock."""
     plan = tuple(SyncStep)
     async with (
-        context.repository_lock(f"syncing workspace {record.name}"),
+        context.locks.repository(f"syncing workspace {record.name}"),
         underway(context, record, Operation.SYNC, _leave, plan=plan, durable=True) as journal,
     ):
 
@@ -28,7 +28,7 @@ async def settle(context: Context, entry: JournalEntry) -> None:
     """Settle a sync that was cut short. The caller holds the workspace's lock."""
     before, after = entry.facts.get("before"), entry.facts.get("after")
     if isinstance(before, str) and isinstance(after, str):
-        async with context.repository_lock(f"recovering {entry.name}"):
+        async with context.locks.repository(f"recovering {entry.name}"):
             await context.worktrees.settle_sync(entry.name, before=before, after=after)
 
 

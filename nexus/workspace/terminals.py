@@ -53,8 +53,8 @@ def terminal_hub(context: Context) -> TerminalHub:
     """Return what serves the terminals of an open repository."""
 
     async def host(workspace: WorkspaceId) -> WorkspaceHost:
-        record = await context.record(workspace)
-        return WorkspaceHost(context, record, await context.instance(record))
+        record = await context.records.load(workspace)
+        return WorkspaceHost(context, record, await context.backends.instance(record))
 
     return TerminalHub(TerminalStore(context.home), host, context.clock)
 
@@ -88,7 +88,7 @@ class WorkspaceHost:
 
     async def spawn(self, request: SpawnRequest) -> ProcessHandle:
         """Start a program, waking the workspace when nothing but idleness stopped it."""
-        record = await self._context.record(self._workspace)
+        record = await self._context.records.load(self._workspace)
         return await attending.spawn(self._context, record, await with_secrets(self._context, record, request))
 
     async def kept(self) -> frozenset[ExecId]:
@@ -134,7 +134,7 @@ class WorkspaceHost:
         if self._looked is not None and abs(now - self._looked) < _AGAIN:
             return
         self._looked = now
-        record = await self._context.record(self._workspace)
+        record = await self._context.records.load(self._workspace)
         if record.status is WorkspaceStatus.RUNNING or (
             record.status is not WorkspaceStatus.PAUSED and not record.asleep_since
         ):
@@ -150,7 +150,7 @@ class WorkspaceHost:
         """Run a small tool that counts as nobody's work, and return what it printed; nothing when it cannot be run."""
         request = SpawnRequest(argv=argv, timeout=_ASKING, grace=0.5, wake=False, keeps_awake=False)
         try:
-            async with self._context.starting(self._workspace, active=False):
+            async with self._context.in_use.starting(self._workspace, active=False):
                 handle = await self._instance.spawn(request)
             return (await run(handle, request)).stdout
         except NexusError:

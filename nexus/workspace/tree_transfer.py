@@ -12,16 +12,16 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from nexus.errors import FsError
 from nexus.handles.glob_pattern import Exclusion
-from nexus.models.files import TransferResult
 from nexus.workspace.beneath import GIT_POINTER
 from nexus.workspace.files_read import describe, open_file
 from nexus.workspace.folders import make_folder, open_below
 from nexus.workspace.replacing import is_temporary, replace, status_of, temporary_name, turn, write_all
+from nexus.workspace.transfer_count import TransferCount
 
 _CHUNK: Final = 1024 * 1024
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -29,7 +29,7 @@ _NOT_HERE: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOP
 
 
 @dataclass(slots=True)
-class Transfer:
+class Transfer(TransferCount):
     """One copy under way."""
 
     excluded: Exclusion
@@ -41,21 +41,6 @@ class Transfer:
     """Told of each path before it is written; may raise."""
     without_git: bool = False
     """Leave out ``.git`` at the top: a copy of a work tree's pointer would make git take the copy for the work tree."""
-    files: int = 0
-    directories: int = 0
-    symlinks: int = 0
-    size: int = 0
-    skipped: list[str] = field(default_factory=list)
-
-    def result(self) -> TransferResult:
-        """Return what was copied."""
-        return TransferResult(
-            files=self.files,
-            directories=self.directories,
-            symlinks=self.symlinks,
-            size=self.size,
-            skipped=tuple(self.skipped),
-        )
 
 
 @dataclass(frozen=True, slots=True)

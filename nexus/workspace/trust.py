@@ -55,5 +55,5 @@ async def require(
 
 async def isolates(context: Context, backend: str) -> bool:
     """Return whether programs inside a backend's workspaces are kept from this host's files. One that cannot say does not."""
-    info = await context.probe(backend)
+    info = await context.backends.probe(backend)
     return Capability.ISOLATION in info.capabilities

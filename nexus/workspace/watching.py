@@ -73,7 +73,7 @@ class IdleWatch:
     async def _round(self) -> datetime | None:
         """Look at every workspace once; return when the first of them has to be looked at again."""
         try:
-            records, _ = await self._context.records()
+            records, _ = await self._context.records.all()
         except NexusError as error:
             _log.warning("the idle watch cannot list the workspaces and tries again: %s", error)
             return self._context.clock.now() + _AGAIN
@@ -139,38 +139,38 @@ class IdleWatch:
             action = await expire(context, record)
             _log.info("workspace %s is past its time: %s (%s)", record.name, action.action, action.reason)
             return self._postpone(record, context.clock.now() + _KEPT) if action.action == "kept" else None
-        async with context.workspace_lock(record.name, f"putting workspace {record.name} to sleep"):
-            return await _put_to_sleep(context, await context.record(record.id), pressed=pressed)
+        async with context.locks.workspace(record.name, f"putting workspace {record.name} to sleep"):
+            return await _put_to_sleep(context, await context.records.load(record.id), pressed=pressed)
 
 
 async def _forgive(context: Context, record: WorkspaceRecord) -> None:
     """Count from now on when the clock was set back: a time that is still to come would keep a workspace awake until then."""
     if (await glance(context, record)).last_active > context.clock.now() + FROM_THE_FUTURE:
-        await context.mark_active(record.id)
+        await context.in_use.mark(record.id)
 
 
 async def _verdict(context: Context, record: WorkspaceRecord, *, pressed: bool) -> Verdict:
     seen = await examine(context, record, pressed=pressed)
     if any(command.keeps_awake and not command.interactive for command in seen.commands or ()):
-        await context.mark_active(record.id)  # idleness counts from the moment at which work was last seen
+        await context.in_use.mark(record.id)  # idleness counts from the moment at which work was last seen
     return decide(seen, patience(context, record), context.clock.now())
 
 
 async def _put_to_sleep(context: Context, record: WorkspaceRecord, *, pressed: bool) -> datetime | None:
     """Look once more, and pause or stop. The caller holds the lock."""
-    judged, noted = context.clock.now(), context.last_active(record.id)
+    judged, noted = context.clock.now(), context.in_use.last(record.id)
     verdict = await _verdict(context, record, pressed=pressed)
     sleep = Sleep(next(iter(verdict.because), ""), record.asleep_since or record.left_at or judged)
     match verdict.step:
         case Step.PAUSE:
             slept = await running.pause(context, record, sleep=sleep)
         case Step.STOP:
-            grace = context.stop_grace(record.backend)
+            grace = context.backends.stop_grace(record.backend)
             slept = await running.stop(context, record, grace=grace, sleep=sleep, processes=Processes.TRY)
         case _:
             return verdict.again
     _log.info("workspace %s is %s: %s", record.name, slept.status, ", ".join(verdict.because))
-    if slept.status is WorkspaceStatus.PAUSED and context.last_active(record.id) != noted:
+    if slept.status is WorkspaceStatus.PAUSED and context.in_use.last(record.id) != noted:
         # A command began between the last look and the pause: it must not stay frozen.
         await running.resume(context, slept)
         return context.clock.now() + _AGAIN

@@ -47,6 +47,17 @@ async def opened(
     return terminals, info.id, await terminals.attach(info.id, AttachRequest(replay="all", client="me"))
 
 
+async def stalled(client: nexus.NexusClient, script: str) -> tuple[nexus.Workspace, TerminalSession]:
+    """Open a terminal whose program says ``go`` and then reads no keys until somebody writes a line to ``pipe``."""
+    ws = await client.create("one")
+    await ws.exec("mkfifo", "pipe")
+    terminals = client.terminals(ws.info)
+    info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
+    session = await terminals.attach(info.id, AttachRequest(replay="all"))
+    await until(session, b"go")
+    return ws, session
+
+
 async def until(session: TerminalSession, wanted: bytes) -> bytes:
     seen = b""
     while wanted not in seen:
@@ -62,6 +73,13 @@ async def reconnected(client: nexus.NexusClient, proxy: Proxy) -> None:
     before = client._line.reconnected
     proxy.cut()
     await eventually(lambda: client._line.reconnected > before and client._line.current is not None)
+
+
+async def kept_away(proxy: Proxy, daemon: Daemon) -> None:
+    """Cut, let nobody connect again, and return when the daemon knows of no look any more."""
+    proxy.refusing = True
+    proxy.cut()
+    await eventually(lambda: not looks(daemon))
 
 
 def looks(daemon: Daemon) -> int:
@@ -140,12 +158,7 @@ async def test_keys_that_wait_for_their_program_are_handed_over_once(bench: Benc
     size = 2_000_000  # more than what lies between takes unread
     script = f"stty raw -echo; printf go; read go < pipe; head -c {size} | wc -c; read end"
     async with behind_a_proxy(bench) as (client, proxy, daemon):
-        ws = await client.create("one")
-        await ws.exec("mkfifo", "pipe")
-        terminals = client.terminals(ws.info)
-        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
-        session = await terminals.attach(info.id, AttachRequest(replay="all"))
-        await until(session, b"go")
+        ws, session = await stalled(client, script)
         async with anyio.create_task_group() as group:
             group.start_soon(session.write, b"x" * size)
             for _ in range(3):
@@ -163,12 +176,7 @@ def typists(daemon: Daemon) -> list[Typist]:
 async def test_keys_that_nobody_wants_any_more_are_not_typed_later(bench: Bench) -> None:
     script = "stty raw -echo; printf go; read go < pipe; while read line; do printf '<%s>' ${#line}; done"
     async with behind_a_proxy(bench) as (client, _, daemon):
-        ws = await client.create("one")
-        await ws.exec("mkfifo", "pipe")
-        terminals = client.terminals(ws.info)
-        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
-        session = await terminals.attach(info.id, AttachRequest(replay="all"))
-        await until(session, b"go")
+        ws, session = await stalled(client, script)
         async with anyio.create_task_group() as group:
             group.start_soon(session.write, b"x" * 2_000_000)
             await eventually(lambda: any(not each.idle for each in typists(daemon)))
@@ -183,12 +191,7 @@ async def test_keys_under_way_when_the_daemon_is_replaced_are_told_of(bench: Ben
     """A new daemon cannot know what the old one has handed over."""
     script = "stty raw -echo; printf go; read go < pipe; cat > /dev/null"
     async with behind_a_proxy(bench) as (client, proxy, daemon):
-        ws = await client.create("one")
-        await ws.exec("mkfifo", "pipe")
-        terminals = client.terminals(ws.info)
-        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
-        session = await terminals.attach(info.id, AttachRequest(replay="all"))
-        await until(session, b"go")
+        ws, session = await stalled(client, script)
         async with anyio.create_task_group() as group:
 
             async def type_in() -> None:
@@ -215,12 +218,7 @@ async def test_a_daemon_that_knows_no_offsets_is_typed_to_and_a_cut_is_told(
     monkeypatch.setattr(greeting, "capabilities", none)
     script = "stty raw -echo; printf go; head -c 3; read go < pipe; cat > /dev/null"
     async with behind_a_proxy(bench) as (client, proxy, daemon):
-        ws = await client.create("one")
-        await ws.exec("mkfifo", "pipe")
-        terminals = client.terminals(ws.info)
-        info = await terminals.open(TerminalRequest(argv=("sh", "-c", script)))
-        session = await terminals.attach(info.id, AttachRequest(replay="all"))
-        await until(session, b"go")
+        ws, session = await stalled(client, script)
         await session.write(b"abc")
         assert await until(session, b"abc")
         async with anyio.create_task_group() as group:
@@ -251,9 +249,7 @@ async def test_cuts_while_it_looks_again(bench: Bench) -> None:
 async def test_who_took_over_meanwhile_keeps_it(bench: Bench) -> None:
     async with behind_a_proxy(bench) as (client, proxy, daemon):
         _, terminal, session = await opened(client, "stty -echo; read a; printf '<%s>' $a; read b")
-        proxy.refusing = True
-        proxy.cut()
-        await eventually(lambda: not looks(daemon))
+        await kept_away(proxy, daemon)
         async with nexus.connect(daemon.dial, token=daemon.issue_token()) as other:
             info = (await other.attach("one")).info
             theirs = await other.terminals(info).attach(terminal, AttachRequest(client="them"))
@@ -284,9 +280,7 @@ async def test_sizes_are_told_once_and_none_is_missed(bench: Bench) -> None:
         await session.resize(30, 80)
         await session.write(b"a\n")
         await follow(b"<a>")
-        proxy.refusing = True
-        proxy.cut()
-        await eventually(lambda: not looks(daemon))
+        await kept_away(proxy, daemon)
         async with nexus.connect(daemon.dial, token=daemon.issue_token()) as other:
             theirs = await other.terminals((await other.attach("one")).info).attach(terminal)
             await theirs.resize(40, 80)  # while nobody else looks, and before anything else is printed
@@ -305,9 +299,7 @@ async def test_what_was_dropped_meanwhile_is_told(bench: Bench) -> None:
         script = "stty raw -echo; printf begin; read a; head -c 200000 /dev/zero | tr '\\0' x; printf end; read b"
         _, terminal, session = await opened(client, script, scrollback=10_000)
         begun = await until(session, b"begin")
-        proxy.refusing = True
-        proxy.cut()
-        await eventually(lambda: not looks(daemon))
+        await kept_away(proxy, daemon)
         async with nexus.connect(daemon.dial, token=daemon.issue_token()) as other:
             theirs = await other.terminals((await other.attach("one")).info).attach(terminal)
             await theirs.write(b"\n")
@@ -340,7 +332,7 @@ async def test_a_viewer_that_does_not_read_holds_nobody_up(bench: Bench) -> None
             count += len(event.data) if isinstance(event, TerminalOutput) else 0
         assert await client.list()  # nor does it hold up other calls of its connection
         assert isinstance(viewer, RemoteTerminalSession)
-        held = sum(len(event.data) for event in viewer._events if isinstance(event, TerminalOutput))
+        held = sum(len(event.data) for event in viewer._arrived.waiting if isinstance(event, TerminalOutput))
         assert held <= daemon._limits.stream_window
         tail, gaps = b"", 0
         while not tail.endswith(b"end"):
@@ -389,6 +381,6 @@ async def test_nothing_is_kept_of_terminals_that_have_ended(bench: Bench) -> Non
             session = await terminals.attach(terminal, AttachRequest(replay="all"))
         await session.detach()
         (connection,) = daemon._open.connections
-        await eventually(lambda: not (connection.looks or connection._outlets or connection.wire.streams))
+        await eventually(lambda: not (connection.looks or connection.streams.outlets or connection.wire.streams))
         assert client._line.current is not None
         assert not client._line.current.sinks

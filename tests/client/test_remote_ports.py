@@ -98,7 +98,9 @@ async def listening(bench: Bench, mode: str) -> AsyncGenerator[tuple[Inside, Pro
 async def all_closed(daemon: Daemon) -> None:
     """Return when the only connection has no streams but those of the program itself."""
     (connection,) = daemon._open.connections
-    await eventually(lambda: len(connection._outlets) == connection.wire.streams == 2 and not connection._inlets)
+    await eventually(
+        lambda: len(connection.streams.outlets) == connection.wire.streams == 2 and not connection.streams.inlets
+    )
 
 
 async def test_bytes_go_both_ways_and_one_way_ends_before_the_other(bench: Bench) -> None:

@@ -111,7 +111,7 @@ async def test_a_file_is_read_and_a_stream_given_up(nx: nexus.WorkspaceManager) 
         again = await client.call("fs.openRead", workspace="one", path="large")
         await client.tell("stream.reset", stream=again["stream"], offset=0, code="ENOUGH")
         (connection,) = daemon._open.connections
-        await eventually(lambda: not connection._outlets)
+        await eventually(lambda: not connection.streams.outlets)
 
 
 async def test_what_is_no_piece_of_a_stream_closes_the_connection(nx: nexus.WorkspaceManager) -> None:

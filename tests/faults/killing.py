@@ -158,7 +158,7 @@ async def look_around(bench: Bench, nx: nexus.WorkspaceManager, *, may_miss: boo
     assert await context.journal.unfinished() == ()
     assert {claim.id for claim in await context.registry.claims(repository=bench.repository)} == ids
     assert {row.owner for row in await context.registry.leases()} <= set(ids)
-    provider = await context.provider(bench.backend)
+    provider = await context.backends.provider(bench.backend)
     places = [status.ref.id for status in await provider.list({LABEL_REPOSITORY: str(bench.repository)})]
     assert len(places) == len(set(places))
     assert set(places) == {entry.id for entry in infos if not entry.missing}

@@ -250,8 +250,8 @@ async def test_start_of_one_whose_place_is_gone(place: Bench, nursery: Nursery, 
 
     async def prepare(nx: nexus.WorkspaceManager) -> None:
         await matrix.work.make(nx, start=False)
-        record = await nx._open.record("victim")
-        await (await nx._open.provider(place.backend)).destroy(reference(record))
+        record = await nx._open.records.load("victim")
+        await (await nx._open.backends.provider(place.backend)).destroy(reference(record))
 
     async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
         matrix.work.require()
@@ -294,7 +294,7 @@ async def test_start_of_one_whose_port_was_taken(place: Bench, nursery: Nursery,
         async def judge(nx: nexus.WorkspaceManager, infos: list[WorkspaceInfo]) -> str:
             matrix.work.require()
             info = await nx.start("victim")
-            provider = await nx._open.provider(place.backend)
+            provider = await nx._open.backends.provider(place.backend)
             (seen,) = await provider.list({LABEL_REPOSITORY: str(place.repository)})
             assert seen.ports == info.ports
             assert {row.port for row in await nx._open.registry.leases()} == {info.ports[0].host_port}

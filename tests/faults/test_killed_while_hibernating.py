@@ -59,8 +59,8 @@ async def test_whoever_comes_while_the_engine_writes_waits_for_it(place: Bench) 
         await count_in_background(ws)
         before = (await counted(ws, beyond=5))[-1]
         context = nx._open
-        record = await context.record("victim")
-        instance = await context.instance(record)
+        record = await context.records.load("victim")
+        instance = await context.backends.instance(record)
         # As after a kill: the engine has been asked, and nobody waits for its answer who could tell the next one.
         async with anyio.create_task_group() as group:
             group.start_soon(instance.hibernate)  # type: ignore[attr-defined]

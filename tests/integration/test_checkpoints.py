@@ -177,10 +177,10 @@ async def test_configuration_comes_back_and_ports_stay(bench: Bench) -> None:
         port = ws.ports["web"].host_port
         mark = await ws.checkpoints.create()
         assert mark.ports[0].host_port == port
-        record = await nx._open.record("a")
+        record = await nx._open.records.load("a")
         await nx._open.store.save(record.model_copy(update={"env_vars": {"COLOUR": "blue"}}))
         await ws.checkpoints.restore(mark)
-        assert (await nx._open.record("a")).env_vars == {"COLOUR": "red"}
+        assert (await nx._open.records.load("a")).env_vars == {"COLOUR": "red"}
         assert (await ws.shell("echo $COLOUR")).stdout == "red\n"
         assert (await nx.get("a")).ports[0].host_port == port
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import nexus
 from nexus.errors import AlreadyExists, BranchInUse, NotFound, UnsavedWork, WorkspaceNotFound
 from nexus.models.requests import ListFilter
-from nexus.models.rescues import DestroyedWorkspace
+from nexus.models.rescues import DestroyedWorkspace, PruneAction
 from tests.workbench import Bench, git
 
 ALL = ListFilter(destroyed=True)
@@ -20,6 +20,11 @@ ALL = ListFilter(destroyed=True)
 
 def porcelain(tree: Path) -> str:
     return git(tree, "status", "--porcelain=v2", "--branch", "--untracked-files=all")
+
+
+def own(actions: Iterable[PruneAction]) -> list[PruneAction]:
+    """Leave out images that a backend built: they belong to no repository, and other tests build some on the same engine."""
+    return [action for action in actions if action.kind != "image"]
 
 
 def edit(tree: Path) -> None:
@@ -226,24 +231,23 @@ async def test_nothing_young_is_pruned_and_everything_old_is(bench: Bench) -> No
         ws = await nx.create("a", start=False)
         (ws.info.worktree_path / "idea.txt").write_text("12345")
         rescued = (await ws.destroy(force=True)).rescued
-        kept = await nx.prune()
         # The removed tree itself may have left the trash already, or be emptied by this very call.
-        kept = tuple(action for action in kept if action.kind != "trash")
+        kept = [action for action in own(await nx.prune()) if action.kind != "trash"]
         assert {(action.kind, action.action, action.size) for action in kept} == {
             ("rescue", "kept", 5), ("destroyed", "kept", None),
         }  # fmt: skip
         assert all("younger than 14d" in action.reason for action in kept)
-        would = await nx.prune(dry_run=True, older_than=0)
+        would = own(await nx.prune(dry_run=True, older_than=0))
         assert {action.action for action in would} == {"would-remove"}
         assert len(await nx.rescues()) == 1
-        done = await nx.prune(older_than=timedelta(0))
+        done = own(await nx.prune(older_than=timedelta(0)))
         assert {(action.kind, action.action) for action in done} == {("rescue", "removed"), ("destroyed", "removed")}
         assert rescued in {action.ref for action in done}
         assert (await nx.rescues(), await nx.list(ALL)) == ((), ())
         assert git(bench.repository, "for-each-ref", "refs/nexus") == ""
         with pytest.raises(WorkspaceNotFound):
             await nx.restore("a")
-        assert await nx.prune(older_than=0) == ()
+        assert own(await nx.prune(older_than=0)) == []
 
 
 async def test_a_limit_takes_the_oldest_first_and_only_as_many_as_needed(bench: Bench) -> None:
@@ -252,7 +256,7 @@ async def test_a_limit_takes_the_oldest_first_and_only_as_many_as_needed(bench: 
             ws = await nx.create(name, start=False)
             (ws.info.worktree_path / "idea.txt").write_text("x" * 1000)
             await ws.destroy(force=True)
-        assert "removed" not in {action.action for action in await nx.prune(older_than=0, max_disk=5000)}
+        assert "removed" not in {action.action for action in own(await nx.prune(older_than=0, max_disk=5000))}
         done = await nx.prune(older_than=0, max_disk=1500)
         assert ("rescue", "a") in {(action.kind, action.name) for action in done if action.action == "removed"}
         assert [rescue.name for rescue in await nx.rescues()] == ["b"]

@@ -153,7 +153,7 @@ async def test_a_record_that_a_clone_brings_cannot_smuggle_a_script(clone: Bench
     async with clone.open() as nx:
         info = (await nx.create("a", start=False)).info
         context = nx._open
-        record = await context.record("a")
+        record = await context.records.load("a")
         await context.store.save(
             record.model_copy(update={"config": {"hooks": {"scripts.pre-start": "echo ran >> ../../../ran"}}})
         )
@@ -201,7 +201,7 @@ async def test_recovery_runs_nothing_that_is_not_approved(clone: Bench) -> None:
     async with clone.open() as nx:
         info = (await nx.create("a", start=False)).info
         context = nx._open
-        record = (await context.record("a")).model_copy(
+        record = (await context.records.load("a")).model_copy(
             update={"config": {"hooks": {"scripts.pre-start": "echo ran >> ../../../ran"}}, "status": S.PENDING}
         )
         await context.store.save(record)

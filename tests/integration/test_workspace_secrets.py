@@ -133,7 +133,7 @@ async def test_a_start_without_its_secrets_is_taken_back(
             await ws.start()
         assert await ws.status() is WorkspaceStatus.ERROR
         with pytest.raises(WorkspaceStopped):
-            await (await nx._open.instance(await nx._open.record("a"))).spawn(command("true"))
+            await (await nx._open.backends.instance(await nx._open.records.load("a"))).spawn(command("true"))
         with pytest.raises(Unsupported, match="is not in memory"):
             await nx.create("b")
         assert [entry.name for entry in await nx.list()] == ["a"]

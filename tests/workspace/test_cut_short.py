@@ -103,7 +103,7 @@ async def test_what_cannot_be_settled_stays_and_is_never_in_the_way_of_a_destroy
         await nx.create("a")
         await nx.create("b")
         for name in ("a", "b"):
-            record = await nx._open.record(name)
+            record = await nx._open.records.load(name)
             await nx._open.journal.begin(
                 operation=Operation.PAUSE, workspace=record.id, name=name, plan=(), facts={}, durable=False
             )
@@ -136,7 +136,7 @@ async def test_a_journal_is_settled_before_the_next_operation(
         ws = await nx.create("a", start=before != "stopped")
         if before == "paused":
             await ws.pause()
-        record = await nx._open.record("a")
+        record = await nx._open.records.load("a")
         journal = await nx._open.journal.begin(
             operation=operation, workspace=record.id, name="a", plan=plan, facts={}, durable=False
         )

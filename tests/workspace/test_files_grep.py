@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -16,20 +15,6 @@ from nexus.errors import InvalidArgument, PathEscape, PathNotFound, Unsupported
 from nexus.models.files import GrepMatch
 from nexus.workspace.files import FileSystem
 from nexus.workspace.grep_pattern import Case, Needle
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    return tree
-
-
-@pytest.fixture
-def fs(root: Path) -> Iterator[FileSystem]:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    yield FileSystem(root)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 async def found(fs: FileSystem, pattern: str, **options: object) -> list[tuple[str, int, str]]:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -23,20 +22,6 @@ from nexus.errors import (
 from nexus.models.files import ABSENT
 from nexus.workspace.files import FileSystem
 from nexus.workspace.replacing import is_temporary
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    return tree
-
-
-@pytest.fixture
-def fs(root: Path) -> Iterator[FileSystem]:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    yield FileSystem(root)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def names(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -29,13 +28,6 @@ def root(tmp_path: Path) -> Path:
     (tree / "src").mkdir()
     (tree / "src" / "a").write_text("1")
     return tree
-
-
-@pytest.fixture
-def fs(root: Path) -> Iterator[FileSystem]:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    yield FileSystem(root)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 @pytest.fixture(params=["native", "poll"])

@@ -225,7 +225,7 @@ async def test_cancelled_while_they_are_written_they_are_kept(bench: Bench) -> N
 async def test_a_stop_that_a_crash_cut_short_is_carried_on(bench: Bench, by_then: str) -> None:
     async with bench.open() as nx:
         ws = await nx.create("a")
-        record = await nx._open.record("a")
+        record = await nx._open.records.load("a")
         await nx._open.journal.begin(
             operation=Operation.STOP,
             workspace=record.id,
@@ -235,7 +235,7 @@ async def test_a_stop_that_a_crash_cut_short_is_carried_on(bench: Bench, by_then
             durable=False,
         )
         if by_then == "kept":
-            await (await nx._open.instance(record)).hibernate()  # type: ignore[attr-defined]
+            await (await nx._open.backends.instance(record)).hibernate()  # type: ignore[attr-defined]
         await nx.doctor(fix=True)
         await settled(nx)
         assert ((await ws.refresh()).status, ws.info.status_message) == (STOPPED, KEPT)
@@ -248,7 +248,7 @@ async def test_a_start_that_a_crash_cut_short_loses_nothing(bench: Bench, by_the
     async with bench.open() as nx:
         ws = await nx.create("a")
         await ws.stop(keep_processes=True)
-        record = await nx._open.record("a")
+        record = await nx._open.records.load("a")
         journal = await nx._open.journal.begin(
             operation=Operation.START,
             workspace=record.id,
@@ -259,7 +259,7 @@ async def test_a_start_that_a_crash_cut_short_loses_nothing(bench: Bench, by_the
         )
         await journal.doing(StartStep.UP)
         if by_then == "going on":
-            await (await nx._open.instance(record)).wake()  # type: ignore[attr-defined]
+            await (await nx._open.backends.instance(record)).wake()  # type: ignore[attr-defined]
         await settling.settle_run(nx._open, journal.entry)
         await journal.close()
         assert ((await ws.refresh()).status, ws.info.status_message) == (STOPPED, KEPT)
@@ -272,7 +272,7 @@ async def test_the_one_that_a_cut_short_switch_left_goes_on(bench: Bench) -> Non
         one = await nx.create("one")
         two = await nx.create("two", start=False)
         await nx.switch("one")
-        old, target = await nx._open.record("one"), await nx._open.record("two")
+        old, target = await nx._open.records.load("one"), await nx._open.records.load("two")
         journal = await nx._open.journal.begin(
             operation=Operation.SWITCH,
             workspace=target.id,
@@ -282,7 +282,7 @@ async def test_the_one_that_a_cut_short_switch_left_goes_on(bench: Bench) -> Non
             durable=False,
         )
         await journal.doing(StartStep.UP)
-        await (await nx._open.instance(old)).hibernate()  # type: ignore[attr-defined]
+        await (await nx._open.backends.instance(old)).hibernate()  # type: ignore[attr-defined]
         await nx.doctor(fix=True)
         await settled(nx)
         assert [await one.status(), await two.status()] == [RUNNING, STOPPED]

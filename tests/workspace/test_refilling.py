@@ -13,7 +13,7 @@ from nexus.models.events import PortChanged, WorkspaceEvent
 from nexus.models.ids import WorkspaceId
 from nexus.models.workspace import WorkspaceRecord
 from nexus.state import Claim, Known, LeaseRow, NodeRegistry
-from nexus.workspace.context import Context
+from nexus.workspace.own_records import OwnRecords
 from nexus.workspace.refilling import put_back_all, refill
 from tests.workbench import Bench, git, make_bench
 
@@ -144,12 +144,12 @@ async def test_nothing_is_read_when_nothing_is_missing(mock: Bench, monkeypatch:
     async with mock.open() as nx:
         await nx.create("a", start=False)
 
-    async def never(self: Context) -> tuple[tuple[WorkspaceRecord, ...], tuple[object, ...]]:
+    async def never(self: object) -> tuple[tuple[WorkspaceRecord, ...], tuple[object, ...]]:
         raise AssertionError("a record was read")
 
     async with mock.open() as nx:
         context = nx._open
-        monkeypatch.setattr(Context, "records", never)
+        monkeypatch.setattr(OwnRecords, "all", never)
         monkeypatch.setattr(NodeRegistry, "restore", never)
         assert await refill(context) is None
         assert context.registry_problem is None

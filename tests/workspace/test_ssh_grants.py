@@ -70,8 +70,8 @@ async def test_a_rebuilt_record_is_set_right_at_the_next_start(
         (repository / ".nexus/state/workspaces/a.json").write_text("{")
         await nx.doctor(fix=True)
         again = await nx.attach("a")
-        assert grant_of(await nx._open.record("a")).unknown
+        assert grant_of(await nx._open.records.load("a")).unknown
         await again.start()
-        assert not grant_of(await nx._open.record("a")).unknown
+        assert not grant_of(await nx._open.records.load("a")).unknown
         assert isinstance(again, nexus.Workspace)
         await again.destroy(force=True)

@@ -63,10 +63,10 @@ async def test_what_another_did_meanwhile_is_seen(
 
     monkeypatch.setattr(FileStateStore, "read_current", tells)
     context = nx._open
-    async with anyio.create_task_group() as group, context.workspace_lock(name, "testing"):
+    async with anyio.create_task_group() as group, context.locks.workspace(name, "testing"):
         group.start_soon(nx.switch, "b")
         assert await anyio.to_thread.run_sync(looked.wait, 60)  # the switch has begun, and waits for the lock
-        record = await context.record(name)
+        record = await context.records.load(name)
         match act:
             case "stop":
                 await running.stop(context, record, grace=1.0)
@@ -96,8 +96,8 @@ async def test_what_they_really_do_counts(
     nx: nexus.WorkspaceManager, name: str, act: str, left: WorkspaceStatus
 ) -> None:
     context = nx._open
-    record = await context.record(name)
-    instance = await context.instance(record)
+    record = await context.records.load(name)
+    instance = await context.backends.instance(record)
     assert isinstance(instance, SupportsPause)
     match act:
         case "stop":
@@ -107,7 +107,7 @@ async def test_what_they_really_do_counts(
         case "pause":
             await instance.pause()
         case _:
-            await (await context.provider("mock")).destroy(instance.ref)
+            await (await context.backends.provider("mock")).destroy(instance.ref)
     outcome = await nx.switch("b")
     assert outcome.warnings == ()
     assert (await nx.get("b")).status is WorkspaceStatus.RUNNING

@@ -121,11 +121,11 @@ def _attach(
 ) -> methods.Streams:
     """Send what it prints on this connection, and let what comes on a stream of it be its input."""
     connection = call.connection
-    connection.detach(command)
-    outlet = connection.attach(command, {STDOUT: offsets.stdout, STDERR: offsets.stderr}, owner=owner)
+    connection.streams.detach(command)
+    outlet = connection.streams.attach(command, {STDOUT: offsets.stdout, STDERR: offsets.stderr}, owner=owner)
     stdin = None
     if writes and command.stdin is not None and not command.stdin.ended and not command.stdin.broken:
-        stdin = connection.receive_into(command.stdin)
+        stdin = connection.streams.receive_into(command.stdin)
     outlet.wake()
     return methods.Streams(stdin=stdin, stdout=outlet.streams[STDOUT], stderr=outlet.streams.get(STDERR))
 

@@ -100,12 +100,12 @@ async def realpath(call: Call, params: methods.OfPath) -> methods.RealPath:
 
 async def _page(call: Call, cursor: str | None, begin: AsyncGenerator[T, None] | None) -> tuple[list[T], str | None]:
     """Return the next items of a listing that is begun or gone on with, and what to go on with."""
-    pages: Pages[T] = Pages(begin) if begin is not None else call.connection.take_pages(cursor or "")
+    pages: Pages[T] = Pages(begin) if begin is not None else call.connection.listings.take(cursor or "")
     items, more = await pages.page(_PAGE)
     if not more:
         return items, None
     following = f"pg_{uuid4().hex[:16]}"
-    await call.connection.keep_pages(following, pages)
+    await call.connection.listings.keep(following, pages)
     return items, following
 
 

@@ -52,7 +52,7 @@ async def open_read(call: Call, params: methods.OpenRead) -> methods.ReadStream:
     if not opened:
         call.hub.feeds.close(feed.id, feed.owner)
         raise failed[0] if failed else NotFound(f"{params.path} could not be opened")
-    outlet = call.connection.attach(feed, {}, owner=True)
+    outlet = call.connection.streams.attach(feed, {}, owner=True)
     outlet.wake()
     return methods.ReadStream(stat=told(opened[0].info), feed=feed.id, stream=outlet.streams["data"])
 
@@ -125,7 +125,7 @@ async def open_write(call: Call, params: methods.OpenWrite) -> methods.Upload:
     if upload.error is not None:
         del uploads[id]
         raise upload.error
-    return methods.Upload(upload=id, stream=call.connection.receive_into(upload.inlet))
+    return methods.Upload(upload=id, stream=call.connection.streams.receive_into(upload.inlet))
 
 
 @ROUTES.on(methods.COMMIT)

@@ -68,8 +68,8 @@ async def connect(call: Call, params: methods.OfPort) -> methods.Connected:
     stream = await call.service.connect_port(params.workspace, params.port)
     feed, inlet = _Answers(call.hub.limits.stream_window * 2), Inlet()
     try:
-        outlet = call.connection.attach(feed, {}, owner=True)
-        id = call.connection.receive_into(inlet, stream=outlet.streams["data"])  # noqa: A001
+        outlet = call.connection.streams.attach(feed, {}, owner=True)
+        id = call.connection.streams.receive_into(inlet, stream=outlet.streams["data"])  # noqa: A001
     except BaseException:
         with anyio.CancelScope(shield=True):
             await stream.aclose()

@@ -121,8 +121,8 @@ async def replay(call: Call, params: told.Replay) -> told.Replayed:
 async def attach_stream(call: Call, params: methods.AttachFeed) -> methods.Attached:
     """Go on with a log or file."""
     feed = call.hub.feeds.find(params.feed, owner_of(call))
-    call.connection.detach(feed)
-    outlet = call.connection.attach(feed, {"data": params.offset}, owner=True)
+    call.connection.streams.detach(feed)
+    outlet = call.connection.streams.attach(feed, {"data": params.offset}, owner=True)
     outlet.wake()
     return methods.Attached(
         stream=outlet.streams["data"], oldest=feed.log.oldest["data"], newest=feed.log.newest["data"]

@@ -198,7 +198,7 @@ async def attach(call: Call, params: methods.Attach) -> methods.Attached:
     session = await (await _terminals(call, params.workspace)).attach(params.terminal, request)
     look = Look(session, call, params.workspace)
     try:
-        outlet = call.connection.attach(look, {"data": session.point.start}, owner=True)
+        outlet = call.connection.streams.attach(look, {"data": session.point.start}, owner=True)
     except BaseException:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING):
             await session.detach()
@@ -255,6 +255,6 @@ async def resize(call: Call, params: methods.Resize) -> Nothing:
 async def detach(call: Call, params: methods.OfSession) -> methods.Detached:
     """Look no longer."""
     look = _look(call, params)
-    call.connection.detach(look)
+    call.connection.streams.detach(look)
     look.scope.cancel()
     return methods.Detached(offset=await look.session.detach())

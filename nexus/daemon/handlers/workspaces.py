@@ -186,7 +186,7 @@ async def logs(call: Call, params: methods.Logs) -> methods.LogStream:
             yield chunks
 
     feed = Source(opened, call.hub.limits.scrollback, owner_of(call))
-    outlet = call.connection.attach(feed, {}, owner=True)
+    outlet = call.connection.streams.attach(feed, {}, owner=True)
     call.hub.start(feed)
     return methods.LogStream(feed=feed.id, stream=outlet.streams["data"])
 

@@ -9,30 +9,24 @@ from typing import Final
 
 import anyio
 
-from nexus.errors import NexusError, ProviderUnavailable, StdinClosed
+from nexus.errors import NexusError, ProviderUnavailable
 from nexus.models.execution import ExecEvent, Exited, Output, SpawnRequest, Started, Stream
 from nexus.models.ids import ExecId
 from nexus.providers.docker.exec_control import ExecControl
+from nexus.providers.docker.exec_input import CommandInput
 from nexus.providers.docker.exec_marks import Began, Ended, Idle, Refused
 from nexus.providers.docker.exec_output import Item, OutputAssembler
+from nexus.providers.docker.exec_rest import Rest
 from nexus.providers.docker.exec_stream import Hijacked
 from nexus.providers.docker.failures import start_failure
 from nexus.providers.docker.shielding import finish
 
 _CHUNK: Final = 64 * 1024
-_AFTER_END: Final = 0.15
-"""Seconds that output may still come after the command's end; with the next, well within the 0.25 of the contract."""
-_LATE_WAIT: Final = 0.05
-"""Seconds spent waiting, all in all, for what a slow reader left in the pipes after that."""
-_LATE_LIMIT: Final = 1024 * 1024
-"""More than pipes and sockets between a command and us can hold: what comes beyond it after the end is not the command's."""
 _POLL: Final = 0.1
 _LOOK: Final = 1.0
 _END_UNKNOWN: Final = 5.0
 """Seconds to wait for the engine to say how a command ended whose connection has ended."""
 _SLACK: Final = 15.0
-_END_OF_FILE: Final = b"\x04"
-"""A terminal has no half to close: end of file is a character."""
 
 
 class DockerProcess:
@@ -79,17 +73,14 @@ class DockerProcess:
         self._group: int | None = None
         self._refused: Refused | None = None
         self._status: Ended | None = None
-        self._ended_at: float | None = None
-        self._late = 0
-        self._late_wait = 0.0
+        self._rest = Rest()
         self._eof = False
         self._exit: Exited | None = None
         self._exit_given = False
         self._timed_out = False
         self._ending: asyncio.Task[bool] | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._stdin_open = request.stdin
-        self._line_start = True
+        self._input = CommandInput(stream.writer, request)
 
     @property
     def exec_id(self) -> ExecId:
@@ -115,8 +106,7 @@ class DockerProcess:
         pty = self._request.pty
         if pty is not None:
             await self._control.resize(pty.rows, pty.cols)
-            if not self._request.stdin:
-                self._stream.writer.write(_END_OF_FILE)
+        self._input.begin()
         if self._request.timeout is not None:
             self._watch = asyncio.create_task(self._enforce(self._request.timeout))
 
@@ -183,7 +173,7 @@ class DockerProcess:
         async with self._reading:
             if self._pending or self._exit is not None:
                 return
-            if self._eof or self._drained or self._is_over():
+            if self._eof or self._drained or self._rest.is_over(self._now()):
                 self._conclude(await self._find_exit())
                 return
             before = self._now()
@@ -196,8 +186,7 @@ class DockerProcess:
             except OSError:
                 data = b""
             finally:
-                if self._ended_at is not None and before >= self._ended_at + _AFTER_END:
-                    self._late_wait += self._now() - before
+                self._rest.waited(before, self._now())
             self._take(data)
 
     @property
@@ -212,33 +201,26 @@ class DockerProcess:
 
     def _patience(self) -> float:
         """Return how long to wait for output before looking at the command again."""
-        if self._ended_at is not None:
-            left = self._ended_at + _AFTER_END - self._now()
-            return left if left > 0 else max(0.001, _LATE_WAIT - self._late_wait)
+        left = self._rest.patience(self._now())
+        if left is not None:
+            return left
         return _POLL if self._polls else _LOOK
-
-    def _is_over(self) -> bool:
-        if self._ended_at is None or self._now() < self._ended_at + _AFTER_END:
-            return False
-        # A slow reader still gets what the command left in the pipes; a background child's endless output is cut.
-        return self._late > _LATE_LIMIT or self._late_wait >= _LATE_WAIT
 
     async def _ask(self) -> None:
         """Ask the engine whether the command still runs, when nobody else reports its end."""
-        if self._ended_at is not None or not self._polls:
+        if self._rest.ended or not self._polls:
             return
         try:
             facts = await self._control.inspect()
         except NexusError:
             return  # the connection itself will tell, when the engine is gone
         if facts is None or not facts.running:
-            self._ended_at = self._now()
+            self._rest.end(self._now())
 
     def _take(self, data: bytes) -> None:
         if not data:
             self._eof = True
-        if self._ended_at is not None:
-            self._late += len(data)
+        self._rest.came(len(data))
         for item in self._assembler.feed(data) if data else self._assembler.finish():
             self._keep(item)
 
@@ -249,7 +231,7 @@ class DockerProcess:
             self._idle += 1
         elif isinstance(item, Ended):
             self._status = item
-            self._ended_at = self._now()
+            self._rest.end(self._now())
         elif isinstance(item, Refused):
             self._refused = item
 
@@ -279,7 +261,7 @@ class DockerProcess:
 
     def _conclude(self, end: Exited) -> None:
         self._exit = end
-        self._stdin_open = False
+        self._input.end()
         self._let_stream_go()
         # A group that is being ended is ended to the last member, whether or not its leader is gone.
         if self._ending is None and self._watch is not None:
@@ -305,37 +287,11 @@ class DockerProcess:
         Raises:
             StdinClosed: When standard input was not asked for or is closed, or the command has ended.
         """
-        if not self._stdin_open:
-            raise self._stdin_closed()
-        try:
-            self._stream.writer.write(data)
-            await self._stream.writer.drain()
-        except (OSError, RuntimeError) as exc:
-            raise self._stdin_closed() from exc
-        if data:
-            self._line_start = data.endswith(b"\n")
-
-    def _stdin_closed(self) -> StdinClosed:
-        program = self._request.argv[0]
-        if not self._request.stdin:
-            return StdinClosed(f"standard input of {program} was not asked for", hint="pass stdin=True")
-        return StdinClosed(f"standard input of {program} is closed")
+        await self._input.write(data)
 
     async def close_stdin(self) -> None:
         """Send end of file to standard input. Closing twice is fine, and so is a command that has ended."""
-        if not self._stdin_open:
-            return
-        self._stdin_open = False
-        writer = self._stream.writer
-        try:
-            if self._request.pty is not None:
-                # In the middle of a line the first one only hands over what is there.
-                writer.write(_END_OF_FILE if self._line_start else _END_OF_FILE * 2)
-                await writer.drain()
-            else:
-                writer.write_eof()
-        except OSError:
-            return
+        await self._input.close()
 
     async def signal(self, number: int) -> None:
         """Send a signal to the command's whole process group. A command that has ended is fine."""
@@ -446,7 +402,7 @@ class DockerProcess:
     def _lose(self) -> None:
         if self._exit is None:
             self._exit = Exited(exit_code=None, timed_out=self._timed_out, lost=True)
-        self._stdin_open = False
+        self._input.end()
 
     @staticmethod
     def _now() -> float:

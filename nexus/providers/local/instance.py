@@ -2,65 +2,39 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import math
-import os
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self
 
 import anyio
 from anyio import to_thread
 from anyio.abc import ByteStream
-from pydantic import ConfigDict, JsonValue, SecretStr, TypeAdapter
+from pydantic import SecretStr
 
-from nexus.errors import (
-    InvalidArgument,
-    NotFound,
-    ProviderUnavailable,
-    RecordDamaged,
-    StateConflict,
-    Unsupported,
-    WorkspaceGone,
-    WorkspaceStopped,
-)
+from nexus.errors import InvalidArgument, RecordDamaged, StateConflict, WorkspaceGone
 from nexus.models.activity import Listener, RunningCommand
-from nexus.models.execution import SpawnRequest, Started
-from nexus.models.ids import ExecId, WorkspaceId, new_exec_id
-from nexus.models.instances import (
-    Capability,
-    InstanceDescription,
-    InstanceRef,
-    InstanceState,
-    InstanceStatus,
-    ResourceStats,
-)
+from nexus.models.execution import SpawnRequest
+from nexus.models.ids import ExecId, WorkspaceId
+from nexus.models.instances import InstanceDescription, InstanceRef, InstanceState, InstanceStatus, ResourceStats
 from nexus.models.ports import PortMapping
 from nexus.models.resources import ResourceAllocation
-from nexus.providers.local import cgroups, environment, lifecycle, secret_files
-from nexus.providers.local.channel import Channel
-from nexus.providers.local.contact import Contact, Known, stopped
-from nexus.providers.local.folders import Folders, own_account
-from nexus.providers.local.keeper import frames
+from nexus.providers.local import cgroups, commands, environment, lifecycle, secret_files
+from nexus.providers.local.contact import Contact, stopped
+from nexus.providers.local.folders import Folders
 from nexus.providers.local.limits import processors_of
 from nexus.providers.local.listening import listeners_below
 from nexus.providers.local.locks import locked
 from nexus.providers.local.logs import read_log
 from nexus.providers.local.observe import status_of
-from nexus.providers.local.process import LocalProcess, not_started
+from nexus.providers.local.process import LocalProcess
 from nexus.providers.local.record import read_description, replace_description
 from nexus.providers.local.usage import Reading, measure
 from nexus.providers.relay import not_open
 
-_SPAWN: Final = 30.0
-"""Seconds that starting a program may take; a folder on a disk that does not answer can keep it waiting."""
-_NAME: Final = 64
 _CONNECT: Final = 5.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what somebody else listens on
-_COMMANDS: Final = TypeAdapter(tuple[RunningCommand, ...], config=ConfigDict(defer_build=True))
-_KEPT: Final = TypeAdapter(tuple[ExecId, ...], config=ConfigDict(defer_build=True))
 
 
 class LocalInstance:
@@ -166,56 +140,7 @@ class LocalInstance:
 
         Cancellation: the command was not started, or is ended.
         """
-        _check_user(request.user)
-        known, channel = await self._contact.connect()
-        try:
-            with anyio.fail_after(_SPAWN):
-                return await self._spawn(known, channel, request)
-        except TimeoutError as exc:
-            channel.close()
-            raise ProviderUnavailable("the workspace's keeper does not answer", hint="stop the workspace") from exc
-        except BaseException:
-            channel.close()
-            raise
-
-    async def _spawn(self, known: Known, channel: Channel, request: SpawnRequest) -> LocalProcess:
-        exec_id = new_exec_id()
-        cwd = environment.folder(known.description, request.cwd)
-        content = {
-            "op": "spawn",
-            "exec_id": exec_id,
-            "argv": request.argv,
-            "cwd": cwd,
-            "env": environment.command(self._inherited, known.description, request.env, request.pty),
-            "stdin": request.stdin,
-            "size": None if request.pty is None else [request.pty.rows, request.pty.cols],
-            "timeout": request.timeout,
-            "grace": request.grace,
-            "masked": request.masked,
-            "program": PurePosixPath(request.argv[0]).name[:_NAME],
-            "keeps_awake": request.keeps_awake,
-            "keep": request.keep,
-        }
-        payload = json.dumps(content).encode("ascii")
-        _check_words(request, cwd)
-        if len(payload) > frames.LIMIT:
-            raise not_started(request, cwd, "program", errno.E2BIG)
-        try:
-            await channel.send(frames.REQUEST, payload)
-            answer = await channel.receive()
-        except BrokenPipeError:
-            answer = None
-        if answer is None:
-            raise stopped(InstanceState.FAILED, "its keeper has just ended")
-        said = json.loads(answer.payload)
-        if answer.kind == frames.REFUSED:
-            stage = said["stage"]
-            if stage == "paused":
-                raise stopped(InstanceState.PAUSED, "")
-            if stage == "stopping":
-                raise stopped(InstanceState.STOPPED, "it is being stopped")
-            raise not_started(request, cwd, stage, said["errno"])
-        return LocalProcess(known.run, channel, request, Started(exec_id=exec_id, pid=said["pid"]))
+        return await commands.start(self._contact, self._inherited, request)
 
     async def commands(self) -> tuple[RunningCommand, ...]:
         """Return the commands that run now, whichever program started them. What a command left behind is none.
@@ -223,13 +148,7 @@ class LocalInstance:
         Raises:
             ProviderUnavailable: When the keeper does not answer.
         """
-        if not (await self._contact.sight()).alive:
-            return ()
-        try:
-            said = await self._contact.ask("commands")
-        except (WorkspaceStopped, WorkspaceGone):
-            return ()
-        return _COMMANDS.validate_python(said["commands"])
+        return await commands.running(self._contact)
 
     async def kept(self) -> frozenset[ExecId]:
         """Return the terminals' commands that can be joined.
@@ -237,13 +156,7 @@ class LocalInstance:
         Raises:
             ProviderUnavailable: When the keeper does not answer.
         """
-        if not (await self._contact.sight()).alive:
-            return frozenset()
-        try:
-            said = await self._contact.ask("kept")
-        except (WorkspaceStopped, WorkspaceGone):
-            return frozenset()
-        return frozenset(_KEPT.validate_python((*_listed(said["running"]), *_listed(said["ended"]))))
+        return await commands.kept(self._contact)
 
     async def rejoin(self, exec_id: ExecId, request: SpawnRequest, *, offset: int) -> LocalProcess:
         """Take over a terminal's command that runs on by itself, or what is left of it.
@@ -254,26 +167,7 @@ class LocalInstance:
 
         Cancellation: the command runs on.
         """
-        known, channel = await self._contact.connect()
-        try:
-            content = {"op": "join", "exec_id": exec_id, "offset": offset}
-            with anyio.fail_after(_SPAWN):
-                await channel.send(frames.REQUEST, json.dumps(content).encode("ascii"))
-                answer = await channel.receive()
-        except TimeoutError as exc:
-            channel.close()
-            raise ProviderUnavailable("the workspace's keeper does not answer", hint="stop the workspace") from exc
-        except BrokenPipeError:
-            answer = None
-        except BaseException:
-            channel.close()
-            raise
-        if answer is None or answer.kind != frames.STARTED:
-            channel.close()
-            raise NotFound(f"command {exec_id} does not run any more")
-        said = json.loads(answer.payload)
-        started = Started(exec_id=exec_id, pid=said["pid"])
-        return LocalProcess(known.run, channel, request, started, known=offset, begin=said["offset"])
+        return await commands.join(self._contact, exec_id, request, offset=offset)
 
     async def listeners(self) -> tuple[Listener, ...] | None:
         """Return where its processes listen: those sockets of this host that one of them has open."""
@@ -412,29 +306,8 @@ class LocalInstance:
         return self
 
 
-def _listed(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []
-
-
 def _replace(folder: Path, changes: Mapping[str, object]) -> None:
     description = read_description(folder)
     if description is None:
         raise RecordDamaged(f"{folder} has just been removed")
     replace_description(folder, description.model_copy(update=changes))
-
-
-def _check_user(user: str | None) -> None:
-    if user is not None and user not in {str(os.getuid()), own_account().name}:
-        raise Unsupported(
-            f"the local backend runs commands as the user it runs as, not as {user}",
-            hint="leave the user out, or use a backend that has users",
-            details={"capability": str(Capability.EXEC_USER), "provider": "local"},
-        )
-
-
-def _check_words(request: SpawnRequest, cwd: str) -> None:
-    try:
-        for word in (*request.argv, cwd, *request.env, *request.env.values()):
-            word.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as exc:
-        raise InvalidArgument(f"{exc.object!r} cannot be passed to a program: it is no valid text") from exc

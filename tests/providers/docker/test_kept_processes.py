@@ -64,7 +64,7 @@ async def test_whatever_engine_it_is_it_keeps_them_or_says_why_not(
             assert re.search(reason, refusal_of.message)
             assert refusal_of.hint
             # It was found out once, and the backend no longer says that it can.
-            assert "hibernation" not in (await (await nx._open.provider("docker")).probe()).capabilities
+            assert "hibernation" not in (await (await nx._open.backends.provider("docker")).probe()).capabilities
         assert (await ws.exec("echo", "up")).stdout == "up\n"
     assert raw.labelled(f"{LABEL_REPOSITORY}={repository}")["containers"] == []
 
@@ -83,8 +83,8 @@ async def test_what_a_killed_trial_leaves_is_found(
 ) -> None:
     raw = RawEngine(engine)
     async with make_bench("docker", repository, tmp_path, request).open() as nx, nx.create("a") as ws:
-        record = await nx._open.record(ws.id)
-        provider = await nx._open.provider("docker")
+        record = await nx._open.records.load(ws.id)
+        provider = await nx._open.backends.provider("docker")
         assert isinstance(provider, DockerProvider)
         left = await trial.make(provider._open().engine, record.container_id or "")
         mine = f"{LABEL_REPOSITORY}={repository}"
