@@ -59,6 +59,8 @@ class SpawnRequest:
     """Whether a workspace that was put to sleep because nothing happened in it is woken for this command."""
     keeps_awake: bool = True
     """Whether the workspace counts as in use while this command runs; a server that only waits does not use it."""
+    leaves_running: bool = False
+    """Whether it may end before what it has started, which then goes on printing to nobody and is not to be harmed by that."""
     keep: int = 0
     """Bytes of a terminal's output that its backend keeps, so that the command runs on when its caller goes away and can be joined again
     (``SupportsKeeping``); elsewhere, and with ``0``, it ends with its caller."""

@@ -72,6 +72,7 @@ def _request(hook: Hook) -> SpawnRequest:
         env={VARIABLE: hook.name, **made.env},
         timeout=None if hook.timeout is None else hook.timeout.total_seconds(),
         grace=GRACE,
+        leaves_running=True,
     )
 
 

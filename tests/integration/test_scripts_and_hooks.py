@@ -212,7 +212,7 @@ async def gone(ws: nexus.Workspace, *pids: str) -> bool:
 
 async def test_what_post_start_leaves_running_belongs_to_the_workspace(place: Bench) -> None:
     beat = (
-        "#!/bin/sh\n(i=0; while :; do i=$((i+1)); echo $i > beat.new; mv beat.new beat; printf 'tick %04000d\\n' $i; sleep 0.05; done) &\n"
+        "#!/bin/sh\n(i=0; while :; do i=$((i+1)); echo $i > beat.new; mv beat.new beat; printf 'tick %032000d\\n' $i; sleep 0.05; done) &\n"
         "echo $! > pid\n"
     )
     async with place.open(**{"scripts.post-start": beat}) as nx:
@@ -222,7 +222,7 @@ async def test_what_post_start_leaves_running_belongs_to_the_workspace(place: Be
         async def beyond(number: int) -> bool:
             return (tree / "beat").exists() and int((tree / "beat").read_text() or 0) > number
 
-        # Long after the script has ended, and with more output than any pipe holds that nobody reads.
+        # With more output than all the pipes hold that nobody reads from the script's end on.
         await until(lambda: beyond(40))
         assert (await ws.shell('kill -0 "$(cat pid)"')).ok
         await ws.pause()

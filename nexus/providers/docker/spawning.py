@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from pydantic import JsonValue
@@ -19,6 +20,7 @@ from nexus.providers.docker.exec_script import environment, passes_shell, wrap
 from nexus.providers.docker.exec_stream import Hijacked, hijack
 from nexus.providers.docker.failures import EngineRefused, start_failure
 from nexus.providers.docker.freezing import StartGate
+from nexus.providers.docker.leaving import behind_readers
 from nexus.providers.docker.prepared import PreparedShell, ShellPool, can_serve
 from nexus.providers.docker.process import DockerProcess
 from nexus.providers.docker.shielding import finish
@@ -66,6 +68,8 @@ async def spawn(site: Site, request: SpawnRequest) -> DockerProcess:
         EngineRefused: When the container is not running or not there.
     """
     _check(await site.engine.address(), request)
+    if site.place.shell and request.leaves_running:
+        request = replace(request, argv=behind_readers(request.argv, secrets.token_hex(16)))
     if site.place.shell and can_serve(request):
         shell = await site.pool.get()
         if shell is not None:
