@@ -152,7 +152,12 @@ async def look_around(bench: Bench, nx: nexus.WorkspaceManager, *, may_miss: boo
     assert {entry.status for entry in infos} <= SETTLED, infos
     assert may_miss or not any(entry.missing for entry in infos), infos
     await nx.doctor(fix=True)
-    assert [finding for finding in _wrong(await nx.doctor(fix=True)) if not may_miss or finding.fixed] == []
+    for _ in range(5):
+        wrong = _wrong(await nx.doctor(fix=True))
+        # An engine finishes what the killed process had asked for: what comes between two looks is found by the next one.
+        if not any(finding.fixed for finding in wrong):
+            break
+    assert [finding for finding in wrong if not may_miss or finding.fixed] == []
     context = nx._open
     ids = {entry.id for entry in infos}
     assert await context.journal.unfinished() == ()

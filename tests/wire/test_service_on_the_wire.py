@@ -78,7 +78,7 @@ CALLED: Mapping[str, str] = {
 }
 """Parameters that have another name."""
 WITHOUT: Mapping[str, set[str]] = {
-    "exec.start": {"keep"},  # that is what terminals are for
+    "exec.start": {"keep", "leaves_running"},  # that is what terminals are for; what scripts of a workspace do
 }
 
 

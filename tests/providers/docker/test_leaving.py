@@ -55,11 +55,11 @@ def test_a_slow_reader_gets_all_of_it(shell: tuple[str, ...]) -> None:
 
 
 def test_what_is_left_running_outlives_the_pipes(shell: tuple[str, ...], tmp_path: Path) -> None:
-    beat = tmp_path / "beat"
-    script = f"(trap 'exit 0' TERM; i=0; while :; do i=$((i+1)); printf '%020000d' $i; echo $i >{beat}; sleep 0.01; done) & echo $! $PPID"
+    beat, left = tmp_path / "beat", tmp_path / "left"
+    script = f"(trap 'exit 0' TERM; i=0; while :; do i=$((i+1)); printf '%020000d' $i; echo $i >{beat}; sleep 0.01; done) & echo $! >{left}"
     with subprocess.Popen(wrapped(shell, "sh", "-c", script), stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdout is not None
-        left, _ = map(int, process.stdout.readline().split())
+        assert process.stdout.read(1) == b"0"
         assert process.wait(60) == 0
         process.stdout.close()
         try:
@@ -69,7 +69,7 @@ def test_what_is_left_running_outlives_the_pipes(shell: tuple[str, ...], tmp_pat
                     assert time.monotonic() < deadline
                     time.sleep(0.01)
         finally:
-            os.kill(left, signal.SIGTERM)
+            os.kill(int(left.read_text()), signal.SIGTERM)
         deadline = time.monotonic() + 60
         while True:  # its readers end with it
             try:
