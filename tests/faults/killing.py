@@ -20,6 +20,7 @@ from nexus.models.workspace import WorkspaceInfo, WorkspaceStatus
 from tests.workbench import Bench, git
 
 SETTLED = {WorkspaceStatus.STOPPED, WorkspaceStatus.RUNNING, WorkspaceStatus.PAUSED}
+_LOOKS = 5
 
 
 @dataclass
@@ -152,11 +153,10 @@ async def look_around(bench: Bench, nx: nexus.WorkspaceManager, *, may_miss: boo
     assert {entry.status for entry in infos} <= SETTLED, infos
     assert may_miss or not any(entry.missing for entry in infos), infos
     await nx.doctor(fix=True)
-    for _ in range(5):
-        wrong = _wrong(await nx.doctor(fix=True))
-        # An engine finishes what the killed process had asked for: what comes between two looks is found by the next one.
-        if not any(finding.fixed for finding in wrong):
-            break
+    wrong, looks = _wrong(await nx.doctor(fix=True)), 1
+    # An engine finishes what the killed process had asked for: what comes between two looks is found by the next one.
+    while looks < _LOOKS and any(finding.fixed for finding in wrong):
+        wrong, looks = _wrong(await nx.doctor(fix=True)), looks + 1
     assert [finding for finding in wrong if not may_miss or finding.fixed] == []
     context = nx._open
     ids = {entry.id for entry in infos}
