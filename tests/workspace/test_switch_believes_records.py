@@ -192,29 +192,33 @@ class Held:
 async def test_one_that_is_cancelled_while_it_takes_the_locks_has_begun_nothing(
     nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch, natively: bool
 ) -> None:
-    held = Held()
-    with monkeypatch.context() as patch:
-        patch.setattr(OpenJournal, "write", held.step(OpenJournal.write))
-        await held.cancel(nx.switch("b"), natively=natively)
-    assert await nx._open.journal.unfinished() == ()
-    assert (await nx.get("a")).status is WorkspaceStatus.RUNNING
-    assert (await nx.get("b")).status is WorkspaceStatus.PAUSED
-    assert await nx.current() == "a"
-    await nx.switch("b")
-    assert await nx.current() == "b"
+    await cancelled_in(nx, monkeypatch, OpenJournal, "write", natively=natively)
+    await is_settled(nx, running="a", paused="b")
 
 
 @pytest.mark.parametrize("natively", [False, True])
 async def test_one_that_is_cancelled_when_it_is_written_down_is_done(
     nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch, natively: bool
 ) -> None:
+    await cancelled_in(nx, monkeypatch, Draft, "place", natively=natively)
+    await is_settled(nx, running="b", paused="a")
+
+
+async def cancelled_in(
+    nx: nexus.WorkspaceManager, monkeypatch: pytest.MonkeyPatch, owner: type, step: str, *, natively: bool
+) -> None:
+    """Cancel a switch to ``b`` while a thread takes one of its steps."""
     held = Held()
     with monkeypatch.context() as patch:
-        patch.setattr(Draft, "place", held.step(Draft.place))
+        patch.setattr(owner, step, held.step(getattr(owner, step)))
         await held.cancel(nx.switch("b"), natively=natively)
+
+
+async def is_settled(nx: nexus.WorkspaceManager, *, running: str, paused: str) -> None:
+    """Look whether nothing is under way, and whether one can go on to the other."""
     assert await nx._open.journal.unfinished() == ()
-    assert (await nx.get("a")).status is WorkspaceStatus.PAUSED
-    assert (await nx.get("b")).status is WorkspaceStatus.RUNNING
-    assert await nx.current() == "b"
-    await nx.switch("a")
-    assert await nx.current() == "a"
+    assert (await nx.get(running)).status is WorkspaceStatus.RUNNING
+    assert (await nx.get(paused)).status is WorkspaceStatus.PAUSED
+    assert await nx.current() == running
+    await nx.switch(paused)
+    assert await nx.current() == paused

@@ -6,7 +6,6 @@ They are named by their content, so workspaces of several repositories share one
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,7 +16,7 @@ from nexus.providers.docker.client import Answer, Engine, parse
 from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.images import BUILD_REPOSITORY
 from nexus.providers.docker.named_user import REPOSITORY as USER_REPOSITORY
-from nexus.providers.docker.states import list_tagged
+from nexus.providers.docker.states import list_tagged, untag
 
 _REPOSITORIES: Final = (BUILD_REPOSITORY, USER_REPOSITORY)
 _DEADLINE: Final = 60.0
@@ -51,7 +50,7 @@ async def list_built(engine: Engine) -> tuple[BuiltImage, ...]:
 
 
 async def _used(engine: Engine) -> frozenset[str]:
-    params = {"all": "1", "filters": json.dumps({})}
+    params = {"all": "1"}
     async with engine.stream("list containers", "GET", "containers/json", params=params, deadline=_DEADLINE) as reply:
         return frozenset(parse(_Container, entry).image_id for entry in await reply.json(content_type=None))
 
@@ -71,12 +70,4 @@ async def _look(engine: Engine, name: str, *, used: bool) -> BuiltImage | None:
 
 async def remove_built(engine: Engine, name: str) -> bool:
     """Take its name away from an image that was built here; say whether it is gone. One in use stays: the engine itself refuses."""
-    if name.partition(":")[0] not in _REPOSITORIES:
-        return False
-    try:
-        async with engine.stream("remove an image", "DELETE", f"images/{name}", deadline=_DEADLINE):
-            return True
-    except EngineRefused as refusal:
-        if refusal.status in {404, 409}:
-            return False
-        raise
+    return name.partition(":")[0] in _REPOSITORIES and await untag(engine, name, deadline=_DEADLINE)

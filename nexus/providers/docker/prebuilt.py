@@ -14,9 +14,9 @@ from nexus.errors import ProviderError
 from nexus.models.instances import LABEL_NODE, LABEL_REPOSITORY, LABEL_WORKSPACE, InstanceRef
 from nexus.models.prebuilds import LABEL_PREBUILD, Prebuild
 from nexus.providers.docker.client import Answer, Engine, parse
-from nexus.providers.docker.failures import EngineRefused
 from nexus.providers.docker.finding import find_container
 from nexus.providers.docker.images import find_image
+from nexus.providers.docker.states import untag
 
 REPOSITORY: Final = "nexus-prebuild"
 LABEL_FACTS: Final = "dev.nexus.prebuild.facts"
@@ -103,19 +103,9 @@ async def _drop_nameless(engine: Engine, labels: Mapping[str, str]) -> None:
     async with engine.stream("list images", "GET", "images/json", params=params, deadline=_DEADLINE) as reply:
         images = [parse(_Listed, entry) for entry in await reply.json(content_type=None)]
     for image in images:
-        await _delete(engine, image.id)
+        await untag(engine, image.id, deadline=_COMMIT)
 
 
 async def remove(engine: Engine, key: str) -> bool:
     """Remove a prebuilt image; say whether it was there and is gone. One that a container was made from stays."""
-    return await _delete(engine, quote(f"{REPOSITORY}:{key}", safe=":"))
-
-
-async def _delete(engine: Engine, name: str) -> bool:
-    try:
-        async with engine.stream("remove an image", "DELETE", f"images/{name}", deadline=_COMMIT):
-            return True
-    except EngineRefused as exc:
-        if exc.status in {404, 409}:
-            return False
-        raise
+    return await untag(engine, quote(f"{REPOSITORY}:{key}", safe=":"), deadline=_COMMIT)

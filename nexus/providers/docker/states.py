@@ -48,14 +48,19 @@ async def tag(engine: Engine, image: str, name: str) -> None:
         pass
 
 
-async def untag(engine: Engine, name: str) -> None:
-    """Take a name away from an image; the last one takes the image along unless something needs it. Not there: nothing."""
+async def untag(engine: Engine, name: str, *, deadline: float = _DEADLINE) -> bool:
+    """Take a name away from an image; the last one takes the image along unless something needs it.
+
+    Returns:
+        Whether it was there and is gone.
+    """
     try:
-        async with engine.stream("remove what is not needed any more", "DELETE", f"images/{name}", deadline=_DEADLINE):
-            pass
+        async with engine.stream("remove what is not needed any more", "DELETE", f"images/{name}", deadline=deadline):
+            return True
     except EngineRefused as exc:
-        if exc.status not in {404, 409}:
-            raise
+        if exc.status in {404, 409}:
+            return False
+        raise
 
 
 async def remove_states(engine: Engine, number: WorkspaceId) -> None:
